@@ -1,0 +1,205 @@
+"""Detection and calibration metrics, all in percent.
+
+In-distribution (ID) is the positive class and higher scores mean ID, as in the paper's code. OpenOOD and
+pytorch-ood take OOD as positive: their FPR95 is another quantity, only the AUROC can be compared.
+Equal scores are never ordered: a threshold accepts or rejects all of them together.
+"""
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp, softmax
+
+PAPER_ID_PER_OOD = 5.0  # 10,000 ID test images against 2,000 OOD images: chance AUPR is 83.33 %
+
+
+def roc(id_scores, ood_scores) -> tuple[np.ndarray, np.ndarray]:
+    """The shares (0 to 1) of ID and of OOD accepted, for thresholds from above all scores to the lowest one.
+
+    Two arrays (tpr, fpr), one entry per distinct score after the leading (0, 0); the last entry is (1, 1).
+    """
+    id_scores, ood_scores = np.sort(_scores("ID", id_scores)), np.sort(_scores("OOD", ood_scores))
+    thresholds = np.unique(np.concatenate([id_scores, ood_scores]))[::-1]
+    return _accepted(id_scores, thresholds), _accepted(ood_scores, thresholds)
+
+
+def _accepted(sorted_scores, thresholds):
+    n = len(sorted_scores)
+    # Counts before division: 19/20 is then the same double as 0.95.
+    return np.concatenate([[0.0], (n - np.searchsorted(sorted_scores, thresholds, side="left")) / n])
+
+
+def threshold95(id_scores) -> float:
+    """The highest threshold that accepts at least 95 % of ID (score >= threshold)."""
+    id_scores = _scores("ID", id_scores)
+    rejected = len(id_scores) // 20  # floor(0.05 n) scores may lie below it; integers, so no rounding
+    return float(np.partition(id_scores, rejected)[rejected])
+
+
+def fpr95(id_scores, ood_scores) -> float:
+    """Percent of OOD accepted by the highest threshold that accepts at least 95 % of ID.
+
+    The official code takes the threshold whose recall is nearest to 95 % instead; without ties the two
+    thresholds are at most one ID score apart.
+    """
+    return 100 * float(np.mean(_scores("OOD", ood_scores) >= threshold95(id_scores)))
+
+
+def auroc(id_scores, ood_scores) -> float:
+    """Percent of pairs in which the ID score is above the OOD score, ties counting one half."""
+    tpr, fpr = roc(id_scores, ood_scores)
+    return 100 * float(np.trapezoid(tpr, fpr))
+
+
+def aupr_in(id_scores, ood_scores, id_per_ood=1.0) -> float:
+    """Average precision (percent) with ID positive, as if there were id_per_ood ID images per OOD image.
+
+    sum_i (R_i - R_{i-1}) P_i over the thresholds, as in scikit-learn's average_precision_score. Precision
+    depends on the base rate, so the classes are weighed to the stated one: all images count, and
+    id_per_ood = 5 is the limit of the paper's random draws of 2,000 OOD images against 10,000 ID.
+    """
+    if not id_per_ood > 0:
+        raise ValueError(f"the number of ID images per OOD image must be positive, got {id_per_ood}")
+    tpr, fpr = roc(id_scores, ood_scores)
+    precision = id_per_ood * tpr[1:] / (id_per_ood * tpr[1:] + fpr[1:])
+    return 100 * float(np.sum(np.diff(tpr) * precision))
+
+
+def aupr_out(id_scores, ood_scores) -> float:
+    """Average precision (percent) with OOD positive and as many OOD images as ID images."""
+    return aupr_in(-_scores("OOD", ood_scores), -_scores("ID", id_scores))
+
+
+def detection_error(id_scores, ood_scores) -> float:
+    """Smallest (share of ID rejected + share of OOD accepted) / 2 over all thresholds, percent; at most 50.
+
+    DeVries & Taylor (2018), after Liang et al. (2018).
+    """
+    tpr, fpr = roc(id_scores, ood_scores)
+    return 100 * float(np.min((1 - tpr + fpr) / 2))
+
+
+def ties(id_scores, ood_scores) -> float:
+    """Percent of all scores, ID and OOD together, that equal at least one other."""
+    scores = np.concatenate([_scores("ID", id_scores), _scores("OOD", ood_scores)])
+    counts = np.unique(scores, return_counts=True)[1]
+    return 100 * float(counts[counts > 1].sum() / len(scores))
+
+
+def aupr(id_scores, ood_scores) -> float:
+    """The paper's AUPR (percent): ID positive at 5 ID images per OOD image."""
+    return aupr_in(id_scores, ood_scores, PAPER_ID_PER_OOD)
+
+
+OOD_METRICS = {function.__name__: function
+               for function in (fpr95, auroc, aupr, aupr_in, aupr_out, detection_error, ties)}
+
+
+def ood_metrics(id_scores, ood_scores) -> dict[str, float]:
+    """Every detection metric by name, in percent: aupr is the paper's (5:1), aupr_in and aupr_out are at 1:1."""
+    return {name: metric(id_scores, ood_scores) for name, metric in OOD_METRICS.items()}
+
+
+def paper_protocol(id_scores, ood_scores, draws=10, seed=0) -> dict[str, tuple[float, float]]:
+    """fpr95, auroc and aupr as the official code estimates them: {name: (mean, standard deviation)}, percent.
+
+    Each draw takes a fifth as many OOD images as there are ID images (2,000 against 10,000), without
+    replacement. The standard deviation (ddof 1) is the noise of the draws; it says nothing about training
+    seeds. All other functions here use every image instead, and so need no draws.
+    """
+    id_scores, ood_scores = _scores("ID", id_scores), _scores("OOD", ood_scores)
+    size = len(id_scores) // 5
+    if not 1 <= size <= len(ood_scores):
+        raise ValueError(f"the paper's protocol draws {size} OOD images (a fifth of {len(id_scores)} ID), "
+                         f"but the OOD set has {len(ood_scores)}")
+    if draws < 2:
+        raise ValueError(f"a standard deviation needs at least two draws, got {draws}")
+    rng = np.random.default_rng(seed)
+    samples = [rng.choice(ood_scores, size, replace=False) for _ in range(draws)]
+    # aupr_in at the draw's own ratio, which is 5 unless the number of ID images is no multiple of 5.
+    functions = {"fpr95": fpr95, "auroc": auroc,
+                 "aupr": lambda i, o: aupr_in(i, o, id_per_ood=len(i) / len(o))}
+    values = {name: [f(id_scores, sample) for sample in samples] for name, f in functions.items()}
+    return {name: (float(np.mean(v)), float(np.std(v, ddof=1))) for name, v in values.items()}
+
+
+def ece(logits, labels, T=1.0, bins=15) -> float:
+    """Expected calibration error (percent) of softmax(f / T) for logits N x K and labels N (Guo et al. 2017).
+
+    sum_b (|b| / N) |accuracy(b) - confidence(b)| over equal-width bins (lo, hi] of the largest probability.
+    """
+    f, y = _logits_labels(logits, labels)
+    p = softmax(f / T, axis=1)
+    confidence, correct = p.max(axis=1), f.argmax(axis=1) == y
+    edges = np.linspace(0, 1, bins + 1)
+    # side="left" gives i with edges[i - 1] < confidence <= edges[i]: the upper edge belongs to the bin.
+    b = np.searchsorted(edges[1:-1], confidence, side="left")
+    gaps = np.bincount(b, weights=correct - confidence, minlength=bins)
+    return 100 * float(np.abs(gaps).sum() / len(y))
+
+
+def nll(logits, labels, T=1.0) -> float:
+    """Mean negative log-likelihood -log softmax_y(f / T) in nats, for logits N x K and labels N."""
+    f, y = _logits_labels(logits, labels)
+    f = f / T
+    return float(np.mean(logsumexp(f, axis=1) - f[np.arange(len(y)), y]))
+
+
+def fit_temperature(logits, labels) -> float:
+    """The temperature T that minimises the mean negative log-likelihood of softmax(f / T).
+
+    The likelihood has one minimum in log T (it is convex in 1/T), searched within a factor 1,000 of the
+    logits' own spread, so that LogitNorm's small logits with T far below 1 are found as well. Where every
+    prediction is right (T -> 0), or the logits are worse than no information (T -> infinity), there is no
+    minimum and a temperature near that end of the range comes out.
+    """
+    f, y = _logits_labels(logits, labels)
+    f = f - f.mean(axis=1, keepdims=True)
+    spread = f.std()
+    if spread == 0:
+        raise ValueError("every image has equal logits for all classes, so no temperature changes anything")
+    centre = np.log(spread)
+    best = minimize_scalar(lambda log_T: nll(f, y, np.exp(log_T)), method="bounded",
+                           bounds=(centre - np.log(1000), centre + np.log(1000)), options={"xatol": 1e-7})
+    return float(np.exp(best.x))
+
+
+def calibration(logits, labels, seed=0) -> dict[str, float]:
+    """ECE before and after temperature scaling of ID test logits: {"ece", "ece_ts", "temperature"}.
+
+    The images are split into two random halves and each half is scaled by the temperature fitted on the
+    other, so no image helps to fit its own. ece_ts is over all images together (the ECE of fewer images is
+    larger by chance alone), temperature is the geometric mean of the two. The official code fits the
+    temperature on the very images it then measures.
+    """
+    f, y = _logits_labels(logits, labels)
+    if len(y) < 2:
+        raise ValueError("calibration needs at least two images, one for each half")
+    first, second = np.array_split(np.random.default_rng(seed).permutation(len(y)), 2)
+    T = np.empty((len(y), 1))
+    T[first] = fit_temperature(f[second], y[second])
+    T[second] = fit_temperature(f[first], y[first])
+    temperature = float(np.sqrt(T[first[0], 0] * T[second[0], 0]))
+    return {"ece": ece(f, y), "ece_ts": ece(f / T, y), "temperature": temperature}
+
+
+def _scores(which: str, scores) -> np.ndarray:
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.ndim != 1 or len(scores) == 0:
+        raise ValueError(f"the {which} scores must be a non-empty list of numbers, got shape {scores.shape}")
+    if not np.isfinite(scores).all():
+        raise ValueError(f"{np.sum(~np.isfinite(scores))} of {len(scores)} {which} scores are not finite: "
+                         "find the images or the score that made them")
+    return scores
+
+
+def _logits_labels(logits, labels) -> tuple[np.ndarray, np.ndarray]:
+    f, y = np.asarray(logits, dtype=np.float64), np.asarray(labels)
+    if f.ndim != 2 or f.shape[0] == 0 or f.shape[1] < 2:
+        raise ValueError(f"logits must be a matrix of N >= 1 images by K >= 2 classes, got shape {f.shape}")
+    if y.shape != (len(f),):
+        raise ValueError(f"there must be one label for each of the {len(f)} rows of logits, got {y.shape}")
+    if not np.isfinite(f).all():
+        raise ValueError("the logits are not finite: has the training diverged?")
+    if not np.issubdtype(y.dtype, np.integer) or y.min() < 0 or y.max() >= f.shape[1]:
+        raise ValueError(f"labels must be integers from 0 to {f.shape[1] - 1}, one per class of the logits")
+    return f, y

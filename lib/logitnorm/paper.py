@@ -1,0 +1,375 @@
+"""The paper's printed numbers beside ours, with a tolerance and a verdict.
+
+The verdict rule, fixed before any run was looked at
+----------------------------------------------------
+All numbers are percent (norms excepted). `floor` is 5 points for FPR95; 2 points for AUROC, AUPR, accuracy
+and calibration error; 20 % of the printed value for a logit norm (the paper's norms come from one run).
+
+Our mean over seeds, its sample standard deviation sd (ddof 1), the paper's number:
+
+    tolerance = max(2 sd, floor)          one seed has no sd; then tolerance = floor
+
+*Exact* rows: size `paper`, the paper's architecture and the paper's own image set (for an average: all sets).
+
+    reproduced       |ours - paper| <= tolerance
+    partly           |ours - paper| <= 2 tolerance, or the change from cross-entropy is 'same direction'
+    not reproduced   otherwise
+
+*The change from cross-entropy* is the method's mean minus the cross-entropy mean, in the same row. `least` is
+2 points for FPR95, 0.5 for AUPR (which starts near 98), 1 for AUROC, accuracy and calibration error, 20 % of
+the printed value for a norm. The paper changes when |its change| > least; ours when |our change| > noise
+= max(2 sqrt(sd_method^2 + sd_cross_entropy^2), least), a missing sd counting as 0.
+
+    same direction              both change, with one sign        opposite direction   both change, other sign
+    no change, as in the paper  neither changes                   no clear change      only the paper's changes
+    change, the paper has none  only ours changes
+
+*Other* rows (stand-in images, or another size than `paper`): only this change is judged, and its size is
+given as ours / paper's; the cross-entropy row itself says 'baseline'. A missing run says 'not yet run',
+and an image set missing from a run that exists says 'not measured'.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from logitnorm import data, paths, runs
+from logitnorm.plots import METHODS, NOT_RUN
+
+FLOORS = {"fpr95": 5.0, "auroc": 2.0, "aupr": 2.0, "accuracy": 2.0, "ece": 2.0, "ece_ts": 2.0}
+LEAST = {"fpr95": 2.0, "auroc": 1.0, "aupr": 0.5, "accuracy": 1.0, "ece": 1.0, "ece_ts": 1.0}
+NORM_SHARE = 0.2
+BASELINE = "cross_entropy"
+NOT_MEASURED = "not measured"
+
+# The tau of the tables: 0.04 for CIFAR-10 is the paper's. It prints none for CIFAR-100; 0.0085 is the
+# author's advice in the official repository (issue 2). digits borrow CIFAR-10's.
+TAU = {"cifar10": 0.04, "cifar100": 0.0085}
+
+SIX = ("textures", "svhn", "lsun_c", "lsun_r", "isun", "places365")  # the paper's OOD sets, in its order
+KEYS = ["id_dataset", "architecture", "method", "score", "ood_dataset", "metric"]
+UNSCORED = ("accuracy", "ece", "ece_ts", "logit_norm_id", "logit_norm_ood")  # no OOD score is involved
+METRIC_TITLES = {"fpr95": "FPR95 ↓", "auroc": "AUROC ↑", "aupr": "AUPR ↑", "accuracy": "accuracy ↑", "ece": "ECE ↓",
+                 "ece_ts": "ECE, temperature scaled ↓", "logit_norm_id": "logit norm, ID",
+                 "logit_norm_ood": "logit norm, OOD"}
+SCORE_TITLES = {"msp": "Softmax (MSP)", "odin": "ODIN", "energy": "Energy", "gradnorm": "GradNorm", "godin": "GODIN"}
+ARCHITECTURE_TITLES = {"wrn40_2": "WRN-40-2", "resnet34": "ResNet-34", "densenet": "DenseNet-BC"}
+
+
+# ---- the paper's numbers
+
+def numbers(*tables: str) -> pd.DataFrame:
+    """Printed numbers of the named tables ("1" to "9", "text-4.2"; none named: all), in this library's words.
+
+    Columns: table, then KEYS, then paper (percent; plain units for norms). OOD set "average" is the plain mean
+    over the paper's six sets. Source: data/paper/paper_tables.csv, copied from arXiv 2205.09310v2.
+    """
+    frame = pd.read_csv(paths.PAPER_DATA / "paper_tables.csv", dtype={"table": str}, keep_default_na=False,
+                        na_values={"value": [""]})
+    frame = frame.rename(columns={"loss": "method", "value": "paper"})
+    unknown = set(tables) - set(frame["table"])
+    if unknown:
+        raise ValueError(f"paper_tables.csv has no table {sorted(unknown)}; it has {sorted(set(frame['table']))}.")
+    if tables:
+        frame = frame[frame["table"].isin(tables)]
+    scaled = frame["score"] == "temperature_scaling"
+    frame["metric"] = frame["metric"].where(frame["metric"] != "ece15", np.where(scaled, "ece_ts", "ece"))
+    frame["score"] = frame["score"].where(~frame["metric"].isin(UNSCORED), "")
+    return frame[["table", *KEYS, "paper"]].reset_index(drop=True)
+
+
+def figure(number: int) -> pd.DataFrame:
+    """Curves or bars of Figure 1, 2, 4 or 5, read off the paper's vector graphics (error 0.01 to 0.03 units)."""
+    return pd.read_csv(paths.PAPER_DATA / f"fig{number}_digitised.csv")
+
+
+# ---- our numbers, in the paper's words
+
+def counterpart(name: str) -> str:
+    """The paper's image set that `name` is or stands in for; the set of 8 x 8 digits plays CIFAR-10's part."""
+    if name == "digits":
+        return "cifar10"
+    known = data.SETS.get(name)
+    return (known.stands_in_for if known else None) or name
+
+
+def counterpart_architecture(name: str) -> str:
+    """The paper's network that `name` is or stands in for: any wide ResNet stands in for WRN-40-2."""
+    for prefix, theirs in (("wrn", "wrn40_2"), ("densenet", "densenet")):
+        if name.startswith(prefix):
+            return theirs
+    return name
+
+
+def ours(loaded: list) -> pd.DataFrame:
+    """Tidy frame of the loaded runs, with averages over the far OOD sets and last-epoch norms added.
+
+    Adds rows ood_dataset "average" (only where all of the run's `ood_sets` are there) and metrics logit_norm_id,
+    logit_norm_ood; adds columns paper_set, paper_architecture and exact (see the module's verdict rule).
+    """
+    columns = ["run", "size", "id_dataset", "architecture", "method", "tau", "seed", "score", "ood_dataset",
+               "metric", "value"]
+    added = ["paper_id", "paper_set", "paper_architecture", "exact"]
+    if not loaded:
+        return pd.DataFrame(columns=columns + added)
+    tidy = runs.tidy(loaded)[columns].fillna({"score": "", "ood_dataset": ""})
+    parts = [tidy]
+    for run in loaded:
+        far = tuple(run.config.ood_sets)
+        mine = tidy[(tidy["run"] == run.id)]
+        whole = mine.iloc[0].to_dict()
+        groups = mine[mine["ood_dataset"].isin(far)].groupby(["score", "metric"])
+        means = [{**whole, "score": score, "metric": metric, "ood_dataset": "average", "value": group["value"].mean()}
+                 for (score, metric), group in groups if set(group["ood_dataset"]) == set(far)]
+        last = run.history.iloc[-1]
+        norms = [{**whole, "score": "", "metric": metric, "ood_dataset": where, "value": last[column]}
+                 for metric, where, column in (("logit_norm_id", "", "norm_test"),
+                                               ("logit_norm_ood", run.config.history_ood, "norm_ood"))]
+        parts.append(pd.DataFrame([*means, *norms]))
+    frame = pd.concat(parts, ignore_index=True)
+    official = {run.id: set(map(counterpart, run.config.ood_sets)) == set(run.config.ood_sets) == set(SIX)
+                for run in loaded}
+    frame["paper_id"] = frame["id_dataset"].map(counterpart)
+    frame["paper_set"] = frame["ood_dataset"].map(counterpart)
+    frame["paper_architecture"] = frame["architecture"].map(counterpart_architecture)
+    same_set = (frame["paper_set"] == frame["ood_dataset"]) & (
+        (frame["ood_dataset"] != "average") | frame["run"].map(official))
+    frame["exact"] = ((frame["size"] == "paper") & (frame["id_dataset"] == frame["paper_id"])
+                      & (frame["architecture"] == frame["paper_architecture"]) & same_set)
+    return frame
+
+
+def at_table_tau(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `ours` that the tables compare: every method but LogitNorm, and LogitNorm at TAU of its ID set."""
+    wanted = frame["paper_id"].map(TAU)
+    return frame[(frame["method"] != "logitnorm") | np.isclose(frame["tau"].astype(float), wanted.astype(float))]
+
+
+def chosen(loaded: list, method: str, paper_id: str = "cifar10") -> list:
+    """The runs of a method that the tables and figures show (LogitNorm at TAU), by seed; main networks first."""
+    fit = [run for run in loaded if run.config.method == method and counterpart(run.config.id_dataset) == paper_id
+           and (method != "logitnorm" or math.isclose(run.config.tau, TAU[paper_id]))]
+    return sorted(fit, key=lambda run: (counterpart_architecture(run.config.architecture) != "wrn40_2",
+                                        run.config.seed))
+
+
+# ---- beside each other
+
+def compare(frame: pd.DataFrame, *tables: str) -> pd.DataFrame:
+    """The named tables' numbers, each beside ours (`frame` from `ours`, of one size) with a verdict.
+
+    Columns: table, KEYS (the paper's names), paper, ours, sd (ddof 1, missing for one seed), n (seeds), used (our
+    image set), exact, difference, tolerance, paper_change, change, ratio (ours / paper's change), verdict.
+    """
+    return _beside(numbers(*tables), at_table_tau(frame))
+
+
+def compare_tau(frame: pd.DataFrame) -> pd.DataFrame:
+    """Figure 5 (average FPR95 by MSP against tau, CIFAR-10) beside ours: compare's columns and a column tau."""
+    table = numbers("1")
+    row = table[(table["id_dataset"] == "cifar10") & (table["method"] == "logitnorm")
+                & (table["ood_dataset"] == "average") & (table["metric"] == "fpr95")]
+    parts = []
+    for tau, fpr95 in figure(5).itertuples(index=False):
+        mine = frame[(frame["method"] != "logitnorm") | np.isclose(frame["tau"].astype(float), tau)]
+        parts.append(_beside(row.assign(table="figure 5", tau=tau, paper=fpr95), mine))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _beside(theirs: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    if frame["size"].nunique() > 1:
+        raise ValueError(f"one size can be judged at a time, this frame holds {sorted(set(frame['size']))}: "
+                         "filter it first.")
+    mine = _means(frame)
+    rows = theirs.merge(mine, on=KEYS, how="left")
+    base = numbers()[lambda all_: all_["method"] == BASELINE].merge(mine, on=KEYS, how="left")
+    base = base.drop_duplicates(KEYS).set_index([key for key in KEYS if key != "method"])[["paper", "ours", "sd"]]
+    ran = set(zip(mine["id_dataset"], mine["architecture"], mine["method"]))
+    judged = [_judge(row, base, (row.id_dataset, row.architecture, row.method) in ran) for row in rows.itertuples()]
+    return pd.concat([rows, pd.DataFrame(judged, index=rows.index)], axis=1)
+
+
+def floor(metric: str, paper: float, floors: dict = FLOORS) -> float:
+    """The metric's entry of FLOORS or LEAST; a norm, which has none, gets its share of the printed value."""
+    return floors[metric] if metric in floors else NORM_SHARE * abs(paper)
+
+
+def direction(paper_change: float, change: float, noise: float, least: float) -> str:
+    """Compares two changes from cross-entropy: noise bounds ours, `least` the paper's."""
+    theirs, mine = abs(paper_change) > least, abs(change) > noise
+    if theirs and mine:
+        return "same direction" if paper_change * change > 0 else "opposite direction"
+    if theirs:
+        return "no clear change"
+    return "change, the paper has none" if mine else "no change, as in the paper"
+
+
+def verdict(ours: float, paper: float, tolerance: float, way: str) -> str:
+    """The verdict of an exact row; `way` is what `direction` says of its change from cross-entropy, or ""."""
+    off = abs(ours - paper)
+    if off <= tolerance:
+        return "reproduced"
+    return "partly" if off <= 2 * tolerance or way == "same direction" else "not reproduced"
+
+
+def _means(frame: pd.DataFrame) -> pd.DataFrame:
+    keys = ["paper_id", "paper_architecture", "method", "score", "paper_set", "metric"]
+    # where a run holds both a paper's set and a stand-in for it, only the paper's own counts
+    frame = frame.sort_values("exact", ascending=False, kind="stable").drop_duplicates(["run", *keys])
+    means = frame.groupby(keys, as_index=False).agg(
+        ours=("value", "mean"), sd=("value", "std"), n=("run", "nunique"), exact=("exact", "all"),
+        used=("ood_dataset", lambda names: ", ".join(dict.fromkeys(names))))
+    return means.rename(columns=dict(zip(keys, KEYS)))
+
+
+def _judge(row, base: pd.DataFrame, ran: bool) -> dict:
+    blank = dict(difference=np.nan, tolerance=np.nan, paper_change=np.nan, change=np.nan, ratio=np.nan)
+    if math.isnan(row.ours):
+        return {**blank, "verdict": NOT_MEASURED if ran else NOT_RUN}
+    sd = 0.0 if math.isnan(row.sd) else row.sd
+    out = {**blank, "difference": row.ours - row.paper, "tolerance": max(2 * sd, floor(row.metric, row.paper))}
+    way = ""
+    # GODIN's own score does not exist for cross-entropy; its baseline is the softmax score
+    key = (row.id_dataset, row.architecture, "msp" if row.score == "godin" else row.score, row.ood_dataset, row.metric)
+    if row.method != BASELINE and key in base.index and not math.isnan(base.loc[key, "ours"]):
+        other = base.loc[key]
+        out["paper_change"], out["change"] = row.paper - other["paper"], row.ours - other["ours"]
+        least = floor(row.metric, row.paper, LEAST)
+        noise = max(2 * math.hypot(sd, 0.0 if math.isnan(other["sd"]) else other["sd"]), least)
+        way = direction(out["paper_change"], out["change"], noise, least)
+        if abs(out["paper_change"]) > least:  # else the ratio divides by next to nothing
+            out["ratio"] = out["change"] / out["paper_change"]
+    if row.exact:
+        return {**out, "verdict": verdict(row.ours, row.paper, out["tolerance"], way)}
+    if row.method == BASELINE:
+        return {**out, "verdict": "baseline"}
+    return {**out, "verdict": way or "no baseline"}
+
+
+# ---- in words
+
+def title(name: str) -> str:
+    """The reader's name of an image set, network, score or metric."""
+    for titles in (SCORE_TITLES, METRIC_TITLES, ARCHITECTURE_TITLES):
+        if name in titles:
+            return titles[name]
+    return data.SETS[name].title if name in data.SETS else name
+
+
+def named(name: str) -> str:
+    """An image set's title and, for a stand-in, whose part it plays."""
+    played = counterpart(name)
+    return title(name) if played == name or name == "digits" else f"{title(name)} (for {title(played)})"
+
+
+def network(architecture: str) -> str:
+    """'wrn40_2' -> 'WRN-40-2'."""
+    return ARCHITECTURE_TITLES.get(architecture, architecture.upper().replace("WRN", "WRN-").replace("_", "-"))
+
+
+def describe(loaded: list, size: str) -> str:
+    """Markdown that says what the runs of a size are: nets, images, epochs, seeds, OOD sets and run ids."""
+    if not loaded:
+        return f"**Size `{size}`:** no finished run yet, so our numbers read '{NOT_RUN}'."
+    parts = []
+    for (id_dataset, architecture, epochs), group in _grouped(
+            loaded, lambda run: (run.config.id_dataset, run.config.architecture, run.config.epochs)):
+        methods = [f"{method} (seed{'s' * (len(same) > 1)} {', '.join(str(run.config.seed) for run in same)})"
+                   for method, same in _grouped(group, lambda run: method_title(run.config))]
+        parts.append(f"{network(architecture)} trained on all training images of {title(id_dataset)} for {epochs} "
+                     f"epochs with {' and '.join(methods)}")
+    sets = [f"{', '.join(map(named, far))}" for far, _ in _grouped(loaded, lambda run: run.config.ood_sets)]
+    ids = [f"`{stem}-seed{{{','.join(str(run.config.seed) for run in same)}}}`"
+           for stem, same in _grouped(loaded, lambda run: run.id.rsplit("-seed", 1)[0])]
+    return (f"**Size `{size}`:** {'; '.join(parts)}. OOD sets: {'; or '.join(sets)}. "
+            f"Runs: {', '.join(ids)}.")
+
+
+def method_title(config) -> str:
+    """'LogitNorm τ = 0.04', 'Cross-entropy'."""
+    tau = f" τ = {config.tau:g}" if config.method == "logitnorm" else ""
+    return METHODS[config.method].label + tau
+
+
+def _grouped(items: list, key) -> list[tuple]:
+    """[(key, items with that key)], in order of first appearance."""
+    groups = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return list(groups.items())
+
+
+def value(row) -> str | None:
+    """'15.65 ± 0.21 (n = 5)'; None where there is no run, so that a table says 'not yet run'."""
+    if row["verdict"] == NOT_RUN:
+        return None
+    if row["verdict"] == NOT_MEASURED:
+        return NOT_MEASURED
+    spread = "" if math.isnan(row["sd"]) else f" ± {row['sd']:.2f}"
+    return f"{row['ours']:.2f}{spread} (n = {int(row['n'])})"
+
+
+def wide(compared: pd.DataFrame, row: str) -> pd.DataFrame:
+    """compare's rows of one metric as a table to read: per value of `row` the methods side by side, then verdicts.
+
+    `row` is a column: "ood_dataset", "score", "architecture" or "metric".
+    """
+    head = {"ood_dataset": "OOD set"}.get(row, row)
+    lines = []
+    for key, group in compared.groupby(row, sort=False):
+        used = group["used"].dropna()
+        line = {head: named(used.iloc[0]) if row == "ood_dataset" and len(used) else title(key)}
+        said = []
+        for _, cell in group.iterrows():
+            label = METHODS[cell["method"]].label
+            line[f"{label}, paper"] = cell["paper"]
+            line[f"{label}, ours"] = value(cell)
+            said.append((label, cell["verdict"] + ("" if cell["exact"] is True else _times(cell["ratio"]))))
+        said = [pair for pair in said if pair[1] != "baseline"] or said
+        words = [text for _, text in said]
+        one = len(set(words)) == 1
+        line["verdict"] = words[0] if one else "; ".join(f"{label}: {text}" for label, text in said)
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def long(compared: pd.DataFrame) -> pd.DataFrame:
+    """compare's rows as a table to read, one number a line."""
+    return pd.DataFrame([{
+        "quantity": title(cell["metric"]), "loss": METHODS[cell["method"]].label, "paper": cell["paper"],
+        "ours": value(cell), "verdict": cell["verdict"] + _times(cell["ratio"])} for _, cell in compared.iterrows()])
+
+
+def own(frame: pd.DataFrame, sets: list, metrics: tuple = ("fpr95", "auroc"), score: str = "msp") -> pd.DataFrame:
+    """Our numbers only (rows of `ours`): per image set each metric under each method, mean ± sd over seeds."""
+    frame = at_table_tau(frame)
+    lines = []
+    for name in sets:
+        line = {"OOD set": named(name)}
+        for metric in metrics:
+            for method in dict.fromkeys(frame["method"]):
+                values = frame.loc[(frame["score"] == score) & (frame["ood_dataset"] == name)
+                                   & (frame["metric"] == metric) & (frame["method"] == method), "value"]
+                line[f"{METHODS[method].label}, {title(metric)}"] = spread(values)
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def spread(values: pd.Series) -> str | None:
+    """'63.52 ± 1.20' (sample standard deviation), '63.52' for one value, None for none."""
+    if len(values) == 0:
+        return None
+    return f"{values.mean():.2f}" + (f" ± {values.std():.2f}" if len(values) > 1 else "")
+
+
+def _times(ratio: float) -> str:
+    return "" if math.isnan(ratio) else f" ({ratio:.2f} × the paper's)"
+
+
+def tally(compared: pd.DataFrame) -> str:
+    """One sentence that counts the verdicts."""
+    counts = compared["verdict"].value_counts()
+    counts = counts[counts.index != "baseline"]
+    parts = [f"{n} {words}" for words, n in counts.items()]
+    return f"Of {counts.sum()} numbers: " + ", ".join(parts) + "."

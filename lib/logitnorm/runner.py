@@ -1,0 +1,225 @@
+"""Run one notebook with papermill, but refuse a wrong parameter before anything executes.
+
+    python -m logitnorm.runner NOTEBOOK OUT [-p NAME VALUE]... [-f PARAMETERS.yaml]
+
+papermill itself runs a notebook happily with a misspelt parameter (it only logs a warning), so that a night of
+training can turn out to have used the defaults. Here the name must be one of the notebook's own, and the value
+must have the type of its default. OUT is written whole or not at all; a failed run is left in OUT.failed.ipynb.
+"""
+
+import argparse
+import ast
+import difflib
+import os
+import sys
+import time
+from pathlib import Path
+
+from .paths import ROOT
+
+BARE_PYTHON = ("python", "python3", f"python3.{sys.version_info.minor}")
+
+
+class RunnerError(Exception):
+    """A refusal or failure that one sentence explains."""
+
+
+def parameters(notebook: Path) -> dict:
+    """The parameters of a notebook and their defaults, read from its cell tagged `parameters`.
+
+    Raises RunnerError where the file is no notebook, has not exactly one such cell, or a default is not a literal.
+    """
+    import nbformat
+
+    notebook = Path(notebook)
+    if not notebook.is_file():
+        raise RunnerError(f"{notebook}: no such notebook")
+    try:
+        cells = nbformat.read(notebook, as_version=4).cells
+    except Exception as error:  # nbformat raises many kinds: bad JSON, bad schema, bad encoding
+        raise RunnerError(f"{notebook}: not a readable notebook ({_one_line(error)})") from error
+    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(tagged) != 1:
+        raise RunnerError(f"{notebook}: {len(tagged)} cells are tagged 'parameters'; tag exactly one code cell")
+    return literal_assignments(tagged[0].source, where=f"{notebook}, parameters cell")
+
+
+def literal_assignments(source: str, where: str) -> dict:
+    """{name: value} of a cell that holds nothing but `name = literal` (annotations allowed)."""
+    found = {}
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.AnnAssign):
+            targets = [statement.target]
+        elif isinstance(statement, ast.Assign):
+            targets = statement.targets
+        else:
+            raise RunnerError(f"{where}, line {statement.lineno}: only 'name = literal' may stand here")
+        try:
+            value = ast.literal_eval(statement.value)
+        except (ValueError, TypeError) as error:
+            raise RunnerError(f"{where}, line {statement.lineno}: the default must be a literal") from error
+        for target in targets:
+            if not isinstance(target, ast.Name):
+                raise RunnerError(f"{where}, line {statement.lineno}: only 'name = literal' may stand here")
+            found[target.id] = value
+    return found
+
+
+def check(notebook: Path, given: dict) -> dict:
+    """The given parameters, in the types of the notebook's defaults; RunnerError where one does not fit."""
+    known = parameters(notebook)
+    return {name: _fit(notebook, name, value, known) for name, value in given.items()}
+
+
+def _fit(notebook, name, value, known):
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise RunnerError(f"{notebook}: unknown parameter {name!r}.{hint} Known: {', '.join(known) or 'none'}.")
+    default = known[name]
+    if default is None:  # no type to compare with
+        return value
+    if isinstance(default, bool):
+        fits = isinstance(value, bool)
+    elif isinstance(default, int):
+        fits = isinstance(value, int) and not isinstance(value, bool)
+    elif isinstance(default, float):
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+        value = float(value) if fits else value
+    elif isinstance(default, (list, tuple)):
+        fits = isinstance(value, (list, tuple))
+        value = type(default)(value) if fits else value
+    else:
+        fits = isinstance(value, type(default))
+    if not fits:
+        raise RunnerError(f"{notebook}: parameter {name!r} must be {type(default).__name__} like its default "
+                          f"{default!r}, got {type(value).__name__} {value!r}")
+    return value
+
+
+def check_kernel() -> None:
+    """RunnerError unless the kernel `python3` runs this very Python (a kernel in the user's home may shadow it)."""
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
+    try:
+        spec = KernelSpecManager().get_kernel_spec("python3")
+    except NoSuchKernel as error:
+        raise RunnerError("no Jupyter kernel 'python3' is installed; run: make book (or pip install ipykernel)") from error
+    program = spec.argv[0]  # jupyter_client replaces a bare 'python' with sys.executable
+    if program not in BARE_PYTHON and not os.path.samefile(program, sys.executable):
+        raise RunnerError(f"the Jupyter kernel 'python3' in {spec.resource_dir} runs {program}, not {sys.executable}; "
+                          f"remove it with: jupyter kernelspec remove python3")
+
+
+def run(notebook: Path, out: Path, given: dict | None = None) -> Path:
+    """Execute a notebook with the given parameters in the repository's root; return the path of the executed one.
+
+    Raises RunnerError with the notebook, the cell and the error in one sentence.
+    """
+    notebook, out = Path(notebook), Path(out)
+    given = check(notebook, given or {})
+    check_kernel()
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(out.stem + ".part.ipynb")  # papermill wants the ending .ipynb
+    failed = out.with_name(out.name + ".failed.ipynb")
+    name = _shown(notebook)
+    print(f"{name}: running", flush=True)
+    start = time.monotonic()
+    try:
+        papermill.execute_notebook(str(notebook), str(part), parameters=given, kernel_name="python3", cwd=str(ROOT),
+                                   progress_bar=False, stdout_file=_Prefixed(name),
+                                   extra_arguments=["--log-level=ERROR"])
+    except PapermillExecutionError as error:
+        part.replace(failed)
+        code = error.source.strip().partition("\n")[0]
+        raise RunnerError(f"{name}, cell In [{error.exec_count}] ({code}): {error.ename}: {_one_line(error.evalue)} "
+                          f"(the notebook up to there: {_shown(failed)})") from error
+    except Exception as error:  # the kernel died or never started: say so for this notebook
+        if part.exists():
+            part.replace(failed)
+        raise RunnerError(f"{name}: the run broke off: {type(error).__name__}: {_one_line(error)}") from error
+    os.replace(part, out)
+    failed.unlink(missing_ok=True)
+    print(f"{name}: done in {time.monotonic() - start:.0f} s", flush=True)
+    return out
+
+
+def _literal(text: str):
+    """A value from the command line: a Python literal (1e-3, [80, 140]) or else YAML (true, null, a bare word)."""
+    import yaml
+
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return yaml.safe_load(text)
+
+
+class _Prefixed:
+    """What the notebook prints, line by line on our standard output, each line with the notebook's name."""
+
+    def __init__(self, name):
+        self.name, self.rest = name, ""
+
+    def write(self, text):
+        *lines, self.rest = (self.rest + text).split("\n")
+        for line in lines:
+            if line.strip():
+                print(f"{self.name}: {line}", flush=True)
+
+    def flush(self):
+        pass
+
+
+def _one_line(error) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _shown(path: Path) -> str:
+    path = path.resolve()
+    return str(path.relative_to(ROOT.resolve())) if path.is_relative_to(ROOT.resolve()) else str(path)
+
+
+def report(error: Exception) -> int:
+    """Print the sentence; also append it to the file LOGITNORM_ERRORS, which `make book` repeats at its end."""
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    if os.environ.get("LOGITNORM_ERRORS"):
+        with open(os.environ["LOGITNORM_ERRORS"], "a", encoding="utf-8") as log:
+            log.write(f"error: {error}\n")
+    return 1
+
+
+def main(arguments=None) -> int:
+    import yaml
+
+    parser = argparse.ArgumentParser(prog="python -m logitnorm.runner", description=__doc__.split("\n\n")[0])
+    parser.add_argument("notebook", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("-p", dest="pairs", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+                        help="one parameter; the value as a Python literal or in YAML")
+    parser.add_argument("-f", dest="file", type=Path, help="a YAML file with several parameters")
+    options = parser.parse_args(arguments)
+    try:
+        given = {}
+        if options.file:
+            if not options.file.is_file():
+                raise RunnerError(f"{options.file}: no such parameter file")
+            given = yaml.safe_load(options.file.read_text(encoding="utf-8")) or {}
+            if not isinstance(given, dict):
+                raise RunnerError(f"{options.file}: expected lines 'name: value'")
+        defaults = parameters(options.notebook)
+        for name, value in options.pairs:
+            given[name] = value if isinstance(defaults.get(name), str) else _literal(value)
+        run(options.notebook, options.out, given)
+    except yaml.YAMLError as error:
+        return report(RunnerError(f"a parameter value is not valid YAML: {_one_line(error)}"))
+    except RunnerError as error:
+        return report(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

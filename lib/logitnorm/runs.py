@@ -1,0 +1,230 @@
+"""The run folder: absent, in progress (`<run id>.part`), or complete with a checksum of every file.
+
+    run.json             settings, provenance, and the sha256 of the other files
+    history.csv          one row per epoch, row 0 before training
+    metrics.csv          score, ood_dataset, metric, value (percent)
+    scores.safetensors   logits and per-image scores of every image set
+    model.safetensors    weights, in a few runs
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import safetensors
+import safetensors.numpy
+import safetensors.torch
+import torch
+
+from . import metrics, paths, scores
+
+
+class RunError(RuntimeError):
+    """A run folder that cannot be used, with the file's name and what to do."""
+
+
+# Writing ---------------------------------------------------------------------------------------------------
+
+@contextlib.contextmanager
+def part(runs_dir: Path, run_id: str):
+    """The folder of a run in progress, held by one process at a time (the lock ends with the process)."""
+    folder = Path(runs_dir) / f"{run_id}.part"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"{folder} is being trained by another process; wait for it or stop it") from None
+        yield folder
+
+
+def write_atomically(path: Path, write) -> None:
+    """Call write(temporary path), then put the file under its name: readers see all of it or nothing."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        write(temporary)
+        with open(temporary, "rb") as f:
+            os.fsync(f.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"could not write {path}: {error.strerror or error}; free some space and start the same "
+                       "command again, it continues from the last checkpoint") from error
+
+
+def write_tensors(path: Path, tensors: dict, metadata: dict[str, str]) -> None:
+    """A safetensors file of numpy arrays or torch tensors, written atomically."""
+    arrays = {k: np.ascontiguousarray(v.detach().cpu().numpy() if isinstance(v, torch.Tensor) else v)
+              for k, v in tensors.items()}
+    write_atomically(path, lambda p: p.write_bytes(safetensors.numpy.save(arrays, metadata)))
+
+
+def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], state: dict) -> None:
+    """Weights and momentum with the plain state (epoch, history, settings) in the same file: one atomic write."""
+    write_tensors(path, tensors, {"state": json.dumps(state)})
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """The tensors and the plain state that write_checkpoint wrote."""
+    try:
+        with safetensors.safe_open(path, "pt") as f:
+            return {k: f.get_tensor(k) for k in f.keys()}, json.loads(f.metadata()["state"])
+    except (safetensors.SafetensorError, TypeError, KeyError, ValueError) as error:
+        raise RunError(f"{path} is damaged ({error}); delete it to train this run from the start") from error
+
+
+def write_history(path: Path, rows: list[dict]) -> None:
+    columns = ["epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy",
+               "norm_train", "norm_test", "norm_ood", "grad_norm", "images_per_second"]
+    pd.DataFrame(rows, columns=columns).to_csv(path, index=False, float_format="%.8g")
+
+
+def finish(folder: Path, info: dict) -> Path:
+    """Seal a `.part` folder: run.json with the sha256 of every file, then one rename to the final name."""
+    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    names = sorted(p.name for p in folder.iterdir() if p.name not in ("lock", "run.json"))
+    info = {**info, "files": {name: file_sha256(folder / name) for name in names}}
+    write_atomically(folder / "run.json", lambda p: p.write_text(json.dumps(info, indent=1) + "\n"))
+    (folder / "lock").unlink()
+    final = folder.with_name(folder.name.removesuffix(".part"))
+    os.replace(folder, final)
+    return final
+
+
+def measure(config, arrays: dict[str, np.ndarray]) -> pd.DataFrame:
+    """metrics.csv: every score and metric of every image set against the ID test set, in percent.
+
+    config: train.Config; arrays: the content of scores.safetensors.
+    """
+    labels, logits = arrays[f"{config.id_dataset}/labels"], arrays[f"{config.id_dataset}/logits"]
+    rows = [("", "", "accuracy", 100 * np.mean(logits.argmax(1) == labels))]
+    rows += [("", "", name, value) for name, value in metrics.calibration(logits, labels).items()]
+
+    energy_T = scores.energy_temperature(config.method, logits.shape[1])
+
+    def score(name: str, image_set: str) -> np.ndarray:
+        found = {key: arrays[f"{image_set}/{key}"] for key in ("logits", "feature_l1", "odin")}
+        return scores.from_run_arrays(name, found, energy_T)
+
+    for name in scores.SCORES:
+        id_scores = score(name, config.id_dataset)
+        for image_set in dict.fromkeys((*config.ood_sets, *config.extra_sets, config.history_ood)):
+            found = metrics.ood_metrics(id_scores, score(name, image_set))
+            rows += [(name, image_set, metric, value) for metric, value in found.items()]
+    return pd.DataFrame(rows, columns=["score", "ood_dataset", "metric", "value"])
+
+
+def file_sha256(path: Path) -> str:
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def provenance() -> dict:
+    """The code and the libraries of a run: commit, uncommitted changes, a checksum of the library, versions."""
+    def git(*command: str) -> str | None:
+        done = subprocess.run(["git", *command], cwd=paths.ROOT, capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    library = sorted(Path(__file__).parent.glob("*.py"))
+    source = hashlib.sha256(b"".join(p.name.encode() + p.read_bytes() for p in library)).hexdigest()
+    has_git = shutil.which("git") is not None
+    changes = git("status", "--porcelain", "--", "lib") if has_git else None
+    packages = ("torch", "torchvision", "numpy", "scikit-learn")
+    return {"code": {"version": version("logitnorm"), "commit": git("rev-parse", "HEAD") if has_git else None,
+                     "dirty": None if changes is None else bool(changes), "library_sha256": source},
+            "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}}}
+
+
+# Reading ---------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Run:
+    """A complete run folder. history and metrics are frames, tensor(name) reads one array."""
+
+    path: Path
+    info: dict
+
+    @property
+    def id(self) -> str:
+        return self.info["run_id"]
+
+    @cached_property
+    def config(self):
+        from .train import Config  # train imports this module
+        return Config.from_dict(self.info["config"])
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        return pd.read_csv(self.path / "history.csv")
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        return pd.read_csv(self.path / "metrics.csv", keep_default_na=False, dtype={"value": float})
+
+    @cached_property
+    def sets(self) -> list[str]:
+        """Names of the image sets that were scored, ID first."""
+        return list(dict.fromkeys((self.config.id_dataset, *self.config.ood_sets, *self.config.extra_sets,
+                                   self.config.history_ood)))
+
+    def tensor(self, name: str) -> np.ndarray:
+        """One array of scores.safetensors, e.g. tensor("cifar10/logits")."""
+        with safetensors.safe_open(self.path / "scores.safetensors", "np") as f:
+            if name not in f.keys():
+                raise KeyError(f"{self.path / 'scores.safetensors'} holds no {name!r}; it holds {', '.join(f.keys())}")
+            return f.get_tensor(name)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of scores.safetensors."""
+        return safetensors.numpy.load_file(self.path / "scores.safetensors")
+
+
+def load(path: Path, verify: bool = True) -> Run:
+    """Read a run folder; verify compares every file with its sha256 and refuses a damaged run."""
+    path = Path(path)
+    try:
+        info = json.loads((path / "run.json").read_text())
+        files = info["files"]
+    except FileNotFoundError:
+        raise RunError(f"{path} is not a complete run: it has no run.json; start its training again") from None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise RunError(f"{path / 'run.json'} is damaged ({error}); restore it or train the run again") from error
+    for name, expected in files.items() if verify else ():
+        if not (path / name).exists():
+            raise RunError(f"{path / name} is missing; restore it or delete the folder and train the run again")
+        if file_sha256(path / name) != expected:
+            raise RunError(f"{path / name} is damaged or was changed (sha256 differs from run.json); "
+                           "restore it or delete the folder and train the run again")
+    return Run(path, info)
+
+
+def load_all(runs_dir: Path, size: str | None = None, verify: bool = True) -> list[Run]:
+    """Every complete run below runs_dir, sorted by name; runs in progress are left out."""
+    found = [load(p.parent, verify) for p in sorted(Path(runs_dir).glob("*/run.json"))
+             if not p.parent.name.endswith(".part")]
+    return [run for run in found if size is None or run.config.size == size]
+
+
+TIDY = ["run", "size", "id_dataset", "architecture", "method", "tau", "seed", "score", "ood_dataset", "metric", "value"]
+
+
+def tidy(runs: list[Run]) -> pd.DataFrame:
+    """One row per (run, score, OOD set, metric); tau is NaN for the methods that have none."""
+    frames = []
+    for run in runs:
+        c = run.config
+        frames.append(run.metrics.assign(
+            run=run.id, size=c.size, id_dataset=c.id_dataset, architecture=c.architecture, method=c.method,
+            tau=c.tau if c.method == "logitnorm" else float("nan"), seed=c.seed))
+    return pd.concat(frames)[TIDY].reset_index(drop=True) if frames else pd.DataFrame(columns=TIDY)

@@ -1,0 +1,168 @@
+"""Detection scores, all of them higher for inputs that look in-distribution (ID).
+
+Logits f (N x K) are evaluated in float32, scores are computed in float64: a float32 softmax rounds confident
+predictions to exactly 1 and so makes ties. Every score uses the raw logits, LogitNorm normalises in training
+only. One forward pass gives the logits and features for MSP, Energy and GradNorm; only ODIN needs another.
+Networks return (logits B x K, features B x D), the features being the input of the final linear layer.
+"""
+
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.special import logsumexp, softmax
+from torch import Tensor, nn
+
+from . import data
+
+SCORES = ("msp", "odin", "energy", "gradnorm")
+
+# ODIN's step is epsilon in pixels of [0, 1], so in normalised units it is epsilon divided by a standard
+# deviation per channel. The official code divides here by its ancestors' constants, another rounding of
+# data.STD (0.2471, 0.2435, 0.2616 against 0.247, 0.244, 0.262); kept, as the printed numbers come from it.
+ODIN_STD = (63.0 / 255, 62.1 / 255, 66.7 / 255)
+
+# Temperature of the energy score by (method, number of classes), from page 6 of the LogitNorm paper.
+ENERGY_T = {("logitnorm", 10): 0.1, ("logitnorm", 100): 0.01}
+
+
+def msp(logits, T=1.0) -> np.ndarray:
+    """Maximum softmax probability max_k softmax_k(f / T) of logits N x K: N values in [1/K, 1]."""
+    return softmax(_logits(logits, T) / T, axis=1).max(axis=1)
+
+
+def energy(logits, T=1.0) -> np.ndarray:
+    """Negative free energy T log sum_k exp(f_k / T) of logits N x K (Liu et al. 2020): N values."""
+    return T * logsumexp(_logits(logits, T) / T, axis=1)
+
+
+def gradnorm(logits, feature_l1, T=1.0) -> np.ndarray:
+    """GradNorm (Huang et al. 2021) of logits N x K and the features' L1 norms (N): N values.
+
+    The score is the L1 norm of d/dW sum_k -log softmax_k(f / T) for the final layer f = W phi + b. The target
+    is a vector of ones, as in the official code (the paper's uniform target 1/K only rescales the score). The
+    gradient is the outer product of (K p - 1) / T and phi, so its L1 norm is the product of two L1 norms:
+    sum_k |K p_k - 1| * ||phi||_1 / T with p = softmax(f / T). No backward pass is needed.
+    """
+    p = softmax(_logits(logits, T) / T, axis=1)
+    feature_l1 = np.asarray(feature_l1, dtype=np.float64)
+    if feature_l1.shape != (len(p),) or not np.isfinite(feature_l1).all():
+        raise ValueError(f"feature_l1 must hold one finite number for each of the {len(p)} rows of logits, "
+                         f"got shape {feature_l1.shape}")
+    K = p.shape[1]
+    return np.abs(K * p - 1).sum(axis=1) * feature_l1 / T
+
+
+def odin(net: nn.Module, images: Tensor, T=1000.0, epsilon=0.0014, batch_size=500, device=None) -> np.ndarray:
+    """ODIN (Liang et al. 2018) of uint8 images N x H x W x C: max_k softmax_k(f(x') / T), N values in float64.
+
+    x' = x - epsilon sign(d/dx CE(f(x) / T, y^)) / std with y^ the predicted class: a small step that raises
+    the confidence, more so for ID images. T = 1000 and epsilon = 0.0014 are ODIN's and the paper's; epsilon is in
+    units of pixels in [0, 1] and ODIN_STD takes it to the normalised ones. The pixels are not clipped.
+    """
+    logits = []
+    with _evaluation(net, device) as device:
+        step = epsilon / torch.tensor(ODIN_STD, device=device).view(1, -1, 1, 1)
+        for x in _batches(images, batch_size, device):
+            with torch.enable_grad():
+                x.requires_grad_()
+                f, _ = net(x)
+                # The sum keeps each image's gradient apart from the batch size; the mean has the same sign.
+                loss = F.cross_entropy(f / T, f.argmax(dim=1), reduction="sum")
+                gradient, = torch.autograd.grad(loss, x)
+            f, _ = net(x.detach() - step * gradient.sign())
+            logits.append(f.cpu())
+    return msp(torch.cat(logits), T)
+
+
+def collect(net: nn.Module, images: Tensor, device=None, batch_size=500) -> dict[str, np.ndarray]:
+    """One forward pass over uint8 images N x H x W x C: everything the scores but ODIN need.
+
+    Returns float32 arrays: logits N x K, features N x D, feature_l1 N (the features' L1 norms, for GradNorm).
+    Evaluation mode; each module's own mode is restored afterwards. device=None: where the net is.
+    """
+    logits, features = [], []
+    with _evaluation(net, device) as device:
+        for x in _batches(images, batch_size, device):
+            f, phi = net(x)
+            logits.append(f.cpu())
+            features.append(phi.cpu())
+    logits, features = torch.cat(logits).numpy(), torch.cat(features).numpy()
+    feature_l1 = np.abs(features).sum(axis=1, dtype=np.float64).astype(np.float32)
+    return {"logits": logits, "features": features, "feature_l1": feature_l1}
+
+
+def energy_temperature(method: str, num_classes: int) -> float:
+    """The paper's temperature of the energy score: 0.1 / 0.01 for LogitNorm with 10 / 100 classes, else 1.
+
+    For cross-entropy the paper does not say; 1 is the energy score's own default.
+    """
+    return ENERGY_T.get((method, num_classes), 1.0)
+
+
+def from_run_arrays(score: str, arrays, energy_T=1.0) -> np.ndarray:
+    """The named score (one of SCORES) from a run's arrays logits, feature_l1 and odin: float64, N values.
+
+    ODIN was computed while the net was at hand and is passed on. energy_T: see energy_temperature.
+    """
+    if score not in SCORES:
+        raise ValueError(f"unknown score {score!r}: choose one of {', '.join(SCORES)}")
+    needed = {"odin": ["odin"], "gradnorm": ["logits", "feature_l1"]}.get(score, ["logits"])
+    missing = [name for name in needed if name not in arrays]
+    if missing:
+        raise ValueError(f"the score {score!r} needs the array {missing[0]!r}, but the run has only "
+                         f"{', '.join(arrays) or 'none'}")
+    if score == "odin":
+        return np.asarray(arrays["odin"], dtype=np.float64)
+    if score == "gradnorm":
+        return gradnorm(arrays["logits"], arrays["feature_l1"])
+    if score == "energy":
+        return energy(arrays["logits"], energy_T)
+    return msp(arrays["logits"])
+
+
+def _logits(logits, T) -> np.ndarray:
+    """The logits as a float64 matrix, refused when a score of them would mean nothing."""
+    f = np.asarray(logits, dtype=np.float64)
+    if f.ndim != 2 or f.shape[0] == 0 or f.shape[1] < 2:
+        raise ValueError(f"logits must be a matrix of N >= 1 images by K >= 2 classes, got shape {f.shape}")
+    if not np.isfinite(f).all():
+        bad = (~np.isfinite(f)).any(axis=1)
+        raise ValueError(f"the logits of {bad.sum()} of {len(f)} images are not finite: has the training diverged?")
+    if not T > 0:
+        raise ValueError(f"the temperature T must be positive, got {T}")
+    return f
+
+
+def _batches(images: Tensor, batch_size: int, device):
+    """Normalised float32 batches on the device, in order."""
+    if images.dtype != torch.uint8 or images.ndim != 4 or len(images) == 0:
+        raise ValueError("images must be a non-empty uint8 tensor N x H x W x C as data.load gives it, "
+                         f"got {images.dtype} of shape {tuple(images.shape)}")
+    for batch in images.split(batch_size):
+        yield data.to_float(batch.to(device))
+
+
+@contextmanager
+def _evaluation(net: nn.Module, device):
+    """No gradients, no dropout, BatchNorm's running statistics, true float32; yields the device.
+
+    Autocast is off, and so is TF32: by default a GPU's convolutions round their inputs to 10 bits.
+    """
+    device = torch.device(device if device is not None else next(net.parameters()).device)
+    modes = [(module, module.training) for module in net.modules()]
+    # cudnn.rnn only because PyTorch refuses to read its older, common flag when conv and rnn differ.
+    operators = [torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul]
+    precisions = [operator.fp32_precision for operator in operators]
+    net.eval()
+    for operator in operators:
+        operator.fp32_precision = "ieee"
+    try:
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            yield device
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for operator, precision in zip(operators, precisions):
+            operator.fp32_precision = precision

@@ -1,0 +1,333 @@
+"""The build: runner, staging and checks, the Snakemake graph on a tiny book, and the files around them."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from logitnorm import book, runner
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+PNG = ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+
+
+def write(path, *cells, parameters="epochs = 2\nlr = 0.1\nname = 'a'\nsizes = ['paper']\nfast = False\nextra = None"):
+    """A small notebook: title, parameters cell, then the given code cells."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    notebook = new_notebook(cells=[new_markdown_cell(f"# {path.stem.title()}")],
+                            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
+    if parameters is not None:
+        notebook.cells.append(new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    notebook.cells += [new_code_cell(source) for source in cells]
+    nbformat.write(notebook, path)
+    return path
+
+
+# ---------------------------------------------------------------- runner: parameters
+
+def test_the_defaults_are_read_with_their_types(tmp_path):
+    notebook = write(tmp_path / "n.ipynb", parameters="a: int = 1\nb = -0.5\nc = (80, 140)\nd = 'x # y'\ne = None")
+    assert runner.parameters(notebook) == {"a": 1, "b": -0.5, "c": (80, 140), "d": "x # y", "e": None}
+
+
+def test_papermill_sees_the_same_names(tmp_path):
+    import papermill
+
+    notebook = write(tmp_path / "n.ipynb")
+    assert list(papermill.inspect_notebook(str(notebook))) == list(runner.parameters(notebook))
+
+
+@pytest.mark.parametrize("given, sentence", [
+    ({"epoch": 3}, "unknown parameter 'epoch'. Did you mean 'epochs'? Known: epochs, lr, name, sizes, fast, extra."),
+    ({"qqq": 3}, "unknown parameter 'qqq'. Known: epochs"),
+    ({"epochs": 3.0}, "'epochs' must be int like its default 2, got float 3.0"),
+    ({"epochs": True}, "'epochs' must be int"),
+    ({"lr": "fast"}, "'lr' must be float like its default 0.1, got str 'fast'"),
+    ({"name": 5}, "'name' must be str"),
+    ({"sizes": "paper"}, "'sizes' must be list"),
+    ({"fast": 1}, "'fast' must be bool"),
+])
+def test_a_wrong_parameter_is_refused_in_one_sentence(tmp_path, given, sentence):
+    notebook = write(tmp_path / "n.ipynb")
+    with pytest.raises(runner.RunnerError) as caught:
+        runner.check(notebook, given)
+    assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_fitting_parameters_take_the_type_of_their_default(tmp_path):
+    notebook = write(tmp_path / "n.ipynb")
+    fitted = runner.check(notebook, {"lr": 1, "sizes": ("a", "b"), "extra": "anything", "fast": True})
+    assert fitted == {"lr": 1.0, "sizes": ["a", "b"], "extra": "anything", "fast": True}
+    assert isinstance(fitted["lr"], float)
+
+
+@pytest.mark.parametrize("source", ["a = 1\nprint(a)", "a = 2 * b", "a, b = 1, 2", "import os", "a = [x for x in 'ab']"])
+def test_only_literals_may_stand_in_the_parameters_cell(tmp_path, source):
+    with pytest.raises(runner.RunnerError, match="line [12]: "):
+        runner.parameters(write(tmp_path / "n.ipynb", parameters=source))
+
+
+def test_a_notebook_without_parameters_cell_is_refused(tmp_path):
+    with pytest.raises(runner.RunnerError, match="0 cells are tagged 'parameters'"):
+        runner.parameters(write(tmp_path / "n.ipynb", parameters=None))
+
+
+def test_missing_and_broken_notebooks_are_refused(tmp_path):
+    with pytest.raises(runner.RunnerError, match="no such notebook"):
+        runner.parameters(tmp_path / "absent.ipynb")
+    (tmp_path / "broken.ipynb").write_text('{"cells": [')
+    with pytest.raises(runner.RunnerError, match="not a readable notebook"):
+        runner.parameters(tmp_path / "broken.ipynb")
+
+
+# ---------------------------------------------------------------- runner: execution
+
+def run_module(*arguments, cwd, **environment):
+    return subprocess.run([sys.executable, "-m", *map(str, arguments)], cwd=cwd, capture_output=True, text=True,
+                          timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1", **environment})
+
+
+def test_a_refused_run_executes_nothing(tmp_path):
+    notebook = write(tmp_path / "n.ipynb", f"open({str(tmp_path / 'ran')!r}, 'w')")
+    errors = tmp_path / "errors.txt"
+    done = run_module("logitnorm.runner", notebook, tmp_path / "out.ipynb", "-p", "epoch", "3", cwd=tmp_path,
+                      LOGITNORM_ERRORS=str(errors))
+    assert done.returncode == 1
+    assert "Did you mean 'epochs'?" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert errors.read_text() == done.stderr
+    assert not (tmp_path / "ran").exists() and not (tmp_path / "out.ipynb").exists()
+
+
+def test_a_run_uses_this_python_and_every_way_of_giving_parameters(tmp_path):
+    notebook = write(tmp_path / "n.ipynb", "import os, sys, json",
+                     "print(json.dumps([sys.executable, os.getcwd(), epochs, lr, name, sizes, fast]))")
+    (tmp_path / "some.yaml").write_text("epochs: 7\nsizes: [smoke]\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    out = tmp_path / "deep" / "out.ipynb"
+    done = run_module("logitnorm.runner", notebook, out, "-f", tmp_path / "some.yaml", "-p", "epochs", "9",
+                      "-p", "lr", "1e-3", "-p", "name", "007", "-p", "fast", "true", cwd=elsewhere)
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(next(line for line in done.stdout.splitlines() if "[" in line).partition(": ")[2])
+    assert os.path.samefile(printed[0], sys.executable)
+    assert printed[1:] == [str(runner.ROOT), 9, 0.001, "007", ["smoke"], True]
+    assert [cell.metadata.get("tags") for cell in nbformat.read(out, 4).cells].count(["injected-parameters"]) == 1
+    assert os.listdir(out.parent) == ["out.ipynb"]
+    assert "\r" not in done.stdout + done.stderr
+
+
+def test_a_failing_notebook_leaves_the_old_result_and_its_own_remains(tmp_path):
+    notebook = write(tmp_path / "n.ipynb", "print('before')", "x = 1\nraise ValueError('no such\\nrun')", "print('never')")
+    out = tmp_path / "out.ipynb"
+    out.write_text("yesterday's")
+    with pytest.raises(runner.RunnerError) as caught:
+        runner.run(notebook, out)
+    sentence = str(caught.value)
+    assert "n.ipynb, cell In [3] (x = 1): ValueError: no such run" in sentence and "\n" not in sentence
+    assert out.read_text() == "yesterday's"
+    remains = nbformat.read(tmp_path / "out.ipynb.failed.ipynb", 4)
+    assert "before" in str(remains) and remains.cells[-1].execution_count is None
+    assert sorted(os.listdir(tmp_path)) == ["n.ipynb", "out.ipynb", "out.ipynb.failed.ipynb"]
+
+
+def test_a_foreign_python_kernel_is_refused(tmp_path, monkeypatch):
+    kernel = tmp_path / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    (kernel / "kernel.json").write_text(json.dumps({"argv": ["/bin/sh", "-c"], "display_name": "x", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    with pytest.raises(runner.RunnerError, match="runs /bin/sh, not .*jupyter kernelspec remove python3"):
+        runner.check_kernel()
+
+
+# ---------------------------------------------------------------- staging
+
+def executed(*outputs, tags=()):
+    return new_notebook(cells=[new_markdown_cell("# T"), new_code_cell("show()", metadata={"tags": list(tags)},
+                                                                       outputs=list(outputs))])
+
+
+def figure(**text):
+    return new_output("display_data", {"image/png": PNG}, metadata={"logitnorm": text} if text else {})
+
+
+def test_alt_text_and_caption_move_from_the_output_to_the_cell():
+    notebook = book.ready_for_page(executed(figure(alt="Norms rise to 22.4", caption="Mean norms")), "fig1")
+    cell = notebook.cells[1]
+    assert cell.metadata["mystnb"] == {"image": {"alt": "Norms rise to 22.4", "classes": "dark-light"},
+                                       "figure": {"caption": "Mean norms", "name": "fig1-1"}}
+    assert cell.outputs[0].metadata == {}
+
+
+@pytest.mark.parametrize("output", [figure(), figure(alt=""), figure(alt="../_images/a.png")])
+def test_a_figure_without_alt_text_is_refused(output):
+    with pytest.raises(book.BookError, match="fig1.ipynb, figure 1 has no alt text"):
+        book.ready_for_page(executed(output), "fig1")
+
+
+def test_two_figures_in_a_cell_are_refused():
+    with pytest.raises(book.BookError, match="2 figures in one cell"):
+        book.ready_for_page(executed(figure(alt="a b c"), figure(alt="d e f")), "fig1")
+
+
+def test_a_failed_notebook_never_becomes_a_page():
+    with pytest.raises(book.BookError, match="failed when it was executed"):
+        book.ready_for_page(executed(tags=["papermill-error-cell-tag"]), "fig1")
+
+
+def test_parameters_fold_away_and_traces_of_the_machine_go():
+    notebook = executed(new_output("stream", name="stdout", text=f"wrote {book.ROOT}/build/runs/x\n"),
+                        new_output("stream", name="stderr", text="\n"), tags=["injected-parameters"])
+    notebook.metadata["papermill"] = {"input_path": str(book.ROOT)}
+    notebook.cells[1].metadata["papermill"] = {"duration": 1}
+    cell = book.ready_for_page(notebook, "train").cells[1]
+    assert cell.metadata == {"tags": ["injected-parameters", "hide-input"]}
+    assert [output.text for output in cell.outputs] == ["wrote build/runs/x\n"]
+    assert str(book.ROOT) not in str(notebook)
+
+
+# ---------------------------------------------------------------- the graph, on a tiny book
+
+EXPERIMENTS = """
+from dataclasses import dataclass
+
+@dataclass
+class Config:
+    run_id: str
+    method: str
+    lr: float = 0.5
+    taus: tuple = (1, 2)
+
+def configs(size):
+    assert size == "smoke"
+    return [Config("smoke-ce", "cross_entropy", lr=0.5), Config("smoke-ln", "logitnorm")]
+"""
+
+TRAIN = """
+from pathlib import Path
+from logitnorm.paths import ROOT
+folder = ROOT / runs_dir / run_id
+folder.mkdir(parents=True)
+(folder / "run.json").write_text(f'{{"lr": {lr}}}')
+"""
+
+RESULT = f"""
+import base64
+from IPython.display import display
+from logitnorm.paths import ROOT
+print(sizes, runs_dir, sorted(path.parent.name for path in (ROOT / (runs_dir or "data/runs")).glob("*/run.json")))
+display({{"image/png": base64.b64decode("{PNG}")}}, raw=True,
+        metadata={{"logitnorm": {{"alt": "One dark pixel", "caption": "A *pixel*"}}}})
+"""
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A copy of the build with two trainings and two results notebooks that take no time, built once."""
+    root = tmp_path_factory.mktemp("tiny")
+    for name in ("Snakefile", "_config.yml"):
+        shutil.copy(REPOSITORY / name, root)
+    shutil.copytree(REPOSITORY / "lib", root / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    (root / "lib/logitnorm/experiments.py").write_text(EXPERIMENTS)
+    (root / "data/paper").mkdir(parents=True)
+    (root / "data/runs/small-x").mkdir(parents=True)
+    (root / "data/runs/small-x/run.json").write_text("{}")
+    (root / "_toc.yml").write_text(yaml.safe_dump({
+        "format": "jb-book", "root": "book/index",
+        "parts": [{"caption": "All", "chapters": [{"file": f"notebooks/{name}"} for name in ("a", "b", "train")]}]}))
+    (root / "book").mkdir()
+    (root / "book/index.md").write_text("# Tiny\n\n{numref}`a-1` has a caption {cite:p}`Wei22`.\n\n"
+                                        "```{literalinclude} ../lib/logitnorm/paths.py\n```\n\n```{bibliography}\n```\n")
+    (root / "book/references.bib").write_text("@misc{Wei22, author={Wei}, title={LogitNorm}, year={2022}}\n")
+    write(root / "notebooks/train.ipynb", TRAIN, 
+          parameters="run_id = ''\nmethod = 'x'\nlr = 0.1\ntaus = [1, 2]\nruns_dir = ''")
+    for name in ("a", "b"):
+        write(root / f"notebooks/{name}.ipynb", RESULT, parameters="sizes = ['paper', 'small']\nruns_dir = ''")
+    build(root)
+    return root
+
+
+def snakemake(root, *arguments):
+    return run_module("snakemake", "--cores", "2", "--scheduler", "greedy", "--quiet", "host", *arguments, cwd=root,
+                      PYTHONPATH=str(root / "lib"), LOGITNORM_ROOT=str(root), LOGITNORM_ERRORS=str(root / "errors.txt"))
+
+
+def jobs(done):
+    """The names of the jobs that ran (or, in a dry run, would run)."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    return sorted(set(re.findall(r"^Job \d+: (.*)$", done.stdout + done.stderr, re.M)))
+
+
+def build(root):
+    return jobs(snakemake(root))
+
+
+def plan(root):
+    return jobs(snakemake(root, "--dry-run"))
+
+
+def test_the_graph_makes_every_page_from_training_to_html(tiny):
+    page = (tiny / "build/book/_build/html/notebooks/a.html").read_text()
+    assert 'alt="One dark pixel"' in page and "Fig. " in page and "dark-light" in page
+    assert "['paper', 'small']  ['small-x']" in page
+    smoke = (tiny / "build/smoke/a.ipynb").read_text()
+    assert "['smoke'] build/runs ['smoke-ce', 'smoke-ln']" in smoke
+    assert "logitnorm" in (tiny / "build/book/_build/html/notebooks/train.html").read_text()
+
+
+def test_a_second_build_does_nothing(tiny):
+    assert build(tiny) == []
+
+
+def test_only_what_changed_is_redone(tiny):
+    path = tiny / "notebooks/a.ipynb"
+    path.write_text(path.read_text().replace("# A", "# A, changed"))
+    assert build(tiny) == ["HTML pages", "results a", "results a, at size smoke"]
+    assert "A, changed" in (tiny / "build/book/_build/html/notebooks/a.html").read_text()
+
+
+def test_a_new_finished_run_redoes_the_results_but_no_training(tiny):
+    assert plan(tiny) == []
+    (tiny / "data/runs/small-y").mkdir()
+    (tiny / "data/runs/small-y/run.json").write_text("{}")
+    assert plan(tiny) == ["HTML pages", "results a", "results b"]
+    shutil.rmtree(tiny / "data/runs/small-y")
+
+
+def test_a_changed_experiment_retrains_that_run_only(tiny):
+    path = tiny / "lib/logitnorm/experiments.py"
+    path.write_text(EXPERIMENTS.replace("lr=0.5", "lr=0.25"))
+    planned = plan(tiny)
+    path.write_text(EXPERIMENTS)
+    assert [job for job in planned if "training" in job] == ["training smoke-ce"]
+    assert "results a, at size smoke" in planned and "results a" not in planned
+
+
+def test_a_failing_notebook_stops_the_build_with_its_name_and_error(tiny):
+    path, good = tiny / "notebooks/b.ipynb", (tiny / "notebooks/b.ipynb").read_text()
+    page = (tiny / "build/book/_build/html/notebooks/b.html").read_text()
+    write(path, "1 / 0", parameters="sizes = ['paper', 'small']\nruns_dir = ''")
+    done = snakemake(tiny)
+    assert done.returncode == 1
+    sentences = (tiny / "errors.txt").read_text().splitlines()
+    assert any("notebooks/b.ipynb, cell In [2] (1 / 0): ZeroDivisionError: division by zero" in line for line in sentences)
+    path.write_text(good)
+    assert (tiny / "build/book/_build/html/notebooks/b.html").read_text() == page, "the old pages must survive"
+
+
+def test_a_page_with_a_broken_reference_is_refused(tiny):
+    index = tiny / "book/index.md"
+    good = index.read_text()
+    index.write_text(good + "\n{numref}`no-such-figure`\n")
+    done = snakemake(tiny)
+    index.write_text(good)
+    assert done.returncode == 1 and "no-such-figure" in done.stdout + done.stderr

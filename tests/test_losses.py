@@ -1,0 +1,258 @@
+"""The losses against hand-worked numbers, autograd and the propositions of section 3 of the paper."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from logitnorm import losses
+
+# No deadline: the first example of a process pays for loading torch kernels.
+properties = settings(max_examples=100, deadline=None)
+
+temperatures = st.floats(0.02, 5.0)
+
+
+@st.composite
+def examples(draw, batch=1, largest=20.0):
+    """Logits f (batch x K, float64, no row near the zero vector) and labels y (batch)."""
+    K = draw(st.integers(2, 12))
+    numbers = st.floats(-largest, largest, allow_nan=False, width=32)
+    f = torch.tensor(draw(st.lists(numbers, min_size=batch * K, max_size=batch * K)), dtype=torch.float64)
+    f = f.reshape(batch, K)
+    assume(f.norm(dim=-1).min() > 0.01)
+    y = torch.tensor(draw(st.lists(st.integers(0, K - 1), min_size=batch, max_size=batch)))
+    return f, y
+
+
+def simplex_vertex(K, y):
+    """The direction e_y - 1/K, where the LogitNorm loss of label y is smallest."""
+    vertex = torch.full((1, K), -1.0 / K, dtype=torch.float64)
+    vertex[0, y] += 1
+    return vertex
+
+
+# --- hand-worked numbers --------------------------------------------------------------------------
+
+def test_cross_entropy_by_hand():
+    # -log(1/4) for equal logits of four classes; log(1 + e^-2) for a lead of 2 over one other class
+    assert losses.cross_entropy(torch.zeros(1, 4), torch.tensor([2])).item() == pytest.approx(math.log(4))
+    two = losses.cross_entropy(torch.tensor([[3.0, 1.0]], dtype=torch.float64), torch.tensor([0]))
+    assert two.item() == pytest.approx(0.126928011, abs=1e-9)
+
+
+@pytest.mark.parametrize("f, y, tau, by_hand", [
+    # K = 2: (3, 4) / 5 = (0.6, 0.8)
+    ([3.0, 4.0], 1, 1.0, math.log(1 + math.exp(-0.2))),
+    ([3.0, 4.0], 0, 1.0, math.log(1 + math.exp(0.2))),
+    ([3.0, 4.0], 1, 0.1, math.log(1 + math.exp(-2.0))),
+    # K = 3: (2, -1, 2) / 3, tau = 1/3 -> (2, -1, 2)
+    ([2.0, -1.0, 2.0], 0, 1 / 3, math.log(2 + math.exp(-3.0))),
+    ([2.0, -1.0, 2.0], 1, 1 / 3, math.log(1 + 2 * math.exp(3.0))),
+])
+def test_logitnorm_by_hand(f, y, tau, by_hand):
+    f = torch.tensor([f], dtype=torch.float64)
+    assert losses.logitnorm(f, torch.tensor([y]), tau, eps=0.0).item() == pytest.approx(by_hand, rel=1e-12)
+    assert losses.logitnorm(f, torch.tensor([y]), tau).item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_losses_average_over_the_batch():
+    f = torch.tensor([[3.0, 4.0], [3.0, 4.0]], dtype=torch.float64)
+    mean = (math.log(1 + math.exp(-0.2)) + math.log(1 + math.exp(0.2))) / 2
+    assert losses.logitnorm(f, torch.tensor([1, 0]), 1.0, eps=0.0).item() == pytest.approx(mean)
+
+
+def test_zero_logits_give_log_K_and_a_finite_gradient():
+    f = torch.zeros(1, 10, dtype=torch.float64, requires_grad=True)
+    loss = losses.logitnorm(f, torch.tensor([0]), 0.04)
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(10))
+    assert torch.isfinite(f.grad).all()
+
+
+# --- Eq. 4: what normalising does -----------------------------------------------------------------
+
+@properties
+@given(examples(batch=3), temperatures)
+def test_normalised_logits_have_norm_one_over_tau(example, tau):
+    f, _ = example
+    norms = losses.normalise(f, tau, eps=0.0).norm(dim=-1)
+    torch.testing.assert_close(norms, torch.full_like(norms, 1 / tau))
+    with_eps = losses.normalise(f, tau).norm(dim=-1)  # eps is 1e-5 of the smallest norm drawn here
+    torch.testing.assert_close(with_eps, norms, rtol=2e-5, atol=0.0)
+
+
+@properties
+@given(examples(), temperatures, st.floats(0.01, 100.0))
+def test_logitnorm_does_not_see_the_scale_of_f(example, tau, scale):
+    f, y = example
+    scaled = losses.logitnorm(scale * f, y, tau, eps=0.0)
+    torch.testing.assert_close(scaled, losses.logitnorm(f, y, tau, eps=0.0))
+
+
+@properties
+@given(examples(), temperatures)
+def test_logitnorm_is_cross_entropy_at_temperature_tau_times_norm(example, tau):
+    f, y = example
+    as_temperature = losses.cross_entropy(f / (tau * f.norm()), y)
+    torch.testing.assert_close(losses.logitnorm(f, y, tau, eps=0.0), as_temperature)
+
+
+@pytest.mark.parametrize("tau", [0.0, -0.04, float("nan")])
+def test_a_tau_that_is_not_positive_is_refused(tau):
+    f, y = torch.ones(1, 3), torch.tensor([0])
+    for call in (lambda: losses.normalise(f, tau), lambda: losses.logitnorm(f, y, tau),
+                 lambda: losses.grad_logitnorm(f, y, tau), lambda: losses.lower_bound(tau, 10),
+                 lambda: losses.infimum(tau, 10)):
+        with pytest.raises(ValueError, match="tau must be positive"):
+            call()
+
+
+# --- gradients ------------------------------------------------------------------------------------
+
+def autograd(loss, f):
+    """Gradient of a mean loss over the rows of f, times their number: the per-example gradients."""
+    f = f.clone().requires_grad_()
+    return torch.autograd.grad(loss(f) * len(f), f)[0]
+
+
+@properties
+@given(examples(batch=3))
+def test_gradient_of_cross_entropy_equals_autograd(example):
+    f, y = example
+    by_autograd = autograd(lambda x: losses.cross_entropy(x, y), f)
+    torch.testing.assert_close(losses.grad_cross_entropy(f, y), by_autograd)
+
+
+@properties
+@given(examples(batch=3), temperatures)
+def test_gradient_of_logitnorm_equals_autograd(example, tau):
+    f, y = example
+    by_autograd = autograd(lambda x: losses.logitnorm(x, y, tau, eps=0.0), f)
+    # rounding grows with the factor 1/(tau ||f||) before the projection cancels most of it
+    tolerance = 1e-13 * len(f[0]) * (1 / (tau * f.norm(dim=-1).min())).item() / tau
+    torch.testing.assert_close(losses.grad_logitnorm(f, y, tau), by_autograd, rtol=1e-9, atol=tolerance)
+
+
+@properties
+@given(examples(batch=3), temperatures)
+def test_gradient_of_logitnorm_is_orthogonal_to_f_and_bounded(example, tau):
+    f, y = example
+    gradient, norm = losses.grad_logitnorm(f, y, tau), f.norm(dim=-1)
+    unit = math.sqrt(2) / (tau * norm)  # ||p - e_y|| <= sqrt(2), and projecting makes it no longer
+    assert ((gradient * f).sum(dim=-1).abs() <= 1e-13 * unit * norm).all()
+    assert (gradient.norm(dim=-1) <= unit * (1 + 1e-12)).all()
+
+
+@properties
+@given(examples(), temperatures, st.floats(0.01, 100.0))
+def test_gradient_of_logitnorm_scales_with_one_over_the_norm(example, tau, scale):
+    f, y = example
+    expected = losses.grad_logitnorm(f, y, tau) / scale
+    torch.testing.assert_close(losses.grad_logitnorm(scale * f, y, tau), expected, rtol=1e-7,
+                               atol=1e-11 / (tau * tau * scale * f.norm().item()))
+
+
+@properties
+@given(examples())
+def test_cross_entropy_pushes_the_norm_by_mean_direction_minus_own(example):
+    """dL/d||f|| = E_p[f^] - f^_y, and it is <= 0 (the norm is pushed up) when y is the predicted class."""
+    f, y = example
+    norm, direction = f.norm().requires_grad_(), f / f.norm()
+    slope = torch.autograd.grad(losses.cross_entropy(norm * direction, y), norm)[0].item()
+    formula = ((f.softmax(dim=-1) * direction).sum() - direction[0, y[0]]).item()
+    assert slope == pytest.approx(formula, abs=1e-12)
+    assert formula == pytest.approx((losses.grad_cross_entropy(f, y) * direction).sum().item(), abs=1e-12)
+    predicted = f.argmax(dim=-1)
+    assert (losses.grad_cross_entropy(f, predicted) * direction).sum().item() <= 1e-15
+
+
+# --- Propositions 3.1 and 3.2 ---------------------------------------------------------------------
+
+@properties
+@given(examples(), temperatures, st.floats(1.0, 50.0, exclude_min=True))
+def test_proposition_3_1_scaling_keeps_the_predicted_class(example, tau, s):
+    f, _ = example
+    predicted = f.argmax()
+    for scaled in (s * f, losses.normalise(f, tau)):
+        assert scaled.flatten()[predicted] == scaled.max()  # equal, not argmax: rounding may create ties
+
+
+@properties
+@given(examples(largest=50.0), st.floats(1.0, 50.0, exclude_min=True))
+def test_proposition_3_2_scaling_up_never_lowers_the_confidence(example, s):
+    f, _ = example
+    c = f.argmax()
+    confidence, scaled = f.softmax(dim=-1)[0, c].item(), (s * f).softmax(dim=-1)[0, c].item()
+    assert scaled >= confidence - 1e-15
+    gaps = f.max() - f
+    if s > 1.01 and ((gaps > 0.01) & (gaps < 5)).any():  # strict, and by more than rounding
+        assert scaled > confidence
+
+
+# --- Proposition 3.3 and the exact infimum --------------------------------------------------------
+
+def test_lower_bound_of_the_papers_example():
+    assert losses.lower_bound(1.0, 10) == pytest.approx(0.7966, abs=5e-5)
+
+
+@pytest.mark.parametrize("K, tau, printed, exact", [
+    (10, 1.0, 0.7966, 1.4199), (10, 0.5, 0.1526, 0.7387),
+    (10, 0.1, 1.9e-8, 2.4e-4), (10, 0.04, 1.7e-21, 3.2e-11),
+    (100, 1.0, 2.6671, 3.6173), (100, 0.5, 1.0343, 2.6577),
+    (100, 0.1, 2.0e-7, 4.3e-3), (100, 0.04, 1.9e-20, 1.2e-9),
+])
+def test_bounds_at_tabulated_values(K, tau, printed, exact):
+    digits = 3e-4 if tau >= 0.5 else 0.03  # the table gives two digits of the tiny values
+    assert losses.lower_bound(tau, K) == pytest.approx(printed, rel=digits)
+    assert losses.infimum(tau, K) == pytest.approx(exact, rel=digits)
+
+
+def test_infimum_of_two_classes_by_hand():
+    # K = 2: the best unit vector is (1, -1)/sqrt(2), a lead of sqrt(2)/tau, not the 2/tau of the printed bound
+    assert losses.infimum(0.5, 2) == pytest.approx(math.log(1 + math.exp(-2 * math.sqrt(2))))
+    assert losses.lower_bound(0.5, 2) == pytest.approx(math.log(1 + math.exp(-4)))
+
+
+@pytest.mark.parametrize("K", [2, 3, 10, 100])
+@pytest.mark.parametrize("tau", [0.1, 0.5, 1.0, 3.0])
+def test_infimum_is_reached_at_a_vertex_of_the_simplex(K, tau):
+    loss = losses.logitnorm(simplex_vertex(K, 1), torch.tensor([1]), tau, eps=0.0).item()
+    assert loss == pytest.approx(losses.infimum(tau, K), abs=1e-13 / tau)
+
+
+@properties
+@given(examples(), temperatures)
+def test_no_logits_undercut_the_infimum(example, tau):
+    f, y = example
+    assert losses.logitnorm(f, y, tau).item() >= losses.infimum(tau, f.shape[1]) - 1e-13 / tau
+
+
+@properties
+@given(st.integers(2, 1000), st.floats(0.06, 100.0))
+def test_printed_bound_is_below_the_infimum_also_for_two_classes(K, tau):
+    assert losses.lower_bound(tau, K) < losses.infimum(tau, K)
+
+
+@pytest.mark.parametrize("K, tau", [(2, 0.3), (5, 0.5), (10, 1.0), (100, 0.5)])
+def test_gradient_descent_finds_the_infimum_and_its_direction(K, tau):
+    y = torch.tensor([0])
+    f = torch.tensor(np.random.default_rng(K).normal(size=(1, K)))
+    for _ in range(2000):
+        f = f / f.norm()  # the loss does not see the norm; without this the growing norm stalls the descent
+        f = f - 0.5 * tau * losses.grad_logitnorm(f, y, tau)
+    assert losses.logitnorm(f, y, tau, eps=0.0).item() == pytest.approx(losses.infimum(tau, K), rel=1e-7)
+    assert torch.cosine_similarity(f, simplex_vertex(K, 0)).item() == pytest.approx(1, abs=1e-7)
+
+
+@pytest.mark.parametrize("K", [2, 10])
+def test_a_gradient_step_makes_the_norm_grow_at_second_order_only(K):
+    """||f - lr g||^2 = ||f||^2 + lr^2 ||g||^2, because g is orthogonal to f."""
+    f = torch.tensor(np.random.default_rng(K).normal(size=(1, K)))
+    gradient = losses.grad_logitnorm(f, torch.tensor([0]), 0.5)
+    for lr in (0.01, 0.1):
+        grown = (f - lr * gradient).norm() ** 2 - f.norm() ** 2
+        assert grown.item() == pytest.approx(lr ** 2 * (gradient.norm() ** 2).item(), rel=1e-9)

@@ -1,0 +1,354 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
+from logitnorm import metrics
+
+# Few distinct values: almost everything ties. All values are integers, so that maps of them are exact.
+tied = st.lists(st.integers(-5, 5), min_size=1, max_size=60)
+spread = st.lists(st.integers(-1000, 1000), min_size=1, max_size=60)
+pairs = st.one_of(st.tuples(tied, tied), st.tuples(spread, spread))
+
+
+def gaussians(n=10_000, m=2_000, shift=2.0, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(shift, 1, n), rng.normal(0, 1, m)
+
+
+def labelled(id_scores, ood_scores):
+    return np.r_[np.ones(len(id_scores)), np.zeros(len(ood_scores))], np.r_[id_scores, ood_scores]
+
+
+def sklearn_fpr95(id_scores, ood_scores):
+    fpr, tpr, _ = roc_curve(*labelled(id_scores, ood_scores), drop_intermediate=False)
+    return 100 * fpr[np.argmax(tpr >= 0.95)]
+
+
+def sklearn_aupr(id_scores, ood_scores, id_per_ood):
+    weight = np.r_[np.full(len(id_scores), id_per_ood / len(id_scores)),
+                   np.full(len(ood_scores), 1 / len(ood_scores))]
+    return 100 * average_precision_score(*labelled(id_scores, ood_scores), sample_weight=weight)
+
+
+def sklearn_aupr_out(id_scores, ood_scores):
+    return sklearn_aupr(-np.array(ood_scores), -np.array(id_scores), 1)
+
+
+def slow_detection_error(id_scores, ood_scores):
+    i, o = np.array(id_scores), np.array(ood_scores)
+    thresholds = np.r_[i, o, np.inf]
+    return 100 * min((np.mean(i < t) + np.mean(o >= t)) / 2 for t in thresholds)
+
+
+ORACLES = {
+    "fpr95": sklearn_fpr95,
+    "auroc": lambda i, o: 100 * roc_auc_score(*labelled(i, o)),
+    "aupr": lambda i, o: sklearn_aupr(i, o, 5),
+    "aupr_in": lambda i, o: sklearn_aupr(i, o, 1),
+    "aupr_out": sklearn_aupr_out,
+    "detection_error": slow_detection_error,
+    "ties": lambda i, o: 100 * np.mean([np.sum(np.r_[i, o] == s) > 1 for s in np.r_[i, o]]),
+}
+
+
+def check_against_oracles(id_scores, ood_scores):
+    found = metrics.ood_metrics(id_scores, ood_scores)
+    assert found.keys() == ORACLES.keys()
+    for name, oracle in ORACLES.items():
+        assert found[name] == pytest.approx(oracle(id_scores, ood_scores), abs=1e-9), name
+
+
+@settings(max_examples=150, deadline=None)
+@given(pairs)
+def test_every_metric_agrees_with_its_oracle_also_under_heavy_ties(pair):
+    check_against_oracles(*pair)
+
+
+@pytest.mark.parametrize("round_to", [6, 1])
+def test_every_metric_agrees_with_its_oracle_on_many_scores(round_to):
+    id_scores, ood_scores = gaussians(3_001, 701)
+    check_against_oracles(id_scores.round(round_to), ood_scores.round(round_to))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 400), st.integers(0, 3))
+def test_fpr95_for_every_number_of_id_scores(n, step):
+    """Not only multiples of 20, where 0.05 n is an integer and quantile rules agree."""
+    id_scores = np.arange(n) // (step + 1)
+    ood_scores = np.arange(-3, n + 3)
+    expected = sklearn_fpr95(id_scores, ood_scores)
+    assert metrics.fpr95(id_scores, ood_scores) == pytest.approx(expected, abs=1e-12)
+    threshold = metrics.threshold95(id_scores)
+    assert np.sum(id_scores >= threshold) >= math.ceil(19 * n / 20) > np.sum(id_scores > threshold)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pairs)
+def test_only_the_order_of_the_scores_matters(pair):
+    id_scores, ood_scores = (np.array(scores, dtype=float) for scores in pair)
+    expected = metrics.ood_metrics(id_scores, ood_scores)
+    for increasing in (lambda s: s ** 3 / 7 + 2, lambda s: np.exp(s / 200), np.arctan):
+        found = metrics.ood_metrics(increasing(id_scores), increasing(ood_scores))
+        assert found == pytest.approx(expected, abs=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pairs)
+def test_exchanging_id_and_ood(pair):
+    i, o = pair
+    assert metrics.auroc(i, o) + metrics.auroc(o, i) == pytest.approx(100)
+    minus_i, minus_o = [-s for s in i], [-s for s in o]
+    assert metrics.auroc(minus_o, minus_i) == pytest.approx(metrics.auroc(i, o))
+    assert metrics.detection_error(minus_o, minus_i) == pytest.approx(metrics.detection_error(i, o))
+    assert metrics.aupr_in(minus_o, minus_i) == pytest.approx(metrics.aupr_out(i, o))
+
+
+def test_perfect_reversed_and_useless_scores():
+    low, high = np.arange(100.0), np.arange(100.0, 200.0)
+    perfect = metrics.ood_metrics(high, low)
+    assert perfect == dict(fpr95=0, auroc=100, aupr=100, aupr_in=100, aupr_out=100, detection_error=0, ties=0)
+    reverse = metrics.ood_metrics(low, high)
+    assert (reverse["fpr95"], reverse["auroc"], reverse["detection_error"]) == (100, 0, 50)
+    useless = metrics.ood_metrics(np.zeros(30), np.zeros(7))
+    assert useless == pytest.approx(dict(fpr95=100, auroc=50, aupr=500 / 6, aupr_in=50, aupr_out=50,
+                                         detection_error=50, ties=100))
+
+
+def test_a_hand_worked_example():
+    """ID 4 3 3 1, OOD 3 2: thresholds 4, 3, 2, 1 accept 1 3 3 4 of ID and 0 1 2 2 of OOD."""
+    found = metrics.ood_metrics([4, 3, 3, 1], [3, 2])
+    assert found["fpr95"] == 100
+    assert found["auroc"] == pytest.approx(100 * (2 + 1.5 + 1.5 + 0) / 8)
+    assert found["aupr_in"] == pytest.approx(
+        100 * (1 / 4 * 1 + 1 / 2 * (3 / 4) / (3 / 4 + 1 / 2) + 1 / 4 * 1 / 2))
+    assert found["aupr"] == pytest.approx(
+        100 * (1 / 4 * 1 + 1 / 2 * (15 / 4) / (15 / 4 + 1 / 2) + 1 / 4 * 5 / 6))
+    assert found["detection_error"] == pytest.approx(100 * (1 / 4 + 1 / 2) / 2)
+    assert found["ties"] == 50
+
+
+# AUPR and the base rate
+
+def test_aupr_is_the_unweighted_one_when_the_ratio_holds_already():
+    id_scores, ood_scores = gaussians()
+    expected = 100 * average_precision_score(*labelled(id_scores, ood_scores))
+    assert metrics.aupr(id_scores, ood_scores) == pytest.approx(expected, abs=1e-9)
+    assert metrics.aupr_in(id_scores, ood_scores, 5.0) == pytest.approx(expected, abs=1e-9)
+
+
+def test_aupr_is_what_random_draws_at_that_ratio_average_to():
+    id_scores, ood_scores = gaussians(2_000, 3_000)
+    rng = np.random.default_rng(1)
+    drawn = [100 * average_precision_score(*labelled(id_scores, rng.choice(ood_scores, 400, replace=False)))
+             for _ in range(150)]
+    error = np.std(drawn, ddof=1) / math.sqrt(len(drawn))
+    assert metrics.aupr(id_scores, ood_scores) == pytest.approx(np.mean(drawn), abs=4 * error + 0.01)
+    # The ratio is what matters: the whole set at its own ratio is far from it.
+    assert metrics.aupr_in(id_scores, ood_scores, 2 / 3) < np.mean(drawn) - 5
+
+
+def test_the_papers_protocol_estimates_the_same_quantities():
+    id_scores, ood_scores = gaussians(5_000, 4_000)
+    full = metrics.ood_metrics(id_scores, ood_scores)
+    protocol = metrics.paper_protocol(id_scores, ood_scores, draws=40)
+    assert protocol.keys() == {"fpr95", "auroc", "aupr"}
+    for name, (mean, std) in protocol.items():
+        assert std > 0
+        assert mean == pytest.approx(full[name], abs=4 * std / math.sqrt(40) + 0.01), name
+    assert protocol == metrics.paper_protocol(id_scores, ood_scores, draws=40)
+    assert protocol != metrics.paper_protocol(id_scores, ood_scores, draws=40, seed=1)
+
+
+def test_the_papers_protocol_reports_mean_and_sample_deviation_of_its_draws(monkeypatch):
+    values = iter([10.0, 14.0])
+    monkeypatch.setattr(metrics, "fpr95", lambda i, o: next(values))
+    mean, std = metrics.paper_protocol(*gaussians(100, 50), draws=2)["fpr95"]
+    assert (mean, std) == pytest.approx((12, math.sqrt(8)))
+
+
+def test_the_papers_protocol_without_choice_is_exact():
+    id_scores, ood_scores = gaussians(1_000, 200)
+    for name, (mean, std) in metrics.paper_protocol(id_scores, ood_scores, draws=3).items():
+        assert mean == pytest.approx(metrics.ood_metrics(id_scores, ood_scores)[name])
+        assert std == pytest.approx(0, abs=1e-9)
+
+
+# Calibration
+
+def two_class_logits(probabilities):
+    """Logits (log odds, 0) that give class 0 these probabilities."""
+    p = np.array(probabilities)
+    return np.stack([np.log(p / (1 - p)), np.zeros_like(p)], axis=1)
+
+
+def test_ece_by_hand():
+    """Bins of 1/15: 0.62 and 0.65 share (9/15, 10/15], 0.9 is in (13/15, 14/15], 0.95 in (14/15, 1]."""
+    f = two_class_logits([0.62, 0.65, 0.90, 0.95])
+    labels = np.array([0, 1, 0, 1])
+    gaps = [abs((1 - 0.62) + (0 - 0.65)), abs(1 - 0.90), abs(0 - 0.95)]
+    assert metrics.ece(f, labels) == pytest.approx(100 * sum(gaps) / 4)
+
+
+def test_ece_bins_include_their_upper_edge():
+    """0.5 belongs to (0, 0.5]; in [0.5, 1) it would share a bin with 0.9, and their gaps cancel to 20 %."""
+    f = two_class_logits([0.5, 0.9])
+    assert metrics.ece(f, np.array([1, 0]), bins=2) == pytest.approx(100 * (0.5 + 0.1) / 2)
+    assert metrics.ece([[800.0, 0.0]], [0]) == 0  # confidence exactly 1 is in the last bin
+
+
+@pytest.mark.parametrize("T", [0.3, 1.0])
+def test_ece_agrees_with_a_loop_over_bins(T):
+    rng = np.random.default_rng(0)
+    f, labels = rng.normal(size=(500, 4)), rng.integers(0, 4, 500)
+    p = np.exp(f / T) / np.exp(f / T).sum(1, keepdims=True)
+    confidence, correct = p.max(1), p.argmax(1) == labels
+    expected = 0
+    for b in range(15):
+        inside = (confidence > b / 15) & (confidence <= (b + 1) / 15)
+        if inside.any():
+            expected += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
+    assert metrics.ece(f, labels, T) == pytest.approx(100 * expected)
+
+
+def calibrated(n, K=10, spread=2.0, seed=0):
+    """Logits z and labels drawn from softmax(z), so that T = 1 is right."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(0, spread, (n, K))
+    return z, (z + rng.gumbel(size=z.shape)).argmax(axis=1)
+
+
+@pytest.mark.parametrize("T_true", [0.004, 0.08, 1.0, 30.0])
+def test_a_known_temperature_is_recovered(T_true):
+    z, labels = calibrated(20_000)
+    assert metrics.fit_temperature(z * T_true, labels) == pytest.approx(T_true, rel=0.03)
+
+
+def logitnorm_like(n=5_000, K=10, seed=0):
+    """Logits of a norm near 0.8, mostly right: the best T is far below 1, as after training with LogitNorm."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, K, n)
+    f = rng.normal(0, 0.15, (n, K))
+    f[np.arange(n), labels] += 0.60
+    return f.astype(np.float32), labels
+
+
+def test_the_fitted_temperature_is_the_best_of_a_fine_grid():
+    f, labels = logitnorm_like(2_000)
+    T = metrics.fit_temperature(f, labels)
+    grid = np.exp(np.linspace(np.log(1e-2), np.log(1e2), 2001))
+    losses = [metrics.nll(f, labels, t) for t in grid]
+    best = grid[np.argmin(losses)]
+    assert best < 0.2
+    assert T == pytest.approx(best, rel=0.005)
+    assert metrics.nll(f, labels, T) <= min(losses)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(1e-6, 1e6))
+def test_the_temperature_follows_the_scale_of_the_logits_and_ignores_a_shift_of_each_row(scale):
+    f, labels = logitnorm_like(400)
+    f = f.astype(float)
+    shift = 1e4 * np.arange(400)[:, None]  # softmax does not see it, nor may the search range
+    assert metrics.fit_temperature(scale * (f + shift), labels) == pytest.approx(
+        scale * metrics.fit_temperature(f, labels), rel=1e-4)
+
+
+def test_nll_agrees_with_torch():
+    import torch
+    f, labels = logitnorm_like(300)
+    expected = torch.nn.functional.cross_entropy(torch.tensor(f).double() / 0.2, torch.tensor(labels))
+    assert metrics.nll(f, labels, 0.2) == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_temperature_without_a_minimum_is_near_the_end_of_the_range():
+    right, wrong = np.eye(10), np.arange(10)
+    spread = np.std(right - right.mean(1, keepdims=True))
+    assert metrics.fit_temperature(right, wrong) < 0.1 * spread  # all right: sharper is better
+    assert metrics.fit_temperature(right, (wrong + 1) % 10) > 900 * spread  # all wrong: flatter is better
+    with pytest.raises(ValueError, match="equal logits for all classes"):
+        metrics.fit_temperature(np.ones((10, 10)), wrong)
+
+
+def test_calibration_repairs_an_underconfident_net():
+    f, labels = logitnorm_like(10_000)
+    found = metrics.calibration(f, labels)
+    assert found.keys() == {"ece", "ece_ts", "temperature"}
+    assert found["ece"] == pytest.approx(metrics.ece(f, labels)) and found["ece"] > 60
+    assert found["ece_ts"] < 1.5
+    assert found["temperature"] == pytest.approx(metrics.fit_temperature(f, labels), rel=0.05)
+    assert found == metrics.calibration(f, labels)
+
+
+@pytest.mark.parametrize("n", [2, 601])
+def test_no_image_is_scaled_by_a_temperature_it_helped_to_fit(monkeypatch, n):
+    """The halves get the temperatures 2 and 3; the ECE is taken of each half divided by the other's."""
+    f, labels = calibrated(n)
+    fitted = []
+
+    def fake_fit(half, half_labels):
+        fitted.append({tuple(row) for row in half})
+        return 1.0 + len(fitted)
+
+    scaled = {}
+
+    def fake_ece(logits, y, T=1.0):
+        scaled["logits"] = logits
+        return 0.0
+
+    monkeypatch.setattr(metrics, "fit_temperature", fake_fit)
+    monkeypatch.setattr(metrics, "ece", fake_ece)
+    assert metrics.calibration(f, labels)["temperature"] == pytest.approx(math.sqrt(6))
+    assert not fitted[0] & fitted[1] and len(fitted[0] | fitted[1]) == n
+    assert abs(len(fitted[0]) - len(fitted[1])) <= 1
+    for row, divided in zip(f, scaled["logits"]):
+        T_of_the_other_half = 3.0 if tuple(row) in fitted[0] else 2.0
+        np.testing.assert_allclose(divided, row / T_of_the_other_half)
+
+
+# Refused inputs
+
+@pytest.mark.parametrize("function", [*metrics.OOD_METRICS.values(), metrics.paper_protocol])
+@pytest.mark.parametrize("bad, message", [
+    ([], "OOD scores must be a non-empty list"),
+    ([[1.0, 2.0]], r"OOD scores must be .*shape \(1, 2\)"),
+    (3.0, "OOD scores must be"),
+    ([1.0, np.nan], "1 of 2 OOD scores are not finite"),
+    ([np.inf, -np.inf], "2 of 2 OOD scores are not finite"),
+])
+def test_bad_scores_are_refused(function, bad, message):
+    with pytest.raises(ValueError, match=message):
+        function([1.0] * 5, bad)
+    with pytest.raises(ValueError, match=message.replace("OOD", "ID")):
+        function(bad, [1.0] * 5)
+
+
+@pytest.mark.parametrize("logits, labels, message", [
+    (np.zeros((3, 2)), [0, 1], r"one label for each of the 3 rows of logits, got \(2,\)"),
+    (np.zeros(3), [0, 1, 0], "matrix"),
+    (np.zeros((0, 2)), [], "matrix"),
+    (np.array([[np.nan, 0.0]]), [0], "not finite"),
+    (np.zeros((2, 2)), [0, 2], "integers from 0 to 1"),
+    (np.zeros((2, 2)), [-1, 0], "integers from 0 to 1"),
+    (np.zeros((2, 2)), [0.0, 1.0], "integers from 0 to 1"),
+])
+def test_bad_logits_and_labels_are_refused(logits, labels, message):
+    for function in (metrics.ece, metrics.nll, metrics.fit_temperature, metrics.calibration):
+        with pytest.raises(ValueError, match=message):
+            function(logits, labels)
+
+
+def test_impossible_requests_are_refused():
+    with pytest.raises(ValueError, match="must be positive, got 0"):
+        metrics.aupr_in([1.0], [0.0], id_per_ood=0)
+    with pytest.raises(ValueError, match="draws 20 OOD images .* but the OOD set has 19"):
+        metrics.paper_protocol(np.arange(100.0), np.arange(19.0))
+    with pytest.raises(ValueError, match="draws 0 OOD images"):
+        metrics.paper_protocol(np.arange(4.0), np.arange(19.0))
+    with pytest.raises(ValueError, match="at least two draws"):
+        metrics.paper_protocol(np.arange(100.0), np.arange(100.0), draws=1)
+    with pytest.raises(ValueError, match="at least two images"):
+        metrics.calibration([[1.0, 0.0]], [0])

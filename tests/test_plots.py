@@ -1,0 +1,91 @@
+"""plots.py: what leaves it must carry alt text, captions and no colour of its own."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+from logitnorm import plots  # noqa: E402
+
+pytest.importorskip("IPython")
+
+
+@pytest.fixture
+def displayed(monkeypatch):
+    calls = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **options: calls.append((data, options)))
+    return calls
+
+
+def test_show_emits_a_white_png_with_alt_and_caption(displayed):
+    plots.style()
+    fig, ax = plt.subplots()
+    ax.plot([0, 1])
+    plots.show(fig, alt="a rising line", caption="From 0 to 1.")
+    (data, options), = displayed
+    pixels = plt.imread(io.BytesIO(base64.b64decode(data["image/png"])), format="png")
+    assert pixels.shape[1] == round(6.4 * 150)
+    assert (pixels[0, 0] == 1).all()
+    assert options == {"raw": True, "metadata": {"logitnorm": {"alt": "a rising line", "caption": "From 0 to 1."}}}
+    assert not plt.fignum_exists(fig.number)
+
+
+@pytest.mark.parametrize("alt, caption, named", [("", "c", "alt"), ("a", " \n", "caption"), (None, "c", "alt")])
+def test_show_refuses_a_figure_without_words(displayed, alt, caption, named):
+    fig = plt.figure()
+    with pytest.raises(ValueError, match=named):
+        plots.show(fig, alt=alt, caption=caption)
+    assert displayed == []
+    plt.close(fig)
+
+
+class Rows(HTMLParser):
+    """Collects (tag, attributes, text) of the table's cells and caption."""
+
+    def __init__(self):
+        super().__init__()
+        self.cells = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag in ("th", "td", "caption"):
+            self.cells.append([tag, dict(attrs), ""])
+
+    def handle_data(self, data):
+        if self.cells:
+            self.cells[-1][2] += data.rstrip("\n")
+
+
+def test_table_cells_scopes_rounding_and_missing_values():
+    frame = pd.DataFrame({"set": ["svhn", "a<b"], "paper": [8.034, 2.0], "ours": [np.nan, 3.14159], "n": [5, 1]})
+    page = plots.table(frame, caption="FPR95 & more").data
+    rows = Rows()
+    rows.feed(page)
+    assert rows.cells[0] == ["caption", {}, "FPR95 & more"]
+    assert [(tag, attrs, text) for tag, attrs, text in rows.cells[1:5]] == [
+        ("th", {"scope": "col"}, name) for name in ["set", "paper", "ours", "n"]]
+    assert [text for _, _, text in rows.cells[5:]] == ["svhn", "8.03", "not yet run", "5", "a<b", "2.00", "3.14", "1"]
+    assert [attrs for tag, attrs, _ in rows.cells[5:] if tag == "th"] == [{"scope": "row"}] * 2
+    assert re.match(r'<div style="overflow-x:auto" tabindex="0"', page)
+    assert "background" not in page and "color" not in page
+
+
+def test_table_needs_a_caption():
+    with pytest.raises(ValueError, match="caption"):
+        plots.table(pd.DataFrame({"a": [1]}), caption="")
+
+
+def test_every_look_differs_in_colour_and_in_marker_and_line():
+    looks = [*plots.METHODS.values(), plots.ID, plots.OOD, plots.PAPER]
+    assert len({look.color for look in looks}) == len(looks)
+    for group in (plots.METHODS.values(), (plots.ID, plots.OOD, plots.PAPER)):
+        group = list(group)
+        assert len({look.marker for look in group}) == len(group)
+        assert len({str(look.linestyle) for look in group}) == len(group)

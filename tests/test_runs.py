@@ -1,0 +1,178 @@
+"""Run folders: complete or refused, never half-read."""
+
+import errno
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fake_runs import write_fake_run
+from logitnorm import experiments, paths, runs
+from logitnorm.train import Config
+
+
+def test_checkpoint_round_trip(tmp_path):
+    tensors = {"a": torch.randn(3, 4), "channels_last": torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)}
+    state = {"epoch": 3, "history": [{"x": 0.1}], "seconds": {"train": 1.5}}
+    runs.write_checkpoint(tmp_path / "c.safetensors", tensors, state)
+    found, found_state = runs.read_checkpoint(tmp_path / "c.safetensors")
+    assert found_state == state
+    for k in tensors:
+        torch.testing.assert_close(found[k], tensors[k], rtol=0, atol=0)
+
+
+def test_a_damaged_checkpoint_is_refused_with_its_name(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    runs.write_checkpoint(path, {"a": torch.zeros(100)}, {})
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(runs.RunError, match="checkpoint.safetensors is damaged .* delete it"):
+        runs.read_checkpoint(path)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch):
+    path = tmp_path / "c.safetensors"
+    runs.write_checkpoint(path, {"a": torch.ones(2)}, {"epoch": 1})
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(runs.os, "fsync", full)
+    with pytest.raises(runs.RunError, match="could not write .*c.safetensors: No space left on device; free some space"):
+        runs.write_checkpoint(path, {"a": torch.zeros(2)}, {"epoch": 2})
+    assert runs.read_checkpoint(path)[1] == {"epoch": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+def test_finish_seals_the_folder(tmp_path):
+    with runs.part(tmp_path, "r") as folder:
+        (folder / "history.csv").write_text("epoch\n0\n")
+        (folder / "checkpoint.safetensors").write_bytes(b"big")
+        final = runs.finish(folder, {"run_id": "r"})
+    assert final == tmp_path / "r" and not folder.exists()
+    assert sorted(p.name for p in final.iterdir()) == ["history.csv", "run.json"]
+    assert runs.load(final).info["files"] == {"history.csv": runs.file_sha256(final / "history.csv")}
+
+
+def test_a_second_process_is_refused_while_the_first_trains(tmp_path):
+    program = f"from logitnorm import runs\nwith runs.part({str(tmp_path)!r}, 'r'): pass"
+    with runs.part(tmp_path, "r"):
+        second = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert second.returncode != 0 and "being trained by another process" in second.stderr
+    with runs.part(tmp_path, "r") as folder:  # free again
+        assert folder.exists()
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+    return write_fake_run(tmp_path, method="logitnorm", seed=1)
+
+
+@pytest.mark.parametrize("name", ["history.csv", "metrics.csv", "scores.safetensors"])
+def test_an_altered_or_missing_file_is_refused_with_its_name(run_folder, name):
+    file = run_folder / name
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(runs.RunError, match=f"{name} is damaged or was changed"):
+        runs.load(run_folder)
+    file.unlink()
+    with pytest.raises(runs.RunError, match=f"{name} is missing"):
+        runs.load(run_folder)
+
+
+def test_a_folder_without_or_with_a_damaged_run_json_is_refused(run_folder):
+    (run_folder / "run.json").write_text('{"run_id": ')
+    with pytest.raises(runs.RunError, match="run.json is damaged"):
+        runs.load(run_folder)
+    (run_folder / "run.json").unlink()
+    with pytest.raises(runs.RunError, match="is not a complete run"):
+        runs.load(run_folder)
+
+
+def test_load_all_and_tidy(tmp_path):
+    write_fake_run(tmp_path, method="cross_entropy", seed=2)
+    write_fake_run(tmp_path, method="logitnorm", seed=1)
+    (tmp_path / "unfinished.part").mkdir()
+    (tmp_path / "unfinished.part" / "run.json").write_text("{}")
+    found = runs.load_all(tmp_path)
+    assert [r.config.method for r in found] == ["cross_entropy", "logitnorm"]
+    assert runs.load_all(tmp_path, size="no such size") == []
+    frame = runs.tidy(found)
+    assert list(frame) == runs.TIDY
+    assert frame[frame.method == "cross_entropy"].tau.isna().all()
+    assert (frame[frame.method == "logitnorm"].tau == 0.04).all()
+    assert len(frame) == sum(len(r.metrics) for r in found)
+    assert list(runs.tidy([])) == runs.TIDY
+
+
+def test_a_missing_array_is_named(run_folder):
+    run = runs.load(run_folder)
+    with pytest.raises(KeyError, match="holds no 'mars/logits'"):
+        run.tensor("mars/logits")
+
+
+def test_provenance_names_commit_versions_and_the_library(tmp_path, monkeypatch):
+    found = runs.provenance()
+    assert found["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert len(found["code"]["library_sha256"]) == 64
+    if (paths.ROOT / ".git").exists():
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=paths.ROOT, capture_output=True, text=True).stdout.strip()
+        assert found["code"]["commit"] == head and found["code"]["dirty"] in (True, False)
+    monkeypatch.setattr(paths, "ROOT", tmp_path)  # not a checkout
+    assert runs.provenance()["code"]["commit"] is None and runs.provenance()["code"]["dirty"] is None
+
+
+COMMITTED = sorted(p.parent for p in paths.RUNS.glob("*/run.json"))
+
+
+@pytest.mark.parametrize("folder", COMMITTED, ids=lambda p: p.name)
+def test_committed_runs_are_intact_and_their_metrics_follow_from_their_scores(folder):
+    run = runs.load(folder)
+    assert run.id == folder.name == run.config.run_id
+    assert run.info["code"]["commit"] and run.info["code"]["dirty"] is False
+    pd.testing.assert_frame_equal(runs.measure(run.config, run.arrays()), run.metrics, rtol=1e-9)
+    for name in run.sets:
+        assert np.isfinite(run.tensor(f"{name}/logits")).all()
+
+
+# experiments.yaml ------------------------------------------------------------------------------------------
+
+def test_committed_runs_are_those_of_experiments_yaml():
+    planned = {c.run_id: c for c in experiments.configs()}
+    for folder in COMMITTED:
+        assert folder.name in planned
+        found = json.loads((folder / "run.json").read_text())["config"]
+        assert Config.from_dict(found) == planned[folder.name]
+
+
+def test_experiments_hold_the_papers_grid():
+    paper = experiments.configs(size="paper")
+    ids = [c.run_id for c in paper]
+    assert len(ids) == len(set(ids))
+    taus = {c.tau for c in paper if c.method == "logitnorm" and c.id_dataset == "cifar10"}
+    assert taus == {0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1}
+    assert [c.seed for c in experiments.configs(size="paper", only="cifar10-wrn40_2-cross_entropy")] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("runs_text, sentence", [
+    ("{size: huge, method: logitnorm}", "run 1 has size 'huge'; known: a"),
+    ("{size: a, method: logitnrm}", r"run 1 \(a, logitnrm\): unknown method"),
+    ("{size: a, taw: 1}", "unknown setting 'taw'"),
+    ("{size: a, tau: [0.04, 0]}", "tau must be positive"),
+    ("{size: a, seeds: [1, 1]}", "is listed twice"),
+])
+def test_experiments_with_mistakes_are_refused(tmp_path, runs_text, sentence):
+    file = tmp_path / "experiments.yaml"
+    file.write_text(f"sizes: {{a: {{epochs: 1}}}}\nruns:\n  - {runs_text}\n")
+    with pytest.raises(ValueError, match=sentence):
+        experiments.configs(file)
+
+
+def test_the_command_lists_trains_and_refuses(tmp_path, capsys):
+    assert experiments.main(["--size", "paper", "--only", "seed5", "--list"]) == 0
+    assert capsys.readouterr().out.split() == ["paper-cifar10-wrn40_2-cross_entropy-seed5",
+                                               "paper-cifar10-wrn40_2-logitnorm-tau0.04-seed5"]
+    assert experiments.main(["--only", "no such run", "--runs-dir", str(tmp_path)]) == 1
+    assert "no run of experiments.yaml matches" in capsys.readouterr().err

@@ -1,0 +1,103 @@
+"""Give every notebook the same opening and strip what a run leaves behind.
+
+    python tools/notebook_setup.py [--check] [NOTEBOOK...]     default: all of notebooks/
+
+After the title cell come a Colab badge and a setup cell (both tagged remove-cell, so that the book does not show
+them). The repository's address comes from _config.yml, the version from pyproject.toml. Outputs, execution counts
+and run metadata go; cells keep their ids. Running it twice changes nothing; --check changes nothing at all and
+fails where a notebook is not as this tool would write it.
+"""
+
+import argparse
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+
+from logitnorm.book import colab_url, repository
+from logitnorm.paths import ROOT
+
+BADGE_ID, SETUP_ID = "colab-badge", "colab-setup"
+
+BADGE = "[![Open this notebook in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({url})"
+
+# Colab brings its own torch, numpy and pandas: nothing that is there is touched, and no version is asked for.
+SETUP = '''\
+# In Colab: fetch the book's code and install what Colab lacks. Anywhere else this cell does nothing.
+import importlib.util
+import os
+import subprocess
+import sys
+
+if "google.colab" in sys.modules or "LOGITNORM_CLONE" in os.environ:
+    url = os.environ.get("LOGITNORM_CLONE", "{url}")
+    tag = os.environ.get("LOGITNORM_TAG", "v{version}")
+    if not os.path.isdir("logitnorm-book"):
+        clone = ["git", "clone", "--quiet", "--depth", "1", "--branch", tag, url, "logitnorm-book"]
+        subprocess.run(clone, check=True)
+    needed = {{"torch": "torch", "torchvision": "torchvision", "sklearn": "scikit-learn",
+              "skimage": "scikit-image", "yaml": "pyyaml"}}
+    needed.update((name, name) for name in
+                  "matplotlib numpy pandas pooch safetensors scipy seaborn sympy tqdm".split())
+    missing = [package for module, package in needed.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True)
+    sys.path.insert(0, os.path.abspath("logitnorm-book/lib"))'''
+
+KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+          "language_info": {"name": "python"}}
+
+
+def setup_cells(page: str) -> list:
+    """The badge and the setup cell of a notebook page, e.g. notebooks/fig1."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    hidden = {"tags": ["remove-cell"]}
+    return [nbformat.v4.new_markdown_cell(BADGE.format(url=colab_url(page)), id=BADGE_ID, metadata=hidden),
+            nbformat.v4.new_code_cell(SETUP.format(url=repository()[0], version=version), id=SETUP_ID,
+                                      metadata=dict(hidden))]
+
+
+def tidy(text: str, page: str) -> str:
+    """The notebook (its JSON text) as it shall be committed."""
+    notebook = nbformat.reads(text, as_version=4)
+    notebook.nbformat_minor = 5
+    body = [cell for cell in notebook.cells if cell.get("id") not in (BADGE_ID, SETUP_ID)]
+    taken = set()
+    for number, cell in enumerate(body):
+        if not cell.get("id") or cell.id in taken:
+            cell.id = f"cell-{number}"
+        taken.add(cell.id)
+        tags = cell.metadata.get("tags")
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    notebook.cells = body[:1] + setup_cells(page) + body[1:]
+    notebook.metadata = nbformat.from_dict(KERNEL)
+    nbformat.validate(notebook)
+    return nbformat.writes(notebook) + "\n"
+
+
+def main(arguments=None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--check", action="store_true", help="change nothing; fail where something would change")
+    parser.add_argument("notebooks", nargs="*", type=Path)
+    options = parser.parse_args(arguments)
+    stale = []
+    for path in options.notebooks or sorted((ROOT / "notebooks").glob("*.ipynb")):
+        before = path.read_text(encoding="utf-8")
+        after = tidy(before, f"notebooks/{path.stem}")
+        if after == before:
+            continue
+        stale.append(path.name)
+        if not options.check:
+            path.write_text(after, encoding="utf-8")
+            print(f"{path.name}: refreshed")
+    if options.check and stale:
+        print(f"not as tools/notebook_setup.py writes them: {', '.join(stale)}; run it", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
