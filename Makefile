@@ -14,7 +14,7 @@ ERRORS := build/errors.txt
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test runs unlock clean
+.PHONY: help venv book test runs unlock clean
 .SILENT:
 
 help:
@@ -24,6 +24,8 @@ help:
 	echo "make clean                     remove build/ (never data/runs/, never .venv)"
 	echo "make unlock                    after a killed build: release Snakemake's lock"
 	echo "PYTHON=python3.12 chooses the interpreter for .venv; CORES=1 the number of parallel jobs."
+
+venv: $(STAMP)
 
 book: $(STAMP)
 	mkdir -p build

@@ -331,3 +331,123 @@ def test_a_page_with_a_broken_reference_is_refused(tiny):
     done = snakemake(tiny)
     index.write_text(good)
     assert done.returncode == 1 and "no-such-figure" in done.stdout + done.stderr
+
+
+# ---------------------------------------------------------------- make, and the files around it
+
+def project():
+    return tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+
+
+def fake_python(folder, old=False, venv=True):
+    """A stand-in for an interpreter: too old, or without venv, or with a venv whose pip reaches no index."""
+    inner = '#!/bin/sh\n[ "$3" = --version ] && exit 0\necho "ERROR: No matching distribution found" >&2\nexit 1\n'
+    path = folder / "python"
+    path.write_text(f"""#!/bin/sh
+case "$1" in
+  --version) echo "Python {'3.9.1' if old else '3.11.9'}";;
+  -c) exit {int(old)};;
+  -m) {'mkdir -p .venv/bin && cp inner .venv/bin/python' if venv else 'exit 1'};;
+esac
+""")
+    (folder / "inner").write_text(inner)
+    path.chmod(0o755)
+    (folder / "inner").chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("kind, sentence", [
+    ({"old": True}, "error: Python 3.9.1 is too old; the book needs 3.11 or newer"),
+    ({"venv": False}, "error: could not make .venv; on Debian and Ubuntu its parts come with: apt install python3-venv"),
+    ({}, "error: the packages could not be installed, pip's reason stands above"),
+    (None, "error: no 'python9' on this machine; install Python 3.11 or newer"),
+])
+def test_make_says_in_one_sentence_what_is_missing(tmp_path, kind, sentence):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    shutil.copytree(REPOSITORY / "tools", tmp_path / "tools")
+    python = "python9" if kind is None else fake_python(tmp_path, **kind)
+    done = subprocess.run(["make", "test", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert len([line for line in done.stderr.splitlines() if line.startswith(sentence)]) == 1, done.stderr
+    assert not (tmp_path / ".venv" / ".installed").exists()
+
+
+def test_readme_names_the_commands_that_exist():
+    text, makefile = (REPOSITORY / "README.md").read_text(), (REPOSITORY / "Makefile").read_text()
+    targets = set(re.findall(r"^(\w+):", makefile, re.M))
+    named = set(re.findall(r"\bmake (?:[A-Z]+=\S+ )*([a-z]+)\b", text)) | {"test", "book"}
+    assert {"test", "book"} <= named <= targets
+    assert "make test" in text and "make book" in text
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_links_of_the_front_files_lead_somewhere(name):
+    for target in re.findall(r"\]\(([^)#]+)\)", (REPOSITORY / name).read_text()):
+        assert target.startswith("https://") or (REPOSITORY / target).exists(), target
+
+
+def test_conda_installs_the_same_project():
+    environment = yaml.safe_load((REPOSITORY / "environment.yml").read_text())
+    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    [pip] = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    assert f"python{project()['requires-python']}" in conda and "pip" in conda
+    extras = ",".join(project()["optional-dependencies"])
+    assert pip == ["--constraint constraints.txt", f"--editable .[{extras}]"]
+    assert f"-c constraints.txt -e '.[{extras}]'" in (REPOSITORY / "tools/make_venv").read_text()
+    libraries = {re.split("[<>=]", name)[0] for name in project()["dependencies"]}
+    assert not libraries & {re.split("[<>=]", name)[0] for name in conda}, "conda and pip must not both bring one"
+
+
+def test_constraints_pin_every_direct_dependency_within_its_range():
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    lines = [line for line in (REPOSITORY / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+", line) for line in lines)
+    pins = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines}
+    wanted = project()["dependencies"] + [name for extra in project()["optional-dependencies"].values() for name in extra]
+    for requirement in map(Requirement, wanted):
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
+
+
+def test_ranges_admit_the_pytorch_versions_in_use_and_never_jupyter_book_2():
+    from packaging.requirements import Requirement
+
+    found = {r.name: r.specifier for r in map(Requirement, project()["dependencies"] + project()["optional-dependencies"]["book"])}
+    assert all(found["torch"].contains(version) for version in ("2.11.0", "2.15.0"))
+    assert all(found["torchvision"].contains(version) for version in ("0.26.0", "0.29.0"))
+    assert found["jupyter-book"].contains("1.0.4") and not found["jupyter-book"].contains("2.0.0")
+
+
+def test_citation_agrees_with_the_project():
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0" and citation["title"] and citation["message"] and citation["authors"]
+    assert citation["version"] == project()["version"] and citation["license"] == project()["license"]
+    assert citation["repository-code"] == book.repository()[0]
+    assert len(citation["references"]) == 2
+
+
+def test_colab_links_survive_the_theme_options():
+    config = yaml.safe_load((REPOSITORY / "_config.yml").read_text())
+    assert config["sphinx"]["recursive_update"] is True, "html_theme_options would erase the launch buttons"
+    assert config["repository"]["path_to_book"] == "" and config["only_build_toc_files"] is True
+
+
+def test_ci_runs_the_tests_and_the_book():
+    script = REPOSITORY / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert subprocess.run(["bash", "-n", script]).returncode == 0
+    assert re.findall(r"^make (test|book)$", script.read_text(), re.M) == ["test", "book"]
+
+
+def test_the_whole_graph_is_planned_from_the_committed_files(tmp_path):
+    """A dry run in a folder of links: every notebook page is a node, and nothing in data/runs is an output."""
+    for name in ("Snakefile", "_config.yml", "_toc.yml", "book", "data", "experiments.yaml", "lib", "notebooks"):
+        (tmp_path / name).symlink_to(REPOSITORY / name)
+    planned = plan(tmp_path)
+    names = {Path(page).name for page in book.pages() if page.startswith("notebooks/")} - {"train"}
+    assert {f"results {name}" for name in names} <= set(planned)
+    smoke = {job.removeprefix("training ") for job in planned if job.startswith("training ")}
+    assert smoke and all(run.startswith("smoke-") for run in smoke)
+    assert "HTML pages" in planned

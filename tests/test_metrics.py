@@ -228,7 +228,7 @@ def test_a_known_temperature_is_recovered(T_true):
 
 
 def logitnorm_like(n=5_000, K=10, seed=0):
-    """Logits of a norm near 0.8, mostly right: the best T is far below 1, as after training with LogitNorm."""
+    """Logits of a norm near 0.8, mostly right: the best T is far below 1, as after LogitNorm training."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, K, n)
     f = rng.normal(0, 0.15, (n, K))

@@ -397,13 +397,20 @@ def _download(name: str) -> None:
             # On a wrong checksum pooch's message says "hash", torchvision's "corrupted".
             if "hash" in str(error) or "corrupted" in str(error):
                 raise DataError(
-                    f"the download of {name} does not have the recorded checksum ({error}), it is incomplete "
-                    f"or another file: try again later, or {by_hand}.") from error
+                    f"the download of {name} does not have the recorded checksum ({_reason(error)}), it is "
+                    f"incomplete or another file: try again later, or {by_hand}.") from error
             raise DataError(
-                f"the download of {name} failed ({error}): connect to the network and try again, or "
+                f"the download of {name} failed ({_reason(error)}): connect to the network and try again, or "
                 f"{by_hand}.") from error
         for split, arrays in fetched.items():
             _save(cache / f"{name}-{split}.npz", arrays, Path(folder))
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong in the first place, on one line: network libraries wrap the cause several times."""
+    while error.__context__:
+        error = error.__context__
+    return " ".join(str(error).split())
 
 
 def _save(path: Path, arrays: dict[str, np.ndarray], scratch: Path) -> None:
@@ -450,7 +457,8 @@ def _from_tar(path: str, count: int | None = None, scale: bool = True) -> np.nda
     from tqdm import tqdm
 
     def is_image(member: tarfile.TarInfo) -> bool:
-        return member.isfile() and member.name.lower().endswith((".jpg", ".jpeg", ".png"))
+        name = member.name.rpartition("/")[2].lower()
+        return member.isfile() and name.endswith((".jpg", ".jpeg", ".png")) and not name.startswith(".")
 
     with tarfile.open(path) as tar:
         names = sorted(member.name for member in tar if is_image(member))

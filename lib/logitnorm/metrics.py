@@ -95,7 +95,7 @@ OOD_METRICS = {function.__name__: function
 
 
 def ood_metrics(id_scores, ood_scores) -> dict[str, float]:
-    """Every detection metric by name, in percent: aupr is the paper's (5:1), aupr_in and aupr_out are at 1:1."""
+    """Every detection metric by name, percent: aupr is the paper's (5:1), aupr_in and aupr_out are at 1:1."""
     return {name: metric(id_scores, ood_scores) for name, metric in OOD_METRICS.items()}
 
 
@@ -199,7 +199,7 @@ def _logits_labels(logits, labels) -> tuple[np.ndarray, np.ndarray]:
     if y.shape != (len(f),):
         raise ValueError(f"there must be one label for each of the {len(f)} rows of logits, got {y.shape}")
     if not np.isfinite(f).all():
-        raise ValueError("the logits are not finite: has the training diverged?")
+        raise ValueError("the logits are not finite: training diverged")
     if not np.issubdtype(y.dtype, np.integer) or y.min() < 0 or y.max() >= f.shape[1]:
         raise ValueError(f"labels must be integers from 0 to {f.shape[1] - 1}, one per class of the logits")
     return f, y

@@ -310,16 +310,28 @@ def value(row) -> str | None:
     return f"{row['ours']:.2f}{spread} (n = {int(row['n'])})"
 
 
-def wide(compared: pd.DataFrame, row: str) -> pd.DataFrame:
-    """compare's rows of one metric as a table to read: per value of `row` the methods side by side, then verdicts.
+def shown(compared: dict, **where) -> dict:
+    """Of {size: rows of compare}, the rows with the given column values, at those sizes that have a number of ours.
 
-    `row` is a column: "ood_dataset", "score", "architecture" or "metric".
+    The keys become the name that the table shall carry. Where no size has a number, the first size's rows
+    remain, so that the paper's are there to read.
     """
-    head = {"ood_dataset": "OOD set"}.get(row, row)
+    parts = {size: rows[np.logical_and.reduce([rows[column] == value for column, value in where.items()])]
+             if where else rows for size, rows in compared.items()}
+    ran = {f"size {size}": rows for size, rows in parts.items() if rows["ours"].notna().any()}
+    return ran or {f"{NOT_RUN} at size {' or '.join(parts)}": next(iter(parts.values()))}
+
+
+def wide(compared: pd.DataFrame, *rows: str) -> pd.DataFrame:
+    """compare's rows of one metric as a table to read: per value of `rows` the methods side by side, then verdicts.
+
+    `rows` are columns: "ood_dataset", "score", "architecture" or "metric"; several are joined by commas.
+    """
+    head = ", ".join({"ood_dataset": "OOD set"}.get(row, row) for row in rows)
     lines = []
-    for key, group in compared.groupby(row, sort=False):
-        used = group["used"].dropna()
-        line = {head: named(used.iloc[0]) if row == "ood_dataset" and len(used) else title(key)}
+    for _, group in compared.groupby(list(rows), sort=False):
+        first = group.assign(ood_dataset=group["used"].fillna(group["ood_dataset"])).iloc[0]
+        line = {head: ", ".join(named(first[row]) if row == "ood_dataset" else title(first[row]) for row in rows)}
         said = []
         for _, cell in group.iterrows():
             label = METHODS[cell["method"]].label
@@ -373,3 +385,45 @@ def tally(compared: pd.DataFrame) -> str:
     counts = counts[counts.index != "baseline"]
     parts = [f"{n} {words}" for words, n in counts.items()]
     return f"Of {counts.sum()} numbers: " + ", ".join(parts) + "."
+
+
+def plainly(loaded: list, size: str) -> str:
+    """What the runs of a size show and what they cannot, as a Markdown paragraph of measured numbers."""
+    ce, ln = chosen(loaded, "cross_entropy"), chosen(loaded, "logitnorm")
+    if not (ce and ln):
+        return f"Size `{size}`: {NOT_RUN}."
+    frame = at_table_tau(ours(ce + ln))
+    mean = frame[frame["score"].isin(["", "msp"])].groupby(["method", "ood_dataset", "metric"])["value"].mean()
+    ce_mean, ln_mean = mean["cross_entropy"], mean["logitnorm"]
+    change = ln_mean - ce_mean
+    text = [f"Size `{size}`, {len(ce)} + {len(ln)} runs: LogitNorm's ID accuracy is {ln_mean['', 'accuracy']:.2f} %, "
+            f"cross-entropy's {ce_mean['', 'accuracy']:.2f} % ({change['', 'accuracy']:+.2f} points). Averaged over the six "
+            f"far OOD sets, FPR95 by MSP goes from {ce_mean['average', 'fpr95']:.2f} to {ln_mean['average', 'fpr95']:.2f} "
+            f"({change['average', 'fpr95']:+.2f}) and AUROC from {ce_mean['average', 'auroc']:.2f} to "
+            f"{ln_mean['average', 'auroc']:.2f} ({change['average', 'auroc']:+.2f}); the paper's changes are -33.87 and +5.36."]
+    config = ln[0].config
+    for kind, sets in (("of the six", config.ood_sets), ("of the other sets", config.extra_sets)):
+        worse = [f"{title(name)} ({change[name, 'fpr95']:+.2f} FPR95)" for name in sets if change[name, "fpr95"] > 0]
+        text.append(f"LogitNorm's FPR95 is higher than cross-entropy's on {', '.join(worse) or 'none'} {kind}.")
+    ece = "higher" if change["", "ece"] > 0 else "lower"
+    text.append(f"Its calibration error before temperature scaling is {ece}: {ln_mean['', 'ece']:.2f} % against "
+                f"{ce_mean['', 'ece']:.2f} %.")
+    stand_ins = [named(name) for name in config.ood_sets if counterpart(name) != name]
+    limits = [f"the net ({network(config.architecture)}) and the training ({config.epochs} epochs) are not the paper's "
+              "(WRN-40-2, 200 epochs)" if not frame["exact"].any() else "",
+              f"stand-in image sets: {', '.join(stand_ins)}" if stand_ins else "",
+              f"only {len(ln)} LogitNorm seed{'s' * (len(ln) > 1)}, so the spread is "
+              + ("unknown" if len(ln) == 1 else "roughly known") if len(ln) < 5 else ""]
+    text.append(f"What this cannot show: {'; '.join(filter(None, limits))}. The absolute numbers are therefore no "
+                "verdict on the paper's." if any(limits) else "")
+    return " ".join(filter(None, text))
+
+
+def provenance(loaded: list) -> pd.DataFrame:
+    """One line per run from its run.json: code, device, time, data."""
+    return pd.DataFrame([{
+        "run": run.id, "commit": str(run.info["code"]["commit"])[:8] + (" + changes" if run.info["code"]["dirty"] else ""),
+        "device": run.info["device"], "wall time (min)": run.info["wall_seconds"] / 60,
+        "images/s": str(round(run.info["images_per_second"])),
+        "training images (sha256)": run.info["data"][f"{run.config.id_dataset}-train"][:12],
+        "finished": run.info["finished"]} for run in loaded] or [{"run": NOT_RUN}])

@@ -55,11 +55,11 @@ def gradnorm(logits, feature_l1, T=1.0) -> np.ndarray:
 
 
 def odin(net: nn.Module, images: Tensor, T=1000.0, epsilon=0.0014, batch_size=500, device=None) -> np.ndarray:
-    """ODIN (Liang et al. 2018) of uint8 images N x H x W x C: max_k softmax_k(f(x') / T), N values in float64.
+    """ODIN (Liang et al. 2018) of uint8 images N x H x W x C: max_k softmax_k(f(x') / T), N float64 values.
 
     x' = x - epsilon sign(d/dx CE(f(x) / T, y^)) / std with y^ the predicted class: a small step that raises
-    the confidence, more so for ID images. T = 1000 and epsilon = 0.0014 are ODIN's and the paper's; epsilon is in
-    units of pixels in [0, 1] and ODIN_STD takes it to the normalised ones. The pixels are not clipped.
+    the confidence, more so for ID images. T = 1000 and epsilon = 0.0014 are the paper's, after ODIN's;
+    epsilon is in units of pixels in [0, 1] and ODIN_STD takes it to the normalised ones. Nothing is clipped.
     """
     logits = []
     with _evaluation(net, device) as device:
@@ -129,7 +129,7 @@ def _logits(logits, T) -> np.ndarray:
         raise ValueError(f"logits must be a matrix of N >= 1 images by K >= 2 classes, got shape {f.shape}")
     if not np.isfinite(f).all():
         bad = (~np.isfinite(f)).any(axis=1)
-        raise ValueError(f"the logits of {bad.sum()} of {len(f)} images are not finite: has the training diverged?")
+        raise ValueError(f"the logits of {bad.sum()} of {len(f)} images are not finite: training diverged")
     if not T > 0:
         raise ValueError(f"the temperature T must be positive, got {T}")
     return f

@@ -1,0 +1,672 @@
+import gzip
+import hashlib
+import io
+import pickle
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision import transforms
+from torchvision.transforms import functional
+
+from logitnorm import data
+
+EMBEDDED = ("brick", "grass", "gravel", "text", "hubble", "photos")
+GENERATED = ("gaussian_noise", "uniform_noise")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """Every test has a cache directory of its own; it does not exist before something is put there."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("LOGITNORM_DATA", str(folder))
+    return folder
+
+
+def random_images(n, *shape, seed=0):
+    return np.random.RandomState(seed).randint(0, 256, (n, *shape)).astype(np.uint8)
+
+
+def store(cache, file, **arrays):
+    cache.mkdir(exist_ok=True)
+    np.savez(cache / file, **arrays)
+    return cache / file
+
+
+def one_sentence(caught, *parts):
+    """The error is one line that ends like a sentence, says what to do after a colon, and names `parts`."""
+    message = str(caught.value)
+    assert "\n" not in message and message.endswith("."), message
+    for part in parts:
+        assert str(part) in message, message
+
+
+# --- crop and flip ----------------------------------------------------------------------------------------
+
+def by_torchvision(image, top, left, flip, padding=4, size=32):
+    """RandomCrop(size, padding) and RandomHorizontalFlip of one image H x W x C, with the draws given."""
+    x = functional.pad(image.permute(2, 0, 1), padding)
+    x = functional.crop(x, top, left, size, size)
+    return (functional.hflip(x) if flip else x).permute(1, 2, 0)
+
+
+def test_crop_flip_equals_torchvision_for_all_offsets():
+    draws = torch.cartesian_prod(torch.arange(9), torch.arange(9), torch.arange(2))
+    images = torch.from_numpy(random_images(20, 32, 32, 3))
+    index = torch.arange(len(draws)) * 7 % len(images)
+    got = data.crop_flip(data.pad(images), index, draws[:, 0], draws[:, 1], draws[:, 2].bool())
+    want = torch.stack([by_torchvision(images[i], t, l, f)
+                        for i, (t, l, f) in zip(index.tolist(), draws.tolist())])
+    assert got.dtype == torch.uint8
+    assert torch.equal(got, want)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_crop_flip_equals_torchvision_for_any_batch(draw):
+    def number(low, high):
+        return draw.draw(st.integers(low, high))
+
+    n, channels, padding = number(1, 5), number(1, 4), number(0, 5)
+    height, width = number(3, 12), number(3, 12)
+    size = number(1, min(height, width))
+    images = torch.from_numpy(random_images(n, height, width, channels, seed=number(0, 99)))
+    one = st.tuples(st.integers(0, n - 1), st.integers(0, height + 2 * padding - size),
+                    st.integers(0, width + 2 * padding - size), st.booleans())
+    batch = draw.draw(st.lists(one, min_size=1))
+    index, top, left, flip = (torch.tensor(column) for column in zip(*batch))
+    got = data.crop_flip(data.pad(images, padding), index, top, left, flip, size)
+    want = torch.stack([by_torchvision(images[i], t, l, f, padding, size) for i, t, l, f in batch])
+    assert torch.equal(got, want)
+
+
+def test_flip_before_crop_is_the_same_set_of_images():
+    """The official code flips first, then crops: its results are ours, at 8 - left instead of left."""
+    image = torch.from_numpy(random_images(1, 32, 32, 3))
+    for left in range(9):
+        flipped_first = by_torchvision(image[0].flip(1), 3, left, False)
+        ours = data.crop_flip(data.pad(image), torch.tensor([0]), torch.tensor([3]), torch.tensor([8 - left]),
+                              torch.tensor([True]))[0]
+        assert torch.equal(flipped_first, ours)
+
+
+@pytest.mark.parametrize("top, left", [(9, 0), (0, 9)])
+def test_crop_flip_refuses_an_offset_outside_the_image(top, left):
+    padded = data.pad(torch.zeros(2, 32, 32, 3, dtype=torch.uint8))
+    with pytest.raises((IndexError, RuntimeError)):
+        data.crop_flip(padded, *(torch.tensor([x]) for x in (0, top, left, False)))
+
+
+def test_random_crop_flip_draws_every_offset_equally_often():
+    # Each pixel holds its own row and column, so that a crop tells its offset and whether it is mirrored.
+    row, column = torch.meshgrid(torch.arange(40), torch.arange(40), indexing="ij")
+    padded = torch.stack([row, column, column], dim=2).to(torch.uint8)[None]
+    n = 16_200
+    index = torch.zeros(n, dtype=torch.int64)
+    crops = data.random_crop_flip(padded, index, torch.Generator().manual_seed(1)).long()
+    top, first, last = crops[:, 0, 0, 0], crops[:, 0, 0, 1], crops[:, 0, -1, 1]
+    left, flip = torch.minimum(first, last), (first > last).long()
+    assert torch.equal((first - last).abs(), torch.full((n,), 31))
+    counts = torch.bincount((top * 9 + left) * 2 + flip, minlength=162).double()
+    assert len(counts) == 162
+    expected = n / 162
+    chi_square = ((counts - expected) ** 2 / expected).sum()
+    assert chi_square < 234  # the 99.99 % point of chi-square with 161 degrees of freedom is 234.9
+    torchvision = {tuple(transforms.RandomCrop.get_params(torch.zeros(3, 40, 40), (32, 32))[:2])
+                   for _ in range(3000)}
+    assert set(zip(top.tolist(), left.tolist())) == torchvision
+
+
+def test_random_crop_flip_depends_on_the_generator_only():
+    padded = data.pad(torch.from_numpy(random_images(50, 32, 32, 3)))
+    index = torch.randperm(50)[:32]
+    generator = torch.Generator().manual_seed(7)
+    torch.manual_seed(1)
+    first, second = (data.random_crop_flip(padded, index, generator) for _ in range(2))
+    generator.manual_seed(7)
+    torch.manual_seed(2)
+    assert torch.equal(data.random_crop_flip(padded, index, generator), first)
+    assert not torch.equal(first, second)
+
+
+def test_to_float_equals_totensor_and_normalize():
+    images = random_images(8, 32, 32, 3)
+    official = transforms.Compose([transforms.ToTensor(), transforms.Normalize(data.MEAN, data.STD)])
+    want = torch.stack([official(Image.fromarray(image)) for image in images])
+    batch = torch.from_numpy(images)
+    got = data.to_float(batch)
+    assert got.dtype == torch.float32 and got.shape == (8, 3, 32, 32)
+    assert got.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(got, want, rtol=0, atol=1e-6)
+    assert np.array_equal(batch, images)  # the batch itself is left alone
+    torch.testing.assert_close(data.to_float(batch), got, rtol=0, atol=0)
+
+
+# --- the cache directory ----------------------------------------------------------------------------------
+
+def test_load_reads_the_cache_first(cache):
+    images, labels = random_images(6, 32, 32, 3), np.array([0, 1, 2, 3, 9, 9], dtype=np.int32)
+    store(cache, "cifar10-train.npz", images=images, labels=labels)
+    store(cache, "brick-test.npz", images=images, labels=labels)
+    got = data.load("cifar10", "train")
+    assert got.images.dtype == torch.uint8 and np.array_equal(got.images, images)
+    assert got.labels.dtype == torch.int64 and got.labels.tolist() == labels.tolist()
+    brick = data.load("brick")
+    assert np.array_equal(brick.images, images) and brick.labels is None
+
+
+def test_cache_directory_defaults_to_the_users(monkeypatch, tmp_path):
+    monkeypatch.delenv("LOGITNORM_DATA")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert data.cache_dir() == tmp_path / "logitnorm"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert data.cache_dir() == tmp_path / ".cache" / "logitnorm"
+
+
+@pytest.mark.parametrize("shape", [(40, 50, 3), (50, 40, 3), (64, 64, 3), (36, 36, 3), (20, 31, 3), (28, 28)])
+def test_other_sizes_get_the_papers_transform(cache, shape):
+    images = random_images(3, *shape)
+    store(cache, "mnist-test.npz", images=images)
+    official = transforms.Compose([transforms.Resize(32), transforms.CenterCrop(32)])
+    want = np.stack([official(Image.fromarray(image).convert("RGB")) for image in images])
+    got = data.load("mnist").images
+    assert got.shape == (3, 32, 32, 3) and np.array_equal(got, want)
+    if len(shape) == 2:
+        assert torch.equal(got[..., 0], got[..., 1]) and torch.equal(got[..., 0], got[..., 2])
+
+
+def test_lsun_crops_are_cut_not_scaled(cache):
+    images = random_images(3, 36, 36, 3)
+    store(cache, "lsun_c-test.npz", images=images)
+    assert np.array_equal(data.load("lsun_c").images, images[:, 2:34, 2:34])
+
+
+def test_sha256_is_of_the_raw_bytes():
+    images = torch.from_numpy(random_images(2, 32, 32, 3))
+    assert data.sha256(images) == hashlib.sha256(images.numpy().tobytes()).hexdigest()
+    sliced = images.flip(1)[:, ::2]
+    assert data.sha256(sliced) == hashlib.sha256(sliced.numpy().tobytes(order="C")).hexdigest()
+    # A fixed value, worked with another program: printf '\0\1\2\3' | sha256sum
+    assert data.sha256(torch.arange(4, dtype=torch.uint8)) == (
+        "054edec1d0211f624fed0cbca9d4f9400b0e491c43742af2c5b0abebf0c990d8")
+
+
+# --- sets that need no download ---------------------------------------------------------------------------
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("the network was used")
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(data, "_fetch", refuse)
+
+
+def test_digits_are_a_fixed_stratified_split(no_network, cache):
+    train, test = data.load("digits", "train"), data.load("digits")
+    assert train.images.shape == (1437, 32, 32, 3) and test.images.shape == (360, 32, 32, 3)
+    all_counts = torch.bincount(torch.cat([train.labels, test.labels]))
+    assert all_counts.tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]  # of the UCI test set
+    assert (torch.bincount(test.labels) - all_counts * 360 / 1797).abs().max() < 1
+    assert torch.equal(data.load("digits").images, test.images)
+    keys = [{image.numpy().tobytes() for image in part.images} for part in (train, test)]
+    assert not keys[0] & keys[1]
+    assert not cache.exists()
+
+
+def test_digits_keep_their_grey_levels(no_network):
+    from sklearn.datasets import load_digits
+
+    small = load_digits().images
+    test = data.load("digits").images
+    # Averaging 4 x 4 blocks undoes the enlargement but for its smoothing: every image is nearest to its own.
+    blocks = test[..., 0].reshape(-1, 8, 4, 8, 4).double().mean(dim=(2, 4)) / 255 * 16
+    distances = torch.cdist(blocks.flatten(1), torch.from_numpy(small.reshape(-1, 64)))
+    nearest = torch.from_numpy(load_digits().target)[distances.argmin(1)]
+    assert (nearest == data.load("digits").labels).all()
+    assert len(distances.argmin(1).unique()) == 360
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_embedded_sets_are_different_patches(no_network, cache, name):
+    images, labels = data.load(name)
+    assert labels is None and images.dtype == torch.uint8 and images.shape[1:] == (32, 32, 3)
+    assert 120 <= len(images) <= 200
+    assert str(len(images)) in data.SETS[name].source
+    assert len({image.numpy().tobytes() for image in images}) > 0.95 * len(images)
+    assert images.float().flatten(1).std(1).median() > 5  # patches of something, not of an even surface
+    assert not cache.exists()
+
+
+def test_patches_are_cut_where_they_should(no_network):
+    from skimage import data as skimage_data
+
+    brick = skimage_data.brick()
+    tiles = brick.reshape(16, 32, 16, 32).swapaxes(1, 2).reshape(256, 32, 32)
+    want = tiles[[i * 256 // 160 for i in range(160)]]
+    got = data.load("brick").images
+    for channel in range(3):
+        assert np.array_equal(got[..., channel], want)
+    astronaut = Image.fromarray(skimage_data.astronaut()[:96, 96:192]).resize((32, 32), Image.BILINEAR)
+    assert np.array_equal(data.load("photos").images[1], np.asarray(astronaut))
+
+
+def test_a_missing_packaged_image_is_named(monkeypatch, tmp_path, no_network):
+    import skimage.data
+
+    monkeypatch.setattr(skimage.data, "__file__", str(tmp_path / "__init__.py"))
+    with pytest.raises(data.DataError) as caught:
+        data.load("grass")
+    one_sentence(caught, tmp_path / "grass.png", "install")
+
+
+def test_gaussian_noise_is_clipped_normal(no_network):
+    images = data.load("gaussian_noise").images
+    assert images.shape == (2000, 32, 32, 3)
+    values = images.numpy().ravel() / 255
+    # P(N(0.5, 1) < 0.5/255) = P(N(0.5, 1) > 1 - 0.5/255) = 0.30924
+    assert abs((values == 0).mean() - 0.3092) < 0.001 and abs((values == 1).mean() - 0.3092) < 0.001
+    assert abs(values.mean() - 0.5) < 0.001
+    assert torch.equal(images, data.load("gaussian_noise").images)
+
+
+def test_uniform_noise_is_uniform(no_network):
+    values = data.load("uniform_noise").images.numpy().ravel() / 255
+    assert abs(values.mean() - 0.5) < 0.001 and abs(values.std() - 12 ** -0.5) < 0.001
+    assert abs((values < 0.25).mean() - 0.25) < 0.002
+
+
+def test_noise_is_the_same_everywhere(no_network):
+    """Hyper-parameters are chosen on noise, so it must not change with the machine or a version of NumPy."""
+    assert data.sha256(data.load("uniform_noise").images).startswith("adaa16f1560a")
+    assert data.sha256(data.load("gaussian_noise").images).startswith("fb6cf16fdf03")
+
+
+# --- official downloads, from a server on this machine ----------------------------------------------------
+
+@pytest.fixture
+def server(monkeypatch):
+    """`server.files[path] = bytes` serves a file; `server.stall` is set when a client waits for /stall."""
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            content = server.files.get(self.path)
+            if content is None:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if self.path.startswith("/stall"):
+                self.wfile.write(content[:len(content) // 2])
+                self.wfile.flush()
+                server.stall.set()
+                server.resume.wait(60)
+                return
+            self.wfile.write(content)
+
+        def log_message(self, *args):
+            """Keep the test's output clean."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.files, server.stall, server.resume = {}, threading.Event(), threading.Event()
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.resume.set()
+    server.shutdown()
+    server.server_close()
+
+
+def as_tar(members, mode="w:gz"):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def png(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def offer(server, monkeypatch, name, content, checksum=None, path="/archive.tar.gz", count=None):
+    server.files[path] = content
+    checksum = checksum or "md5:" + hashlib.md5(content).hexdigest()
+    monkeypatch.setitem(data._ARCHIVES, name, data._Archive(server.url + path, checksum, count))
+
+
+def files_in(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_archive_is_converted_once(server, monkeypatch, cache, tmp_path):
+    small, wide, grey = (random_images(1, *shape)[0] for shape in ((32, 32, 3), (48, 80, 3), (40, 40)))
+    members = {"../evil.png": png(small), "LSUN/c.jpg": png(grey), "LSUN/b.PNG": png(wide),
+               "LSUN/readme.txt": b"not an image", "LSUN/._b.png": b"a hidden file", "/a.jpeg": png(small)}
+    offer(server, monkeypatch, "lsun_r", as_tar(members))
+    got = data.load("lsun_r")
+    official = transforms.Compose([transforms.Resize(32), transforms.CenterCrop(32)])
+    by_name = (small, small, wide, grey)  # ../evil.png, /a.jpeg, b.PNG, c.jpg
+    want = np.stack([official(Image.fromarray(image).convert("RGB")) for image in by_name])
+    assert got.labels is None and np.array_equal(got.images, want)
+    assert files_in(tmp_path) == ["cache", "cache/lsun_r-test.npz"]  # nothing extracted, nothing left behind
+    server.files.clear()
+    assert torch.equal(data.load("lsun_r").images, got.images)
+
+
+def test_places_takes_evenly_spaced_names(server, monkeypatch):
+    images = random_images(7, 32, 32, 3)
+    order = [3, 0, 6, 2, 5, 1, 4]
+    content = as_tar({f"val_256/Places365_val_{i:08}.png": png(images[i]) for i in order}, "w")
+    offer(server, monkeypatch, "places365", content, count=3)
+    assert np.array_equal(data.load("places365").images, images[[0, 2, 4]])
+
+
+def test_lsun_crops_of_the_archive_are_cut(server, monkeypatch):
+    images = random_images(2, 36, 36, 3)
+    content = as_tar({f"LSUN/test/{i}.png": png(image) for i, image in enumerate(images)})
+    offer(server, monkeypatch, "lsun_c", content)
+    assert np.array_equal(data.load("lsun_c").images, images[:, 2:34, 2:34])
+
+
+def test_wrong_checksum(server, monkeypatch, cache):
+    offer(server, monkeypatch, "isun", b"<html>quota exceeded</html>", data._ARCHIVES["isun"].checksum)
+    with pytest.raises(data.DataError) as caught:
+        data.load("isun")
+    one_sentence(caught, "isun", "checksum", "isun-test.npz", cache)
+    assert files_in(cache) == []
+
+
+def test_download_failure(server, monkeypatch, cache):
+    offer(server, monkeypatch, "textures", b"")
+    server.files.clear()
+    with pytest.raises(data.DataError) as caught:
+        data.load("textures")
+    one_sentence(caught, "textures", "404", "textures-test.npz", cache)
+    assert files_in(cache) == []
+
+
+def test_no_network(monkeypatch, cache):
+    def unreachable(*args, **kwargs):
+        raise socket.gaierror(-2, "Name or service not known")
+    monkeypatch.setattr(socket, "getaddrinfo", unreachable)
+    for name in ("lsun_c", "cifar100", "svhn", "mnist"):  # pooch, and torchvision's ways
+        with pytest.raises(data.DataError) as caught:
+            data.load(name)
+        one_sentence(caught, f"download of {name} failed", "Name or service not known", "network",
+                     f"{name}-test.npz", cache)
+    assert files_in(cache) == []
+
+
+def test_killed_download_leaves_no_cached_file(server, monkeypatch, cache):
+    content = as_tar({"iSUN/1.png": png(random_images(1, 32, 32, 3)[0])})
+    offer(server, monkeypatch, "isun", content, path="/stall.tar.gz")
+    program = (f"from logitnorm import data; archive = data._Archive(*{tuple(data._ARCHIVES['isun'])!r}); "
+               "data._ARCHIVES['isun'] = archive; data.load('isun')")
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+    try:
+        assert server.stall.wait(120)
+    finally:
+        process.kill()
+    assert process.wait() == -9
+    assert list(cache.glob("isun-*.part")) and not list(cache.glob("*.npz"))
+    offer(server, monkeypatch, "isun", content)
+    assert len(data.load("isun").images) == 1
+
+
+def test_failed_write_leaves_no_cached_file(server, monkeypatch, cache):
+    def disk_full(path, **arrays):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+    offer(server, monkeypatch, "isun", as_tar({"1.png": png(random_images(1, 32, 32, 3)[0])}))
+    monkeypatch.setattr(np, "savez", disk_full)
+    with pytest.raises(data.DataError) as caught:
+        data.load("isun")
+    one_sentence(caught, cache / "isun-test.npz", "No space left", "LOGITNORM_DATA")
+    assert files_in(cache) == []
+
+
+def test_cache_that_cannot_be_written(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("LOGITNORM_DATA", str(tmp_path / "file" / "cache"))
+    with pytest.raises(data.DataError) as caught:
+        data.load("isun")
+    one_sentence(caught, tmp_path / "file" / "cache", "LOGITNORM_DATA")
+
+
+def test_cifar_is_stored_with_both_splits(server, monkeypatch, cache):
+    from torchvision.datasets import CIFAR10
+
+    images, labels = random_images(12, 32, 32, 3), [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8]
+    batches = {}
+    for i, batch in enumerate([f"data_batch_{n}" for n in range(1, 6)] + ["test_batch"]):
+        part = slice(2 * i, 2 * i + 2)
+        batches[batch] = {"data": images[part].transpose(0, 3, 1, 2).reshape(2, -1), "labels": labels[part]}
+    batches["batches.meta"] = {"label_names": list("abcdefghij")}
+    members = {f"cifar-10-batches-py/{name}": pickle.dumps(batch) for name, batch in batches.items()}
+    sums = {name: hashlib.md5(members[f"cifar-10-batches-py/{name}"]).hexdigest() for name in batches}
+    content = as_tar(members)
+    server.files["/cifar.tar.gz"] = content
+    monkeypatch.setattr(CIFAR10, "url", server.url + "/cifar.tar.gz")
+    monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(content).hexdigest())
+    monkeypatch.setattr(CIFAR10, "train_list", [[name, sums[name]] for name in list(batches)[:5]])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
+    monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": sums["batches.meta"]})
+    test = data.load("cifar10")
+    server.files.clear()
+    train = data.load("cifar10", "train")
+    assert np.array_equal(test.images, images[10:]) and test.labels.tolist() == labels[10:]
+    assert np.array_equal(train.images, images[:10]) and train.labels.tolist() == labels[:10]
+    assert files_in(cache) == ["cifar10-test.npz", "cifar10-train.npz"]
+
+
+def test_svhn_is_stored_upright(server, monkeypatch, cache):
+    from torchvision.datasets import SVHN
+
+    images = random_images(4, 32, 32, 3)
+    buffer = io.BytesIO()
+    scipy.io.savemat(buffer, {"X": images.transpose(1, 2, 3, 0), "y": np.array([[10], [1], [2], [3]])})
+    content = buffer.getvalue()
+    server.files["/test_32x32.mat"] = content
+    entry = [server.url + "/test_32x32.mat", "test_32x32.mat", hashlib.md5(content).hexdigest()]
+    monkeypatch.setattr(SVHN, "split_list", {"test": entry})
+    got = data.load("svhn")
+    assert np.array_equal(got.images, images) and got.labels is None
+    assert files_in(cache) == ["svhn-test.npz"]
+    (cache / "svhn-test.npz").unlink()
+    monkeypatch.setattr(SVHN, "split_list", {"test": [*entry[:2], "0" * 32]})
+    with pytest.raises(data.DataError) as caught:
+        data.load("svhn")
+    one_sentence(caught, "svhn", "checksum")
+    assert files_in(cache) == []
+
+
+def test_mnist_is_stored_in_colour(server, monkeypatch):
+    from torchvision.datasets import MNIST
+
+    def idx(array):  # the MNIST file format: two zeros, 8 = bytes, number of axes, sizes, values
+        header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+        return gzip.compress(header + array.tobytes())
+    digits = random_images(3, 28, 28)
+    files = {"train-images-idx3-ubyte.gz": idx(digits[:1]), "train-labels-idx1-ubyte.gz": idx(np.uint8([1])),
+             "t10k-images-idx3-ubyte.gz": idx(digits), "t10k-labels-idx1-ubyte.gz": idx(np.uint8([1, 2, 3]))}
+    server.files = {f"/{name}": content for name, content in files.items()}
+    monkeypatch.setattr(MNIST, "mirrors", [server.url + "/"])
+    sums = [(name, hashlib.md5(content).hexdigest()) for name, content in files.items()]
+    monkeypatch.setattr(MNIST, "resources", sums)
+    got = data.load("mnist").images
+    want = [np.asarray(functional.resize(Image.fromarray(digit), 32)) for digit in digits]
+    assert got.shape == (3, 32, 32, 3)
+    for channel in range(3):
+        assert np.array_equal(got[..., channel], np.stack(want))
+
+
+def test_every_set_has_a_source():
+    for name, info in data.SETS.items():
+        assert info.title and info.source.endswith(".") and info.splits in (("test",), ("train", "test"))
+        assert (info.num_classes > 0) == ("train" in info.splits)
+        here = name == "digits" or name in EMBEDDED + GENERATED
+        official = name in data._ARCHIVES or name in ("cifar10", "cifar100", "svhn", "mnist")
+        assert [here, official, info.stands_in_for is not None].count(True) == 1, name
+        if info.stands_in_for:
+            assert data.SETS[info.stands_in_for].stands_in_for is None
+    for archive in data._ARCHIVES.values():
+        kind, digest = archive.checksum.split(":")
+        assert len(bytes.fromhex(digest)) == hashlib.new(kind).digest_size
+
+
+def test_facts_shared_with_torchvision_agree():
+    from torchvision.datasets import DTD, Places365
+
+    assert data._ARCHIVES["textures"][:2] == (DTD._URL, f"md5:{DTD._MD5}")
+    file, md5 = Places365._IMAGES_META["val", True]
+    assert data._ARCHIVES["places365"][:2] == (Places365._BASE_URL + file, f"md5:{md5}")
+
+
+# --- errors -----------------------------------------------------------------------------------------------
+
+def test_unknown_name_lists_the_known_ones():
+    with pytest.raises(data.DataError) as caught:
+        data.load("cifar11")
+    one_sentence(caught, "'cifar11'", *data.SETS)
+
+
+@pytest.mark.parametrize("name, split", [("svhn", "train"), ("cifar10", "val"), ("brick", "")])
+def test_unknown_split_lists_the_known_ones(name, split):
+    with pytest.raises(data.DataError) as caught:
+        data.load(name, split)
+    one_sentence(caught, name, repr(split), *data.SETS[name].splits)
+
+
+@pytest.mark.parametrize("name", [name for name, info in data.SETS.items() if info.stands_in_for])
+def test_missing_stand_in_names_the_official_set(no_network, cache, name):
+    official = data.SETS[name].stands_in_for
+    with pytest.raises(data.DataError) as caught:
+        data.load(name)
+    one_sentence(caught, cache / f"{name}-test.npz", f"load({official!r})")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"<html></html>", pickle.dumps([1, 2])])
+def test_file_that_is_no_npz(cache, content):
+    cache.mkdir()
+    (cache / "isun-test.npz").write_bytes(content)
+    with pytest.raises(data.DataError) as caught:
+        data.load("isun")
+    one_sentence(caught, cache / "isun-test.npz", "damaged", "delete")
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_file_is_refused_or_harmless(cache, draw):
+    images, labels = random_images(3, 32, 32, 3), np.array([1, 2, 3])
+    path = store(cache, "cifar10-test.npz", images=images, labels=labels)
+    content = bytearray(path.read_bytes())
+    place = draw.draw(st.integers(0, len(content) - 1))
+    if draw.draw(st.booleans()):
+        content = content[:place]
+    else:
+        content[place] ^= draw.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    try:
+        got = data.load("cifar10")
+    except data.DataError as error:
+        assert str(path) in str(error)
+    else:  # the byte was one that nobody reads, such as a date
+        assert np.array_equal(got.images, images) and got.labels.tolist() == labels.tolist()
+
+
+TWO = np.zeros((2, 32, 32, 3), np.uint8)
+
+
+@pytest.mark.parametrize("arrays, parts", [
+    ({"data": np.zeros(3)}, ["`images`", "data", "np.savez"]),
+    ({}, ["`images`", "nothing"]),
+    ({"images": np.array([{}], dtype=object)}, ["damaged"]),
+    ({"images": np.zeros((2, 32, 32, 3), np.float32)}, ["float32", "uint8"]),
+    ({"images": np.zeros((2, 3, 32, 32), np.uint8)}, ["(2, 3, 32, 32)", "H x W"]),
+    ({"images": np.zeros((32, 32), np.uint8)}, ["(32, 32)", "H x W"]),
+    ({"images": np.zeros((0, 32, 32, 3), np.uint8)}, ["empty", "delete"]),
+    ({"images": np.zeros((2, 0, 32, 3), np.uint8)}, ["empty", "delete"]),
+    ({"images": TWO}, ["`labels`", "write the file again"]),
+    ({"images": TWO, "labels": np.zeros(3, int)}, ["(3,)", "2 integers"]),
+    ({"images": TWO, "labels": np.zeros((2, 1), int)}, ["(2, 1)", "2 integers"]),
+    ({"images": TWO, "labels": np.zeros(2)}, ["float64", "2 integers"]),
+    ({"images": TWO, "labels": np.array([0, 10])}, ["0 to 10", "0 to 9"]),
+    ({"images": TWO, "labels": np.array([-1, 0])}, ["-1 to 0", "0 to 9"]),
+])
+def test_wrong_arrays(cache, arrays, parts):
+    path = store(cache, "cifar10-train.npz", **arrays)
+    with pytest.raises(data.DataError) as caught:
+        data.load("cifar10", "train")
+    one_sentence(caught, path, *parts)
+
+
+# --- the command line -------------------------------------------------------------------------------------
+
+def test_prepare_prints_one_line_for_each_split(capsys):
+    data.main(["digits", "text"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[0] for line in lines] == [
+        "digits-train: 1", "digits-test: 360 images", "text-test: 130 images"]
+    assert lines[2].endswith(data.sha256(data.load("text").images))
+
+
+def test_prepare_fails_with_one_sentence():
+    with pytest.raises(data.DataError) as caught:
+        data.main([])
+    one_sentence(caught, "name the sets", *data.SETS)
+    command = [sys.executable, "-m", "logitnorm.data", "svnh"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and "no image set 'svnh'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+# --- the real images, where a cache directory holds them --------------------------------------------------
+
+def test_real_cifar10(real_images, monkeypatch):
+    monkeypatch.setenv("LOGITNORM_DATA", str(real_images))
+    train, test = data.load("cifar10", "train"), data.load("cifar10")
+    assert train.images.shape == (50_000, 32, 32, 3) and test.images.shape == (10_000, 32, 32, 3)
+    assert torch.bincount(train.labels).tolist() == [5000] * 10
+    assert torch.bincount(test.labels).tolist() == [1000] * 10
+    # The well-known statistics of CIFAR-10's training images
+    mean = train.images.double().mean(dim=(0, 1, 2)) / 255
+    torch.testing.assert_close(mean, torch.tensor([0.4914, 0.4822, 0.4465]).double(), rtol=0, atol=1e-4)
+
+
+def test_real_cifar100(real_images, monkeypatch):
+    if not (real_images / "cifar100-train.npz").exists():
+        pytest.skip(f"{real_images} holds no cifar100-train.npz")
+    monkeypatch.setenv("LOGITNORM_DATA", str(real_images))
+    train, test = data.load("cifar100", "train"), data.load("cifar100")
+    assert torch.bincount(train.labels).tolist() == [500] * 100
+    assert torch.bincount(test.labels).tolist() == [100] * 100
+
+
+def test_real_ood_sets(real_images, monkeypatch):
+    monkeypatch.setenv("LOGITNORM_DATA", str(real_images))
+    names = [path.name.removesuffix("-test.npz") for path in sorted(real_images.glob("*-test.npz"))]
+    names = [name for name in names if name in data.SETS and data.SETS[name].num_classes == 0]
+    assert names, f"{real_images} holds no OOD set"
+    for name in names:
+        images, labels = data.load(name)
+        assert labels is None and len(images) >= 1000, name
+        assert images.shape[1:] == (32, 32, 3) and images.dtype == torch.uint8, name
+        assert images.float().std() > 20, name

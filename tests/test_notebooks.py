@@ -1,0 +1,177 @@
+"""What every committed notebook must be: without outputs, runnable by parameters only, readable in Colab."""
+
+import ast
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from logitnorm import book, runner
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
+
+spec = importlib.util.spec_from_file_location("notebook_setup", REPOSITORY / "tools" / "notebook_setup.py")
+notebook_setup = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(notebook_setup)
+
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code(path):
+    """The code cells of the author: neither the setup cell nor the parameters."""
+    return [cell for cell in read(path).cells if cell.cell_type == "code"
+            and cell.id != notebook_setup.SETUP_ID and "parameters" not in cell.metadata.get("tags", [])]
+
+
+def test_notebooks_and_table_of_contents_name_each_other():
+    listed = {Path(page).name for page in book.pages() if page.startswith("notebooks/")}
+    assert listed == {path.stem for path in NOTEBOOKS}
+
+
+@every_notebook
+def test_no_outputs_are_committed(path):
+    for cell in read(path).cells:
+        if cell.cell_type == "code":
+            assert not cell.outputs and cell.execution_count is None, f"cell {cell.id} has outputs"
+
+
+@every_notebook
+def test_it_opens_with_title_badge_and_setup(path):
+    title, badge, setup = read(path).cells[:3]
+    assert title.cell_type == "markdown" and title.source.startswith("# ")
+    assert len(title.source.split("\n\n", 1)[1]) > 80, "one paragraph that says what and why follows the title"
+    assert book.colab_url(f"notebooks/{path.stem}") in badge.source
+    assert badge.metadata.tags == setup.metadata.tags == ["remove-cell"]
+    assert path.read_text(encoding="utf-8") == notebook_setup.tidy(path.read_text(encoding="utf-8"),
+                                                                   f"notebooks/{path.stem}"), \
+        "run: python tools/notebook_setup.py"
+
+
+@every_notebook
+def test_cell_ids_are_stable(path):
+    ids = [cell.id for cell in read(path).cells]
+    assert len(set(ids)) == len(ids)
+    # a notebook editor's random ids would change with every save elsewhere
+    assert not [name for name in ids if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f-]+)?", name)], "give the cells names"
+
+
+@every_notebook
+def test_every_parameter_is_read_and_none_is_overwritten(path):
+    names = set(runner.parameters(path))
+    read_names, written = set(), set()
+    for cell in code(path):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.Name):
+                (read_names if isinstance(node.ctx, ast.Load) else written).add(node.id)
+    assert names <= read_names, f"never read: {names - read_names}"
+    assert not names & written, f"a parameter must keep its value: {names & written}"
+
+
+@every_notebook
+def test_papermill_knows_the_same_parameters(path):
+    import papermill
+
+    assert list(papermill.inspect_notebook(str(path))) == list(runner.parameters(path))
+
+
+@every_notebook
+def test_results_notebooks_take_the_sizes_and_the_runs(path):
+    given = runner.parameters(path)
+    if "sizes" in given:
+        assert given["sizes"] == ["paper", "small"] and given["runs_dir"] == ""
+        assert "data.load" not in "".join(cell.source for cell in code(path)), "a results notebook reads runs only"
+
+
+@every_notebook
+def test_markdown_shows_in_colab_as_it_is(path):
+    for cell in read(path).cells:
+        if cell.cell_type == "markdown":
+            assert not re.search(r"^\s*(`{3,}|:{3,})\{", cell.source, re.M), f"MyST directive in {cell.id}"
+            assert not re.search(r"\{[a-z][a-z:-]*\}`", cell.source), f"MyST role in {cell.id}"
+
+
+@every_notebook
+def test_cells_are_short_and_the_lines_fit(path):
+    for cell in code(path):
+        lines = cell.source.splitlines()
+        assert len(lines) <= 25, f"cell {cell.id} has {len(lines)} lines; what is longer belongs in lib/"
+        assert max(map(len, lines), default=0) <= 120, f"cell {cell.id} has a line of over 120 characters"
+
+
+# ---------------------------------------------------------------- the tool itself
+
+def raw():
+    notebook = new_notebook(cells=[new_markdown_cell("# T"), new_code_cell("1", execution_count=3, outputs=[
+        new_output("stream", name="stdout", text="1")], metadata={"tags": ["hide-input"], "scrolled": True})])
+    notebook.metadata["widgets"] = {}
+    return nbformat.writes(notebook)
+
+
+def test_the_tool_writes_the_same_twice_and_leaves_nothing_of_a_run():
+    once = notebook_setup.tidy(raw(), "notebooks/t")
+    assert notebook_setup.tidy(once, "notebooks/t") == once
+    cells = nbformat.reads(once, as_version=4).cells
+    assert [cell.id for cell in cells[1:3]] == ["colab-badge", "colab-setup"]
+    assert cells[3].outputs == [] and cells[3].execution_count is None and cells[3].metadata == {"tags": ["hide-input"]}
+
+
+def test_check_mode_reports_and_changes_nothing(tmp_path, capsys):
+    path = tmp_path / "t.ipynb"
+    before = raw()
+    path.write_text(before)
+    assert notebook_setup.main(["--check", str(path)]) == 1
+    assert "t.ipynb" in capsys.readouterr().err and path.read_text() == before
+    assert notebook_setup.main([str(path)]) == 0
+    assert notebook_setup.main(["--check", str(path)]) == 0
+
+
+def setup_source():
+    return notebook_setup.setup_cells("notebooks/t")[1].source
+
+
+def test_setup_installs_every_dependency_by_its_bare_name():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    source = setup_source()
+    for dependency in project["dependencies"]:
+        assert re.search(rf"\b{re.escape(re.split('[<>=]', dependency)[0])}\b", source), f"{dependency} is missing"
+    assert not re.search(r"[<>=]=\d", source), "Colab's own versions are never pinned"
+
+
+def run_setup(folder, **environment):
+    tail = "\nprint(sys.path[0])"
+    return subprocess.run([sys.executable, "-c", setup_source() + tail], cwd=folder, capture_output=True, text=True,
+                          env={**os.environ, **environment})
+
+
+def test_setup_does_nothing_outside_colab(tmp_path):
+    done = run_setup(tmp_path, PATH="")
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == [] and "logitnorm-book" not in done.stdout
+
+
+def test_setup_clones_the_tag_and_finds_the_library(tmp_path):
+    origin, work = tmp_path / "origin", tmp_path / "work"
+    (origin / "lib").mkdir(parents=True)
+    work.mkdir()
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(origin)]
+    for number, command in enumerate((["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "a"],
+                                      ["tag", "v9"], ["add", "."], ["commit", "--quiet", "-m", "b"])):
+        (origin / "lib" / "state.txt").write_text("tagged" if number < 4 else "later")
+        subprocess.run([*git, *command], check=True)
+    for _ in range(2):  # a second run of the cell finds the clone in place
+        done = run_setup(work, LOGITNORM_CLONE=origin.as_uri(), LOGITNORM_TAG="v9")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == str(work / "logitnorm-book" / "lib")
+        assert (work / "logitnorm-book" / "lib" / "state.txt").read_text() == "tagged"
