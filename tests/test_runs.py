@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from fake_runs import write_fake_run
+from fake_runs import write_run
 from logitnorm import experiments, paths, runs
 from logitnorm.train import Config
 
@@ -67,7 +67,7 @@ def test_a_second_process_is_refused_while_the_first_trains(tmp_path):
 
 @pytest.fixture
 def run_folder(tmp_path):
-    return write_fake_run(tmp_path, method="logitnorm", seed=1)
+    return write_run(tmp_path, method="logitnorm", seed=1)
 
 
 @pytest.mark.parametrize("name", ["history.csv", "metrics.csv", "scores.safetensors"])
@@ -92,8 +92,8 @@ def test_a_folder_without_or_with_a_damaged_run_json_is_refused(run_folder):
 
 
 def test_load_all_and_tidy(tmp_path):
-    write_fake_run(tmp_path, method="cross_entropy", seed=2)
-    write_fake_run(tmp_path, method="logitnorm", seed=1)
+    write_run(tmp_path, method="cross_entropy", seed=2)
+    write_run(tmp_path, method="logitnorm", seed=1)
     (tmp_path / "unfinished.part").mkdir()
     (tmp_path / "unfinished.part" / "run.json").write_text("{}")
     found = runs.load_all(tmp_path)

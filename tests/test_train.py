@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from logitnorm import data, losses, runs, train
 from logitnorm.train import Config
 
-SMOKE = dict(size="smoke", id_dataset="digits", architecture="wrn10_1", lr=0.2, nesterov=True, schedule="onecycle",
+SMOKE = dict(size="smoke", id_dataset="digits", architecture="wrn10_1", batch_size=32, lr=0.05, nesterov=True, schedule="onecycle",
              dropout=0.1, ood_sets=["brick", "text"], history_ood="text", keep_model=True)
 
 
@@ -57,7 +57,8 @@ def test_one_cycle_rises_linearly_and_falls_as_a_cosine():
 
 def test_first_step_is_sgd_by_hand(monkeypatch):
     """One step of the loop equals p - lr (g + wd p), on every parameter, BatchNorm and biases included."""
-    c = Config(**{**SMOKE, "dropout": 0.0, "schedule": "steps", "nesterov": False, "lr": 0.1}, epochs=1, batch_size=64)
+    c = Config(**{**SMOKE, "dropout": 0.0, "schedule": "steps", "nesterov": False, "lr": 0.1, "batch_size": 64},
+               epochs=1)
     digits = data.load("digits", "train")
     trainer = train.Trainer(c, data.ImageSet(digits.images[:64], digits.labels[:64]), torch.device("cpu"))
     before = {k: v.detach().clone() for k, v in trainer.net.named_parameters()}
@@ -78,7 +79,7 @@ def test_first_step_is_sgd_by_hand(monkeypatch):
 def test_a_smoke_run_learns_and_is_complete(finished):
     h = finished.history
     assert list(h.epoch) == [0, 1, 2, 3, 4]
-    assert h.train_loss.iloc[-1] < h.train_loss.iloc[1] and h.test_accuracy.iloc[-1] > 50
+    assert h.train_loss.iloc[-1] < h.train_loss.iloc[1] and h.test_accuracy.iloc[-1] > 25  # chance: 10
     labels, logits = finished.tensor("digits/labels"), finished.tensor("digits/logits")
     accuracy = 100 * np.mean(logits.argmax(1) == labels)
     assert finished.info["test_accuracy"] == pytest.approx(accuracy) == pytest.approx(h.test_accuracy.iloc[-1])
@@ -146,16 +147,16 @@ def test_sigkill_and_restart_give_the_weights_of_an_uninterrupted_run(finished, 
 
 
 def test_a_nan_loss_stops_with_epoch_step_and_last_finite_loss(tmp_path):
-    with pytest.raises(FloatingPointError, match=r"became (nan|inf) in epoch \d+, step \d+ of 11; the last finite loss was"):
+    with pytest.raises(FloatingPointError, match=r"became (nan|inf) in epoch \d+, step \d+ of 44; the last finite loss was"):
         train.train(Config(**{**SMOKE, "lr": 1e12, "warmup": 0.0, "method": "cross_entropy"}, epochs=3), tmp_path, "cpu")
 
 
 def test_where_a_nan_loss_is_found():
     with pytest.raises(FloatingPointError, match="became nan in epoch 3, step 3 of 4; the last finite loss was 0.5;"):
-        train.refuse_nan(torch.tensor([1.0, 0.5, math.nan, 0.1]), 3, [])
+        train.refuse_nan(torch.tensor([1.0, 0.5, math.nan, 0.1]), 3, [{"epoch": 2, "train_loss": 0.7}])
     with pytest.raises(FloatingPointError, match="became inf in epoch 3, step 1 of 2; the last finite loss was 0.7;"):
         train.refuse_nan(torch.tensor([math.inf, 0.5]), 3, [{"epoch": 2, "train_loss": 0.7}])
-    train.refuse_nan(torch.tensor([1.0, 2.0]), 1, [])
+    train.refuse_nan(torch.tensor([1.0, 2.0]), 1, [{"epoch": 0}])
 
 
 @pytest.mark.parametrize("wrong, sentence", [
@@ -187,7 +188,7 @@ def test_an_unknown_setting_is_refused_with_the_known_ones():
 
 def test_a_batch_larger_than_the_set_is_refused(tmp_path):
     with pytest.raises(ValueError, match="digits has .* training images, fewer than one batch of 5000"):
-        train.train(Config(**SMOKE, batch_size=5000, epochs=1), tmp_path, "cpu")
+        train.train(Config(**{**SMOKE, "batch_size": 5000}, epochs=1), tmp_path, "cpu")
 
 
 def test_bfloat16_keeps_weights_and_loss_in_float32(tmp_path):

@@ -197,7 +197,7 @@ def refuse_nan(step_losses: Tensor, epoch: int, history: list[dict]) -> None:
     bad = (~step_losses.isfinite()).nonzero()
     if len(bad):
         step = bad[0].item()
-        before = history[-1]["train_loss"] if history else float("nan")
+        before = history[-1].get("train_loss", math.nan)  # row 0 is the untrained net
         last = step_losses[step - 1].item() if step else before
         raise FloatingPointError(f"the training loss became {step_losses[step].item()} in epoch {epoch}, step {step + 1} "
                                  f"of {len(step_losses)}; the last finite loss was {last:.4g}; lower lr or raise warmup")
