@@ -6,6 +6,10 @@ PYTHON ?= python3
 CORES  ?= all
 SIZE   ?= small
 ONLY   ?= .
+# For make runs: how many of this machine's GPUs (0: train on the CPU), and how many runs at a time on each of them.
+GPUS   ?= $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU')
+SHARE  ?= 1
+GPU_LIMITS = $(foreach i,$(wordlist 1,$(GPUS),0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15),gpu$(i)=$(SHARE))
 
 BIN    := .venv/bin
 STAMP  := .venv/.installed
@@ -21,29 +25,31 @@ help:
 	echo "make book                      build the book (first time: a few minutes of downloads); prints its index.html"
 	echo "make test                      run the test suite"
 	echo "make runs SIZE=small ONLY=re   train the runs of experiments.yaml of that size whose id matches the regex"
+	echo "          GPUS=2 SHARE=3       ... on two GPUs, three runs at a time on each; GPUS=0: on the CPU, one run a core"
 	echo "make clean                     remove build/ (never data/runs/, never .venv)"
 	echo "make unlock                    after a killed build: release Snakemake's lock"
 	echo "PYTHON=python3.12 chooses the interpreter for .venv; CORES=1 the number of parallel jobs."
 
 venv: $(STAMP)
 
+# Snakemake, and at the end the sentences that the nodes left about what went wrong.
+SNAKEMAKE = mkdir -p build; rm -f $(ERRORS); \
+  snake() { LOGITNORM_ERRORS=$(CURDIR)/$(ERRORS) $(BIN)/python -m snakemake --snakefile Snakefile --cores $(CORES) \
+    --scheduler greedy --rerun-incomplete --keep-going --nocolor --quiet host reason rules "$$@"; }; \
+  stopped() { echo; test ! -f $(ERRORS) || sort -u $(ERRORS); echo "$$1 stopped; the reason stands above" >&2; exit 1; }
+
 book: $(STAMP)
-	mkdir -p build
-	rm -f $(ERRORS)
 	echo "make book: smoke trainings, results notebooks, HTML (what did not change is not redone)"
-	if LOGITNORM_ERRORS=$(CURDIR)/$(ERRORS) $(BIN)/python -m snakemake --snakefile Snakefile --cores $(CORES) \
-	    --scheduler greedy --rerun-incomplete --keep-going --nocolor --quiet host reason rules; then \
-	  echo "The book: $(CURDIR)/build/book/_build/html/index.html"; \
-	else \
-	  echo; test ! -f $(ERRORS) || cat $(ERRORS); \
-	  echo "make book: the build stopped; the reason stands above" >&2; exit 1; \
-	fi
+	$(SNAKEMAKE); snake || stopped "make book: the build"; \
+	echo "The book: $(CURDIR)/build/book/_build/html/index.html"
 
 test: $(STAMP)
 	$(THREADS) $(BIN)/python -m pytest
 
 runs: $(STAMP)
-	$(BIN)/python -m logitnorm.experiments --size "$(SIZE)" --only "$(ONLY)"
+	$(SNAKEMAKE); snake runs --resources gpu=0 $(GPU_LIMITS) \
+	  --config size="$(SIZE)" only="$(ONLY)" gpu=0 gpus=$(GPUS) || stopped "make runs: a training"; \
+	echo "The runs: $(CURDIR)/data/runs"
 
 unlock: $(STAMP)
 	$(BIN)/python -m snakemake --unlock

@@ -1,14 +1,27 @@
 # The graph train -> results -> book. Every node but the last is one papermill execution by logitnorm.runner.
 #
-#   build/runs/RUN/                   a smoke training (experiments.yaml), its notebook in build/executed/train/
+#   build/runs/RUN/                   a smoke training (experiments.yaml), its notebook beside it: build/runs/RUN.ipynb
 #   build/executed/NAME.ipynb         a results notebook on the finished runs in data/runs/ (sizes paper and small)
 #   build/smoke/NAME.ipynb            the same notebook on the smoke trainings: does all of it work, image to table?
 #   build/book/_build/html/           the pages
 #
-# The runs in data/runs/ are inputs here, never outputs: `make runs` trains them, `make book` only reads them.
+# The target `runs` trains the runs of experiments.yaml, at any size, into data/runs/RUN/ and data/runs/RUN.ipynb:
+#
+#   snakemake runs --cores 8 --resources gpu=4 --config size=paper only='logitnorm.*seed[12]$'
+#
+# size, only      which runs: of this size (default: all), whose id matches this regular expression (default: all)
+# runs_dir        where they go (default: data/runs)
+# gpu             how much of the resource `gpu` one run takes (default 1). `--resources gpu=4` lets four runs train at
+#                 the same time, whatever the cores; without that limit the cores alone decide.
+# gpus            on one machine with n GPUs: run i of the list trains on GPU i modulo n and takes 1 of the resource
+#                 gpu0, gpu1, ...; `--resources gpu0=3 gpu1=3` lets three runs share each. 0: train on the CPU.
+#
+# A run folder is never an output here. Snakemake deletes the outputs of a job before it starts and when it fails; a
+# training writes its folder itself, continues from its checkpoint, and never touches a complete one.
+import re
 import shlex
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import yaml
@@ -28,10 +41,17 @@ PAPER = sorted(str(path) for path in Path("data/paper").glob("*.csv"))
 MODULES = sorted(str(path) for path in Path("lib/logitnorm").glob("*.py"))
 LIB = [path for path in MODULES if Path(path).stem not in ("book", "experiments", "runner")]  # notebooks use these
 
+RUNS_DIR = config.get("runs_dir", "data/runs")
+GPUS = config.get("gpus")  # None: whatever the machine, or the cluster, shows a job
+
 try:
     AT_SMOKE = [name for name in RESULTS if "sizes" in runner.parameters(Path(f"notebooks/{name}.ipynb"))]
     TRAIN_DEFAULTS = runner.parameters(Path("notebooks/train.ipynb"))
     CONFIGS = experiments.configs(size="smoke")
+    CHOSEN = experiments.configs(size=config["size"], only=str(config.get("only", ""))) if "size" in config else []
+    if "size" in config and not CHOSEN:
+        raise ValueError(f"no run of experiments.yaml has size {config['size']} and an id that matches "
+                         f"{config.get('only', '')!r}; python -m logitnorm.experiments --list prints all of them")
 except (runner.RunnerError, ValueError) as error:
     runner.report(error)
     raise WorkflowError(str(error))
@@ -39,8 +59,9 @@ except (runner.RunnerError, ValueError) as error:
 
 def settings(config):
     """The parameters of notebooks/train.ipynb that make it this run: those that differ from its defaults."""
+    defaults = {field.name: field.default for field in fields(config)} | TRAIN_DEFAULTS
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
-    return {name: value for name, value in plain.items() if value != TRAIN_DEFAULTS.get(name)}
+    return {name: value for name, value in plain.items() if value != defaults[name]}
 
 
 def flags(given):
@@ -49,31 +70,56 @@ def flags(given):
     return " ".join(f"-p {name} {shlex.quote(text)}" for name, text in as_text.items())
 
 
+def device(run):
+    """The GPU of this machine on which a run trains; -1, as CUDA has it, is none."""
+    return list(LISTED).index(run) % GPUS if GPUS else -1
+
+
+def chosen(wildcards):
+    """The notebooks of the runs that --config names; nothing is trained unless somebody says what."""
+    if not LISTED:
+        raise WorkflowError("name the runs to train: snakemake runs --config size=small only='regular expression'")
+    return [f"{RUNS_DIR}/{run}.ipynb" for run in LISTED]
+
+
 SMOKE = {config.run_id: settings(config) for config in CONFIGS}
+LISTED = {config.run_id: settings(config) for config in CHOSEN}
 SHOWN = next(config.run_id for config in CONFIGS if config.method == "logitnorm")  # the training in the book
+
+if workflow.is_main_process and not workflow.dryrun:
+    for run in LISTED:  # a notebook whose run folder was taken away must not keep the run from being trained again
+        notebook = Path(RUNS_DIR, f"{run}.ipynb")
+        if notebook.exists() and not notebook.with_suffix("").joinpath("run.json").exists():
+            notebook.rename(notebook.with_suffix(".old.ipynb"))
 
 
 wildcard_constraints:
-    run="|".join(SMOKE),
-    name="|".join(RESULTS),
+    run="|".join(map(re.escape, SMOKE)),
+    listed="|".join(map(re.escape, LISTED)) or "nothing",
+    name="|".join(map(re.escape, RESULTS)),
 
 
 rule html:
     input:
         pages=[f"{page}.md" for page in PAGES if not page.startswith("notebooks/")],
         other=[str(path) for path in sorted(Path("book").rglob("*")) if path.is_file()],
-        config=["_config.yml", "_toc.yml"],
+        config=sorted(str(path) for path in Path(".").glob("*.y*ml")),  # experiments.yaml too
+        runs=FINISHED,
         results=expand("build/executed/{name}.ipynb", name=RESULTS),
         smoke=expand("build/smoke/{name}.ipynb", name=AT_SMOKE),
-        train=f"build/executed/train/{SHOWN}.ipynb",
+        train=f"build/runs/{SHOWN}.ipynb",
         lib=MODULES,
         paper=PAPER,
     output:
         "build/book/_build/html/index.html",
     message: "HTML pages"
-    threads: workflow.cores
-    shell:
-        "{PY} -m logitnorm.book build --train {input.train}"
+    shell:  # a run that is damaged, or not as experiments.yaml lists it, must not be published
+        "{PY} -m logitnorm.experiments --check && {PY} -m logitnorm.book build --train {input.train}"
+
+
+rule runs:
+    input:
+        chosen,
 
 
 rule train:
@@ -82,12 +128,29 @@ rule train:
         lib=LIB,
     output:
         run=directory("build/runs/{run}"),
-        notebook="build/executed/train/{run}.ipynb",
+        notebook="build/runs/{run}.ipynb",
     params:
         flags=lambda wildcards: flags(SMOKE[wildcards.run] | {"runs_dir": "build/runs"}),
     message: "training {wildcards.run}"
     shell:
         "{PY} -m logitnorm.runner {input.notebook} {output.notebook} {params.flags}"
+
+
+rule train_listed:
+    input:
+        ancient("notebooks/train.ipynb"),  # a later version of it is no reason to train again
+    output:
+        update(f"{RUNS_DIR}/{{listed}}.ipynb"),  # a failed job keeps the old one
+    params:
+        flags=lambda wildcards: flags(LISTED[wildcards.listed] | {"runs_dir": RUNS_DIR}),
+    resources:
+        gpu=int(config.get("gpu", 1)),
+        # among the resources because a parameter that changes would be a reason to run the job again
+        device=lambda wildcards: "" if GPUS is None else f"CUDA_VISIBLE_DEVICES={device(wildcards.listed)}",
+        **{f"gpu{i}": lambda wildcards, i=i: int(device(wildcards.listed) == i) for i in range(GPUS or 0)},
+    message: "training {wildcards.listed}"
+    shell:
+        "{resources.device} {PY} -m logitnorm.runner {input} {output} {params.flags}"
 
 
 rule results:

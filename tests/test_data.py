@@ -107,13 +107,13 @@ def test_crop_flip_refuses_an_offset_outside_the_image(top, left):
         data.crop_flip(padded, *(torch.tensor([x]) for x in (0, top, left, False)))
 
 
-def test_random_crop_flip_draws_every_offset_equally_often():
+def test_every_crop_is_drawn_equally_often():
     # Each pixel holds its own row and column, so that a crop tells its offset and whether it is mirrored.
     row, column = torch.meshgrid(torch.arange(40), torch.arange(40), indexing="ij")
     padded = torch.stack([row, column, column], dim=2).to(torch.uint8)[None]
     n = 16_200
     index = torch.zeros(n, dtype=torch.int64)
-    crops = data.random_crop_flip(padded, index, torch.Generator().manual_seed(1)).long()
+    crops = data.crop_flip(padded, index, *data.draw_crops(padded, n, torch.Generator().manual_seed(1))).long()
     top, first, last = crops[:, 0, 0, 0], crops[:, 0, 0, 1], crops[:, 0, -1, 1]
     left, flip = torch.minimum(first, last), (first > last).long()
     assert torch.equal((first - last).abs(), torch.full((n,), 31))
@@ -127,16 +127,29 @@ def test_random_crop_flip_draws_every_offset_equally_often():
     assert set(zip(top.tolist(), left.tolist())) == torchvision
 
 
-def test_random_crop_flip_depends_on_the_generator_only():
-    padded = data.pad(torch.from_numpy(random_images(50, 32, 32, 3)))
-    index = torch.randperm(50)[:32]
+def test_draws_depend_on_the_generator_only():
+    padded = data.pad(torch.from_numpy(random_images(2, 32, 32, 3)))
     generator = torch.Generator().manual_seed(7)
     torch.manual_seed(1)
-    first, second = (data.random_crop_flip(padded, index, generator) for _ in range(2))
+    first, second = ([*data.draw_crops(padded, 50, generator), *data.draw_cutouts(50, generator)] for _ in range(2))
     generator.manual_seed(7)
     torch.manual_seed(2)
-    assert torch.equal(data.random_crop_flip(padded, index, generator), first)
-    assert not torch.equal(first, second)
+    again = [*data.draw_crops(padded, 50, generator), *data.draw_cutouts(50, generator)]
+    assert all(torch.equal(a, b) for a, b in zip(first, again))
+    assert not any(torch.equal(a, b) for a, b in zip(first, second))
+
+
+def test_cutout_is_the_square_of_zeros_of_a_plain_loop():
+    x = torch.randn(40, 3, 32, 32)
+    row, column, on = data.draw_cutouts(40, torch.Generator().manual_seed(3))
+    row[:4], column[:4], on[:4] = torch.tensor([0, 31, 0, 31]), torch.tensor([0, 31, 31, 0]), True  # the corners
+    expected = x.clone()
+    for b in range(40):
+        if on[b]:
+            top, left = row[b] - 8, column[b] - 8
+            expected[b, :, max(0, top):min(32, top + 16), max(0, left):min(32, left + 16)] = 0
+    assert torch.equal(data.cutout(x, row, column, on, 16), expected)
+    assert 0 < on.sum() < 40 and (expected[0, 0] == 0).sum() == 64
 
 
 def test_to_float_equals_totensor_and_normalize():

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -256,3 +257,54 @@ def test_a_gradient_step_makes_the_norm_grow_at_second_order_only(K):
     for lr in (0.01, 0.1):
         grown = (f - lr * gradient).norm() ** 2 - f.norm() ** 2
         assert grown.item() == pytest.approx(lr ** 2 * (gradient.norm() ** 2).item(), rel=1e-9)
+
+
+# LogitPenalty and Learned Confidence ---------------------------------------------------------------------------
+
+def reference_confidence(f, c, y, hinted):
+    """DeVries and Taylor's formulas word for word: p' = c p + (1 - c) y, L_t = -sum_i y_i log p'_i, L_c = -log c."""
+    p, c = f.softmax(1), c.sigmoid()
+    one_hot = F.one_hot(y, f.shape[1]).to(f)
+    b = torch.where(hinted, c, torch.ones_like(c))[:, None]
+    return -(one_hot * (b * p + (1 - b) * one_hot).log()).sum(1).mean(), -c.log().mean()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 20), st.floats(0.1, 8))
+def test_learned_confidence_is_the_reference_formula_with_its_gradients(seed, K, scale):
+    torch.manual_seed(seed)
+    f = (scale * torch.randn(7, K, dtype=torch.float64)).requires_grad_()
+    c = (scale * torch.randn(7, dtype=torch.float64)).requires_grad_()
+    y, hinted = torch.randint(K, (7,)), torch.rand(7) < 0.5
+    ours, expected = losses.learned_confidence(f, c, y, hinted), reference_confidence(f, c, y, hinted)
+    for a, b in zip(ours, expected):
+        torch.testing.assert_close(a, b)
+    for a, b in zip(torch.autograd.grad(sum(ours), (f, c)), torch.autograd.grad(sum(expected), (f, c))):
+        torch.testing.assert_close(a, b)
+
+
+def test_learned_confidence_stays_finite_where_the_formula_does_not():
+    f, c = torch.tensor([[-200.0, 0.0]], requires_grad=True), torch.tensor([200.0], requires_grad=True)
+    L_t, L_c = losses.learned_confidence(f, c, torch.tensor([0]), torch.tensor([True]))
+    assert L_t.item() == pytest.approx(200, rel=1e-2) and L_c.item() == 0
+    assert all(g.isfinite().all() for g in torch.autograd.grad(L_t + L_c, (f, c)))
+
+
+def test_full_hints_and_full_confidence_are_the_two_ends():
+    f, y = torch.randn(5, 4), torch.arange(4).repeat(2)[:5]
+    yes = torch.ones(5, dtype=torch.bool)
+    torch.testing.assert_close(losses.learned_confidence(f, torch.full((5,), 80.0), y, yes)[0], losses.cross_entropy(f, y))
+    assert losses.learned_confidence(f, torch.full((5,), -80.0), y, yes)[0].item() == pytest.approx(0, abs=1e-6)
+    torch.testing.assert_close(losses.learned_confidence(f, torch.full((5,), -80.0), y, ~yes)[0], losses.cross_entropy(f, y))
+
+
+def test_the_budget_rule():
+    weight = torch.tensor(0.1)
+    assert losses.next_lambda(weight, torch.tensor(0.2), 0.3).item() == pytest.approx(0.1 / 1.01)
+    assert losses.next_lambda(weight, torch.tensor(0.4), 0.3).item() == pytest.approx(0.1 / 0.99)
+
+
+def test_logit_penalty_adds_the_norm_not_its_square():
+    f, y = torch.tensor([[3.0, 4.0], [0.0, 2.0]]), torch.tensor([0, 1])
+    added = losses.logit_penalty(f, y, 0.05) - losses.cross_entropy(f, y)
+    assert added.item() == pytest.approx(0.05 * (5 + 2) / 2, rel=1e-5)

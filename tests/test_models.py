@@ -45,7 +45,7 @@ def test_initialisation_is_the_released_codes():
 
 def test_dropout_sits_in_every_block_and_only_acts_in_training():
     net = models.build("wrn40_2", 10, dropout=0.3)
-    assert [m.p for m in net.modules() if isinstance(m, nn.Dropout)] == [0.3] * 18
+    assert [m.p for m in net.modules() if isinstance(m, models.Dropout)] == [0.3] * 18
     x = torch.randn(2, 3, 32, 32)
     net.eval()
     torch.testing.assert_close(net(x)[0], net(x)[0], rtol=0, atol=0)
@@ -68,3 +68,67 @@ def test_identity_blocks_pass_the_raw_input_and_widening_blocks_the_activated_on
 def test_unknown_architectures_are_refused(name):
     with pytest.raises(ValueError, match="architecture|depth"):
         models.build(name, 10)
+
+
+@pytest.mark.parametrize("architecture, parameters, features", [
+    ("resnet34", 21_282_122, 512), ("densenet_bc_100_12", 769_162, 342), ("vgg13", 9_416_010, 512)])
+def test_the_other_nets_have_their_published_sizes(architecture, parameters, features):
+    net = models.build(architecture, 10, dropout=0.0).eval()
+    assert sum(p.numel() for p in net.parameters()) == parameters
+    with torch.no_grad():
+        f, phi = net(torch.randn(2, 3, 32, 32))
+    assert f.shape == (2, 10) and phi.shape == (2, features)
+    torch.testing.assert_close(f, phi @ net.fc.weight.T + net.fc.bias)
+
+
+def test_densenet_keeps_the_resolution_until_its_transitions():
+    net = models.build("densenet_bc_100_12", 10, dropout=0.0).eval()
+    sizes = {}
+    for name in ("denseblock1", "denseblock2", "denseblock3"):
+        getattr(net.body.features, name).register_forward_hook(
+            lambda _, __, out, name=name: sizes.__setitem__(name, tuple(out.shape[1:])))
+    net(torch.randn(1, 3, 32, 32))
+    assert sizes == {"denseblock1": (216, 32, 32), "denseblock2": (300, 16, 16), "denseblock3": (342, 8, 8)}
+
+
+def test_godin_is_the_papers_formula():
+    net = models.build("wrn10_1", 10, 0.0, head="godin").eval()
+    f, phi, score = net(torch.randn(5, 3, 32, 32))
+    linear, bn = net.fc.g
+    bn.running_mean.fill_(0.3), bn.running_var.fill_(2.0)
+    f, phi, score = net(torch.randn(5, 3, 32, 32))
+    h = torch.nn.functional.cosine_similarity(phi[:, None], net.fc.h.weight[None], dim=2)
+    z = phi @ linear.weight[0] + linear.bias
+    g = torch.exp((z - 0.3) / (2.0 + bn.eps) ** 0.5 * bn.weight + bn.bias)
+    torch.testing.assert_close(f, h / g[:, None])
+    torch.testing.assert_close(score, h.max(dim=1).values)
+    assert score.abs().max() <= 1 + 1e-6
+
+
+def test_the_confidence_branch_reads_the_same_features():
+    net = models.build("wrn10_1", 10, 0.0, head="confidence").eval()
+    f, phi, c = net(torch.randn(4, 3, 32, 32))
+    assert f.shape == (4, 10) and c.shape == (4,)
+    torch.testing.assert_close(c, (phi @ net.fc.confidence.weight.T + net.fc.confidence.bias)[:, 0])
+
+
+def test_dropout_is_pytorchs_but_for_its_generator():
+    x, layer = torch.randn(4, 8, 6, 6), models.Dropout(0.3)
+    torch.manual_seed(5)
+    expected = torch.nn.functional.dropout(x, 0.3, training=True)
+    torch.manual_seed(5)
+    torch.testing.assert_close(layer(x), expected)
+    layer.generator = torch.Generator().manual_seed(5)
+    torch.manual_seed(6)
+    torch.testing.assert_close(layer(x), expected)
+    assert torch.equal(layer.eval()(x), x)
+
+
+@pytest.mark.parametrize("arguments, sentence", [
+    (dict(architecture="vgg16", dropout=0.0), "unknown architecture 'vgg16'; known: .*vgg13"),
+    (dict(architecture="resnet34", dropout=0.3), "resnet34 has no dropout; set dropout to 0"),
+    (dict(architecture="wrn10_1", head="cosine"), "unknown head 'cosine'; known: linear, godin, confidence"),
+])
+def test_nets_that_do_not_exist_are_refused(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        models.build(num_classes=10, **arguments)

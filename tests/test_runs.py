@@ -16,7 +16,8 @@ from logitnorm.train import Config
 
 
 def test_checkpoint_round_trip(tmp_path):
-    tensors = {"a": torch.randn(3, 4), "channels_last": torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)}
+    tensors = {"a": torch.randn(3, 4), "scalar": torch.tensor(0.1),
+               "channels_last": torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)}
     state = {"epoch": 3, "history": [{"x": 0.1}], "seconds": {"train": 1.5}}
     runs.write_checkpoint(tmp_path / "c.safetensors", tensors, state)
     found, found_state = runs.read_checkpoint(tmp_path / "c.safetensors")

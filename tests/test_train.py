@@ -27,6 +27,17 @@ def finished(tmp_path_factory):
     return runs.load(train.train(Config(**SMOKE, epochs=4), tmp_path_factory.mktemp("runs"), "cpu"))
 
 
+@pytest.fixture(scope="module")
+def few():
+    """96 digits, on the CPU, ready for a trainer."""
+    digits = data.load("digits", "train")
+    return train.resident(data.ImageSet(digits.images[:96], digits.labels[:96]), 10, torch.device("cpu"))
+
+
+def small(**settings):
+    return Config(**{**SMOKE, "schedule": "steps", "epochs": 2, **settings})
+
+
 def test_defaults_are_the_papers():
     c = Config()
     assert (c.id_dataset, c.architecture, c.method, c.tau) == ("cifar10", "wrn40_2", "logitnorm", 0.04)
@@ -55,19 +66,19 @@ def test_one_cycle_rises_linearly_and_falls_as_a_cosine():
     assert all(a > b for a, b in zip(lr[200:], lr[201:]))
 
 
-def test_first_step_is_sgd_by_hand(monkeypatch):
+def test_first_step_is_sgd_by_hand():
     """One step of the loop equals p - lr (g + wd p), on every parameter, BatchNorm and biases included."""
     c = Config(**{**SMOKE, "dropout": 0.0, "schedule": "steps", "nesterov": False, "lr": 0.1, "batch_size": 64},
                epochs=1)
     digits = data.load("digits", "train")
-    trainer = train.Trainer(c, data.ImageSet(digits.images[:64], digits.labels[:64]), torch.device("cpu"))
+    few = train.resident(data.ImageSet(digits.images[:64], digits.labels[:64]), 10, torch.device("cpu"))
+    trainer, twin = (train.Trainer(c, few, torch.device("cpu")) for _ in range(2))
     before = {k: v.detach().clone() for k, v in trainer.net.named_parameters()}
-    twin = train.Trainer(c, data.ImageSet(digits.images[:64], digits.labels[:64]), torch.device("cpu"))
     draw = torch.Generator().manual_seed(c.seed * 1_000_003)
     order = torch.randperm(64, generator=draw)
-    x = data.to_float(data.random_crop_flip(twin.padded, order, draw))
+    x = data.to_float(data.crop_flip(few.images, order, *data.draw_crops(few.images, 64, draw)))
     twin.net.train()
-    losses.logitnorm(twin.net(x)[0], twin.labels[order], c.tau).backward()
+    losses.logitnorm(twin.net(x)[0], few.labels[order], c.tau).backward()
     row = trainer.train_epoch()
     for name, p in twin.net.named_parameters():
         expected = before[name] - c.lr * (p.grad + c.weight_decay * before[name])
@@ -146,9 +157,10 @@ def test_sigkill_and_restart_give_the_weights_of_an_uninterrupted_run(finished, 
     pd.testing.assert_frame_equal(finished.history[columns], again.history[columns])
 
 
-def test_a_nan_loss_stops_with_epoch_step_and_last_finite_loss(tmp_path):
-    with pytest.raises(FloatingPointError, match=r"became (nan|inf) in epoch \d+, step \d+ of 44; the last finite loss was"):
-        train.train(Config(**{**SMOKE, "lr": 1e12, "warmup": 0.0, "method": "cross_entropy"}, epochs=3), tmp_path, "cpu")
+def test_a_nan_loss_stops_with_epoch_step_and_last_finite_loss(few):
+    trainer = train.Trainer(small(lr=1e12, method="cross_entropy", batch_size=16), few, torch.device("cpu"))
+    with pytest.raises(FloatingPointError, match=r"became (nan|inf) in epoch 1, step \d+ of 6; the last finite loss was \d"):
+        trainer.train_epoch()
 
 
 def test_where_a_nan_loss_is_found():
@@ -156,6 +168,8 @@ def test_where_a_nan_loss_is_found():
         train.refuse_nan(torch.tensor([1.0, 0.5, math.nan, 0.1]), 3, [{"epoch": 2, "train_loss": 0.7}])
     with pytest.raises(FloatingPointError, match="became inf in epoch 3, step 1 of 2; the last finite loss was 0.7;"):
         train.refuse_nan(torch.tensor([math.inf, 0.5]), 3, [{"epoch": 2, "train_loss": 0.7}])
+    with pytest.raises(FloatingPointError, match="epoch 1, step 1 of 1; the last finite loss was nan;"):
+        train.refuse_nan(torch.tensor([math.nan]), 1, [{"epoch": 0}])
     train.refuse_nan(torch.tensor([1.0, 2.0]), 1, [{"epoch": 0}])
 
 
@@ -169,7 +183,11 @@ def test_where_a_nan_loss_is_found():
     (dict(schedule="cosine"), "unknown schedule 'cosine'; known: steps, onecycle"),
     (dict(warmup=1.0), "warmup is a share"),
     (dict(dropout=1.0), "dropout is a probability"),
-    (dict(precision="float16"), "unknown precision 'float16'"),
+    (dict(precision="float8"), "unknown precision 'float8'"),
+    (dict(penalty=-1.0), "penalty, the lambda of LogitPenalty, must not be negative"),
+    (dict(budget=0.0), "budget, the beta of Learned Confidence, must be positive"),
+    (dict(cutout=40), "cutout is the side of a square"),
+    (dict(architecture="resnet34"), "resnet34 has no dropout"),
     (dict(id_dataset="svhnn"), "unknown image set 'svhnn'; known: "),
     (dict(history_ood="nothing"), "unknown image set 'nothing'"),
     (dict(id_dataset="isun"), "'isun' has no classes to train on"),
@@ -191,9 +209,119 @@ def test_a_batch_larger_than_the_set_is_refused(tmp_path):
         train.train(Config(**{**SMOKE, "batch_size": 5000}, epochs=1), tmp_path, "cpu")
 
 
-def test_bfloat16_keeps_weights_and_loss_in_float32(tmp_path):
-    c = Config(**{**SMOKE, "precision": "bfloat16"}, epochs=2)
-    run = runs.load(train.train(c, tmp_path, "cpu"))
-    assert {v.dtype for k, v in load_file(run.path / "model.safetensors").items() if "num_batches" not in k} == {
-        np.dtype("float32")}
-    assert run.history.train_loss.iloc[-1] < run.history.train_loss.iloc[1]
+def test_bfloat16_keeps_weights_and_loss_in_float32(few):
+    trainer = train.Trainer(small(precision="bfloat16"), few, torch.device("cpu"))
+    inside = []
+    trainer.net.blocks[0].conv1.register_forward_hook(lambda _, __, out: inside.append(out.dtype))
+    first, second = trainer.train_epoch(), trainer.train_epoch()
+    assert set(inside) == {torch.bfloat16}
+    assert {p.dtype for p in trainer.net.parameters()} == {torch.float32} == {trainer.loss_of_step.dtype}
+    assert second["train_loss"] < first["train_loss"]
+    assert trainer.loss_of_step.bfloat16().float().ne(trainer.loss_of_step).any()  # more digits than bfloat16 has
+
+
+# Methods ---------------------------------------------------------------------------------------------------------
+
+def test_each_method_has_its_loss():
+    torch.manual_seed(0)
+    f, c, y = 3 * torch.randn(6, 10), torch.randn(6), torch.arange(6)
+    hinted, weight = torch.tensor([True, False] * 3), torch.tensor(0.2)
+    p, conf = f.softmax(1), c.sigmoid()
+    norms = f.square().sum(1).sqrt()
+    ce = -p[range(6), y].log().mean()
+    mixed = torch.where(hinted, conf * p[range(6), y] + 1 - conf, p[range(6), y])
+    expected = {"cross_entropy": ce, "godin": ce, "logit_penalty": ce + 0.05 * norms.mean(),
+                "logitnorm": -(f / (0.04 * norms[:, None])).log_softmax(1)[range(6), y].mean(),
+                "learned_confidence": -mixed.log().mean() - 0.2 * conf.log().mean()}
+    assert set(expected) == set(train.METHODS)
+    for method, value in expected.items():
+        loss, L_c = train.objective(small(method=method), (f, None, c), y, hinted, weight)
+        torch.testing.assert_close(loss, value, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(L_c, -conf.log().mean() if method == "learned_confidence" else torch.tensor(0.0))
+
+
+@pytest.mark.parametrize("method", ["godin", "learned_confidence"])
+def test_a_method_on_a_net_without_its_head_is_refused(method):
+    with pytest.raises(ValueError, match=f"{method} needs a net with its own head"):
+        train.objective(small(method=method), (torch.zeros(2, 10), torch.zeros(2, 4)), torch.zeros(2, dtype=torch.long),
+                        torch.zeros(2, dtype=torch.bool), torch.tensor(0.1))
+
+
+def test_the_budget_moves_lambda_once_per_step(few):
+    trainer = train.Trainer(small(method="learned_confidence", batch_size=32), few, torch.device("cpu"))
+    row = trainer.train_epoch()
+    # c starts near one half, so L_c is near log 2, above the budget of 0.3: three steps up
+    assert row["confidence_loss"] > 0.3 and row["lambda"] == pytest.approx(0.1 / 0.99 ** 3, rel=1e-5)
+    trainer = train.Trainer(small(method="learned_confidence", batch_size=32, budget=5.0), few, torch.device("cpu"))
+    assert trainer.train_epoch()["lambda"] == pytest.approx(0.1 / 1.01 ** 3, rel=1e-5)
+
+
+def test_cutout_reaches_the_net(few):
+    seen = []
+    for side in (0, 16):
+        trainer = train.Trainer(small(cutout=side, batch_size=96, dropout=0.0), few, torch.device("cpu"))
+        trainer.net.stem.register_forward_pre_hook(lambda _, x: seen.append(x[0].detach().clone()))
+        trainer.train_epoch()
+    plain, cut = seen
+    changed = (plain != cut).flatten(1).any(1)
+    assert 20 < changed.sum() < 76  # a fair coin for each of 96
+    assert (cut[(plain != cut)] == 0).all()
+
+
+@pytest.mark.parametrize("method", train.METHODS)
+def test_trained_side_by_side_is_trained_alone(few, method):
+    """With dropout, so that a shared random generator would show; 1e-5 is the tolerance, equality what is found."""
+    configs = [small(method=method, seed=seed, dropout=0.3, cutout=16, batch_size=32) for seed in (1, 2)]
+    alone = [train.Trainer(c, few, torch.device("cpu")) for c in configs]
+    together = [train.Trainer(c, few, torch.device("cpu")) for c in configs]
+    rows = [[t.train_epoch() for _ in range(2)] for t in alone]
+    for epoch in range(2):
+        for row, expected in zip(train.train_epochs(together), [r[epoch] for r in rows]):
+            assert row["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-5)
+    for a, b in zip(alone, together):
+        state = b.state()
+        for name, tensor in a.state().items():
+            torch.testing.assert_close(state[name], tensor, rtol=1e-5, atol=1e-5)
+    assert not torch.equal(together[0].net.stem.weight, together[1].net.stem.weight)
+
+
+def test_one_diverging_run_does_not_stop_the_others(tmp_path):
+    good = small(method="cross_entropy", epochs=1)
+    bad = small(method="cross_entropy", epochs=1, lr=1e12, seed=2)
+    with pytest.raises(FloatingPointError, match=f"{bad.run_id}: the training loss became"):
+        train.train_together([bad, good], tmp_path, "cpu")
+    assert runs.load(tmp_path / good.run_id).config == good
+    assert not (tmp_path / bad.run_id).exists()
+
+
+@pytest.mark.parametrize("method, own", [("godin", ["cosine"]), ("learned_confidence", ["confidence", "confidence_step"])])
+def test_methods_with_a_head_score_with_it(tmp_path, method, own):
+    run = runs.load(train.train(small(method=method, epochs=1), tmp_path, "cpu"))
+    assert set(run.metrics.score) - {""} == {"msp", "odin", "energy", "gradnorm", *own}
+    for name in own:
+        assert run.tensor(f"text/{name}").shape == run.tensor("text/odin").shape
+    if method == "learned_confidence":
+        assert {"lambda", "confidence_loss"} <= set(run.history)
+        c = 1 / (1 + np.exp(-run.tensor("digits/confidence").astype(float)))
+        assert run.info["confidence"]["sd"] == pytest.approx(c.std()) and not run.info["confidence"]["collapsed"]
+        assert (run.tensor("digits/confidence_step") >= run.tensor("digits/confidence")).mean() > 0.9
+
+
+def test_runs_of_different_id_sets_are_not_trained_together(tmp_path):
+    with pytest.raises(ValueError, match="must share their id_dataset"):
+        train.train_together([small(), small(id_dataset="cifar10")], tmp_path, "cpu")
+
+
+@pytest.mark.parametrize("labels", [torch.tensor([0, 10]), torch.tensor([-1, 3]), None])
+def test_labels_out_of_range_are_refused(labels):
+    images = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
+    with pytest.raises(ValueError, match="labels from 0 to 9"):
+        train.resident(data.ImageSet(images, labels), 10, torch.device("cpu"))
+
+
+def test_mixed_precision_is_bfloat16_where_it_is_native_else_float16(monkeypatch):
+    assert train.precision_on("mixed", torch.device("cpu")) == "bfloat16"
+    for native, expected in ((True, "bfloat16"), (False, "float16")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native)
+        assert train.precision_on("mixed", torch.device("cuda")) == expected
+    assert train.precision_on("float32", torch.device("cuda")) == "float32"

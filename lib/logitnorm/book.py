@@ -8,6 +8,7 @@ with every warning an error, and then checks the HTML: pages, alt texts, Colab l
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -117,6 +118,9 @@ def stage(train: Path) -> None:
     for folder in ("book", "data/paper", "lib/logitnorm"):
         shutil.copytree(ROOT / folder, STAGE / folder,
                         ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    (STAGE / "_static").mkdir()
+    for sheet in (ROOT / "book" / "_static").glob("*.css"):
+        shutil.copy2(sheet, STAGE / "_static")  # Jupyter Book adds each style sheet found there to every page
     for page in pages():
         if not page.startswith("notebooks/"):
             continue
@@ -133,6 +137,27 @@ def jupyter_book() -> None:
     command = [sys.executable, "-c", start, "build", str(STAGE), "-n", "-W", "--keep-going", "-q"]
     if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
         raise BookError("Jupyter Book found errors or warnings in the pages; they stand above")
+    finish(STAGE / "_build" / "html")
+
+
+def finish(html: Path) -> None:
+    """Take out scripts that no page uses, and put in those of the explorers where a page has one.
+
+    Jupyter Book 1 adds Thebe's settings twice, so that every page reports an error in the browser's console; no
+    cell runs inside a page here, with or without Thebe.
+    """
+    explored = False
+    for page in html.rglob("*.html"):
+        before = page.read_text(encoding="utf-8")
+        after = re.sub(r"\s*<script>const THEBE_JS_URL.*?</script>|\s*<script[^>]*sphinx-thebe\.js[^>]*></script>", "",
+                       before)
+        if after != before:
+            page.write_text(after, encoding="utf-8")
+        explored |= "data-explorer" in after
+    if explored:
+        from .explorers import copy_scripts  # imports torch, which nothing else here needs
+
+        copy_scripts(html / "_static")
 
 
 def check(html: Path = STAGE / "_build" / "html") -> None:

@@ -183,19 +183,41 @@ def crop_flip(padded: Tensor, index: Tensor, top: Tensor, left: Tensor, flip: Te
     return rows.gather(2, places[:, None].expand(-1, size, -1)).unflatten(2, (size, channels))
 
 
-def random_crop_flip(padded: Tensor, index: Tensor, generator: torch.Generator, size: int = SIZE) -> Tensor:
-    """RandomCrop and RandomHorizontalFlip(0.5), drawn per image, of images index[b] of a padded set.
+def draw_crops(padded: Tensor, count: int, generator: torch.Generator, size: int = SIZE) -> tuple[Tensor, ...]:
+    """(top, left, flip) of `count` RandomCrops and RandomHorizontalFlips(0.5) of images of a padded set.
 
     Offsets are uniform over the (H - size + 1) x (W - size + 1) positions of the padded image: 9 x 9 for the
     paper's padding of 4. All draws come from `generator`, on its device, in the order top, left, flip.
     """
-    b, device = len(index), generator.device
-    top = torch.randint(padded.shape[1] - size + 1, (b,), generator=generator, device=device)
-    left = torch.randint(padded.shape[2] - size + 1, (b,), generator=generator, device=device)
-    flip = torch.rand(b, generator=generator, device=device) < 0.5
-    # non_blocking: a plain copy to a GPU would wait until the GPU has finished all earlier steps.
-    drawn = (x.to(padded.device, non_blocking=True) for x in (index, top, left, flip))
-    return crop_flip(padded, *drawn, size)
+    device = generator.device
+    top = torch.randint(padded.shape[1] - size + 1, (count,), generator=generator, device=device)
+    left = torch.randint(padded.shape[2] - size + 1, (count,), generator=generator, device=device)
+    return top, left, torch.rand(count, generator=generator, device=device) < 0.5
+
+
+def draw_cutouts(count: int, generator: torch.Generator, size: int = SIZE) -> tuple[Tensor, ...]:
+    """(row, column, on) of `count` Cutouts: the square's centre, uniform over the image, and a fair coin.
+
+    DeVries and Taylor's released code cuts with probability one half, wherever the centre falls.
+    """
+    device = generator.device
+    row = torch.randint(size, (count,), generator=generator, device=device)
+    column = torch.randint(size, (count,), generator=generator, device=device)
+    return row, column, torch.rand(count, generator=generator, device=device) < 0.5
+
+
+def cutout(x: Tensor, row: Tensor, column: Tensor, on: Tensor, side: int) -> Tensor:
+    """Cutout (DeVries and Taylor 2017) of normalised images B x C x H x W: a square of zeros where on[b].
+
+    The square covers rows row[b] - side // 2 to row[b] - side // 2 + side - 1, and columns likewise; what lies
+    beyond the edge is lost, so that squares at the border are smaller.
+    """
+    def inside(centre: Tensor, length: int) -> Tensor:
+        offset = torch.arange(length, device=x.device) - (centre - side // 2)[:, None]
+        return (offset >= 0) & (offset < side)
+
+    square = inside(row, x.shape[2])[:, None, :, None] & inside(column, x.shape[3])[:, None, None, :]
+    return x.masked_fill(square & on[:, None, None, None], 0)
 
 
 @lru_cache

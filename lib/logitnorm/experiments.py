@@ -1,47 +1,240 @@
 """experiments.yaml: which runs there are, and `python -m logitnorm.experiments` to train them without a notebook.
 
     python -m logitnorm.experiments --size small --only 'logitnorm.*seed1' [--runs-dir data/runs] [--list]
+    python -m logitnorm.experiments --check     # are the finished runs whole, and those that experiments.yaml lists?
 """
 
 import argparse
+import difflib
 import itertools
 import re
 import sys
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import yaml
 
-from . import paths
+from . import paths, runs
 from .data import DataError
+from .runner import report
 from .runs import RunError
 from .train import Config, train
 
 FILE = paths.ROOT / "experiments.yaml"
 
+# What a run entry may hold beside settings; a size's settings may hold neither (they name one run of many).
+OF_AN_ENTRY = ("size", "seeds")
+DEFAULTS = {f.name: f.default for f in fields(Config)}
+SETTINGS = [name for name in DEFAULTS if name not in ("size", "seed")]
+
+
+class ExperimentsError(ValueError):
+    """A mistake in experiments.yaml: the file, the line, what is wrong, and what is allowed."""
+
+
+# Reading ---------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Setting:
+    """A value of the file and the line it stands on, counted from 1."""
+
+    value: object
+    line: int
+
+
+def read(file: Path) -> tuple[dict[str, dict[str, Setting]], list[tuple[int, dict[str, Setting]]]]:
+    """(sizes, runs) of the file with the line of every setting; runs are pairs (line of the entry, its settings).
+
+    Only the form is checked here: mappings, known names, no name twice, the type of every value.
+    """
+    try:
+        root = yaml.compose(Path(file).read_text(encoding="utf-8"), yaml.SafeLoader)
+    except OSError as error:
+        raise ExperimentsError(f"{file} cannot be read ({error.strerror}); set LOGITNORM_ROOT to a checkout of "
+                               "the book, where experiments.yaml lies") from None
+    except yaml.YAMLError as error:
+        line = error.problem_mark.line + 1 if getattr(error, "problem_mark", None) else 1
+        raise ExperimentsError(f"{file}, line {line}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+    top = _mapping(file, root, "the file", ("sizes", "runs"))
+    for name in ("sizes", "runs"):
+        if name not in top:
+            raise ExperimentsError(f"{file}, line 1: the file has no {name!r}; it must have: sizes, runs")
+    sizes = {name: _settings(file, node, f"size {name!r}", SETTINGS)
+             for name, (_, node) in _mapping(file, top["sizes"][1], "sizes").items()}
+    line, node = top["runs"]
+    if not isinstance(node, yaml.SequenceNode):
+        raise ExperimentsError(f"{file}, line {line}: runs must be a list of entries '- {{size: ..., method: ...}}'")
+    entries = [(_line(entry), _settings(file, entry, f"run {number}", [*OF_AN_ENTRY, *SETTINGS]))
+               for number, entry in enumerate(node.value, start=1)]
+    return sizes, entries
+
 
 def configs(file: Path = FILE, size: str | None = None, only: str = "") -> list[Config]:
-    """The runs of experiments.yaml, in its order: those of one size, whose run id matches the expression `only`."""
-    content = yaml.safe_load(Path(file).read_text())
-    found: list[Config] = []
-    for number, entry in enumerate(content["runs"], start=1):
-        entry = dict(entry)
-        name = entry.pop("size", None)
-        if name not in content["sizes"]:
-            raise ValueError(f"{file}: run {number} has size {name!r}; known: {', '.join(content['sizes'])}")
-        seeds, taus = entry.pop("seeds", [1]), entry.pop("tau", Config.tau)
-        for seed, tau in itertools.product(seeds, taus if isinstance(taus, list) else [taus]):
-            settings = {**content["sizes"][name], **entry, "size": name, "seed": seed, "tau": tau}
+    """The runs of experiments.yaml, in its order: those of one size, whose run id matches the expression `only`.
+
+    Where a setting that is a number has a list of numbers, there is one run for each.
+    Raises ExperimentsError for the first mistake in the file, whatever was asked for.
+    """
+    sizes, entries = read(file)
+    found: dict[str, tuple[Config, int]] = {}
+    for number, (line, entry) in enumerate(entries, start=1):
+        name = entry["size"].value if "size" in entry else None
+        if name not in sizes:
+            raise ExperimentsError(f"{file}, line {entry.get('size', Setting(None, line)).line}: run {number} has size "
+                                   f"{name!r}; known: {', '.join(sizes)}")
+        given = {**sizes[name], **{key: value for key, value in entry.items() if key not in OF_AN_ENTRY}}
+        seeds = entry["seeds"].value if "seeds" in entry else [1]
+        lists = [key for key, setting in given.items() if _is_number(DEFAULTS[key]) and isinstance(setting.value, list)]
+        for seed, *values in itertools.product(seeds, *(given[key].value for key in lists)):
+            settings = {**given, **{key: Setting(value, given[key].line) for key, value in zip(lists, values)}}
+            config = _config(settings, name, seed)
             try:
-                config = Config.from_dict(settings)
                 config.check()
             except ValueError as error:
-                raise ValueError(f"{file}: run {number} ({name}, {entry.get('method')}): {error}") from None
-            found.append(config)
-    ids = [c.run_id for c in found]
-    twice = {i for i in ids if ids.count(i) > 1}
-    if twice:
-        raise ValueError(f"{file}: the run {sorted(twice)[0]} is listed twice; change a seed or delete one entry")
-    return [c for c in found if (size is None or c.size == size) and re.search(only, c.run_id)]
+                where = _culprit(settings, name, seed, line)
+                raise ExperimentsError(f"{file}, line {where}: run {number} ({name}, {config.method}): {error}") from None
+            if config.run_id in found:
+                raise ExperimentsError(f"{file}, line {line}: the run {config.run_id} is listed twice, first in line "
+                                       f"{found[config.run_id][1]}; change a seed or delete one entry")
+            found[config.run_id] = config, line
+    if size is not None and size not in sizes:
+        raise ExperimentsError(f"{file} has no size {size!r}; known: {', '.join(sizes)}")
+    try:
+        wanted = re.compile(only)
+    except re.error as error:
+        raise ExperimentsError(f"{only!r} is not a regular expression ({error}); "
+                               "an example: 'logitnorm.*seed[12]$'") from None
+    return [config for config, _ in found.values() if size in (None, config.size) and wanted.search(config.run_id)]
+
+
+def _config(settings: dict[str, Setting], size: str, seed: int) -> Config:
+    return Config.from_dict({**{name: setting.value for name, setting in settings.items()}, "size": size, "seed": seed})
+
+
+def _culprit(settings: dict[str, Setting], size: str, seed: int, line: int) -> int:
+    """The line of the setting without which the run could be trained; that of the entry, if there is no such one."""
+    for name, setting in settings.items():
+        try:
+            _config({key: value for key, value in settings.items() if key != name}, size, seed).check()
+            return setting.line
+        except ValueError:
+            continue
+    return line
+
+
+def _line(node) -> int:
+    return node.start_mark.line + 1
+
+
+def _mapping(file, node, where: str, allowed=None) -> dict:
+    """{name: (line, node of the value)} of a YAML mapping; a name may stand in it once."""
+    if not isinstance(node, yaml.MappingNode):
+        raise ExperimentsError(f"{file}, line {_line(node) if node else 1}: {where} must be lines 'name: value'")
+    found = {}
+    for key, value in node.value:
+        name, line = str(key.value), _line(key)
+        if allowed is not None and name not in allowed:
+            if name == "seed":
+                hint = " Write seeds: [1, 2] in an entry of runs."
+            else:
+                near = difflib.get_close_matches(name, allowed, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ExperimentsError(f"{file}, line {line}: unknown setting {name!r} of {where}.{hint} "
+                                   f"Known: {', '.join(allowed)}.")
+        if name in found:
+            raise ExperimentsError(f"{file}, line {line}: {name!r} stands twice in {where}, first in line "
+                                   f"{found[name][0]}; delete one")
+        found[name] = line, value
+    return found
+
+
+def _settings(file, node, where: str, allowed) -> dict[str, Setting]:
+    """The settings of a mapping, each of the type that Config gives it."""
+    found = {}
+    for name, (line, value_node) in _mapping(file, node, where, allowed).items():
+        value = _plain(file, value_node)
+        wanted = _misfit(name, value)
+        if wanted:
+            shown = f"the text {value!r}" if isinstance(value, str) else repr(value)
+            raise ExperimentsError(f"{file}, line {line}: {name} of {where} must be {wanted}, got {shown}")
+        found[name] = Setting(value, line)
+    return found
+
+
+def _plain(file, node):
+    """The value of a YAML node as plain Python; a tag such as !!python/object is refused by the safe loader."""
+    loader = yaml.SafeLoader("")
+    try:
+        return loader.construct_object(node, deep=True)
+    except yaml.YAMLError as error:
+        raise ExperimentsError(f"{file}, line {_line(node)}: not plain YAML: {getattr(error, 'problem', error)}") from None
+    finally:
+        loader.dispose()
+
+
+def _misfit(name: str, value) -> str:
+    """What the setting must be, in words, if the value is of another type; else ''."""
+    if name == "seeds":
+        fits = isinstance(value, list) and value and all(map(_is_whole, value))
+        return "" if fits else "a list of whole numbers such as [1, 2, 3]"
+    if name == "size":
+        return "" if isinstance(value, str) else "the name of a size"
+    default = DEFAULTS[name]
+    if isinstance(default, bool):
+        return "" if isinstance(value, bool) else "true or false"
+    if _is_number(default):  # a list stands for one run each
+        fits = _is_whole if isinstance(default, int) else _is_number
+        values = value if isinstance(value, list) else [value]
+        return "" if values and all(map(fits, values)) else (
+            "a whole number, or a list of them" if isinstance(default, int) else
+            "a number (0.001, not 1e-3), or a list of numbers")
+    if isinstance(default, str):
+        return "" if isinstance(value, str) else "a text"
+    fits = _is_whole if default and _is_whole(default[0]) else lambda x: isinstance(x, str)  # a tuple
+    return "" if isinstance(value, list) and all(map(fits, value)) else (
+        "a list of whole numbers" if fits is _is_whole else "a list of names")
+
+
+def _is_whole(x) -> bool:
+    return isinstance(x, int) and not isinstance(x, bool)
+
+
+def _is_number(x) -> bool:
+    return _is_whole(x) or isinstance(x, float)
+
+
+# What is in data/runs --------------------------------------------------------------------------------------
+
+def problems(runs_dir: Path = paths.RUNS, file: Path = FILE) -> list[str]:
+    """Why the finished runs below runs_dir must not be published, one sentence each; empty if they may be.
+
+    A run must be whole (every file has the checksum of run.json) and be one that the file lists, with the very
+    settings that stand there now. Runs in progress are left alone.
+    """
+    planned = {config.run_id: config for config in configs(file)}
+    found = []
+    for folder in sorted(p.parent for p in Path(runs_dir).glob("*/run.json") if not p.parent.name.endswith(".part")):
+        try:
+            run = runs.load(folder)
+            config = run.config
+        except RunError as error:
+            found.append(str(error))
+            continue
+        except (KeyError, TypeError, ValueError) as error:
+            found.append(f"{folder}/run.json holds settings that this version does not know ({error}); "
+                         "train the run again")
+            continue
+        listed = planned.get(run.id)
+        if listed is None or run.id != folder.name:
+            found.append(f"{folder} is not listed in {Path(file).name}; list it there, or move the folder away")
+            continue
+        for field in fields(Config):
+            was, now = getattr(config, field.name), getattr(listed, field.name)
+            if was != now:
+                found.append(f"{folder} was trained with {field.name} = {was!r}, but {Path(file).name} now says {now!r}; "
+                             "put the old value back, or move the folder away and train the run again")
+                break
+    return found
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,21 +243,30 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="only the runs whose id matches this regular expression")
     parser.add_argument("--runs-dir", type=Path, default=paths.RUNS, help="where run folders go (default: data/runs)")
     parser.add_argument("--list", action="store_true", help="print the run ids and train nothing")
+    parser.add_argument("--check", action="store_true",
+                        help="train nothing; fail if a finished run is damaged or not as experiments.yaml lists it")
     args = parser.parse_args(arguments)
+    failed = 0
     try:
+        if args.check:
+            for sentence in problems(args.runs_dir, FILE):
+                failed = report(RunError(sentence))
+            return failed
         chosen = configs(FILE, args.size, args.only)
         if not chosen:
             raise ValueError(f"no run of {FILE.name} matches --size {args.size} --only {args.only!r}; see --list")
         for number, config in enumerate(chosen, start=1):
             if args.list:
                 print(config.run_id)
-            else:
-                print(f"[{number}/{len(chosen)}] {config.run_id}", flush=True)
+                continue
+            print(f"[{number}/{len(chosen)}] {config.run_id}", flush=True)
+            try:
                 print(f"wrote {train(config, args.runs_dir)}", flush=True)
-    except (DataError, RunError, ValueError, FloatingPointError, re.error) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+            except (RunError, FloatingPointError) as error:  # they concern this run; the others can go on
+                failed = report(error)
+    except (DataError, ValueError, OSError) as error:
+        return report(error)
+    return failed
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The training losses, in the paper's symbols: logits f (B x K), labels y (B), temperature tau.
 
-Source: Wei et al., "Mitigating Neural Network Overconfidence with Logit Normalization", ICML 2022.
+Source: Wei et al., "Mitigating Neural Network Overconfidence with Logit Normalization", ICML 2022; for
+learned_confidence DeVries & Taylor, "Learning Confidence for Out-of-Distribution Detection in Neural Networks", 2018.
 """
 
 import math
@@ -38,6 +39,34 @@ def logitnorm(f: Tensor, y: Tensor, tau: float, eps: float = EPS) -> Tensor:
     Raises ValueError if tau is not positive.
     """
     return F.cross_entropy(normalise(f, tau, eps), y)
+
+
+def logit_penalty(f: Tensor, y: Tensor, weight: float) -> Tensor:
+    """LogitPenalty: L_CE + weight * mean ||f||_2, in nats; the norm is not squared (Wei et al., section 5)."""
+    return F.cross_entropy(f, y) + weight * f.norm(dim=-1).mean()
+
+
+def confidence_loss(c: Tensor) -> Tensor:
+    """L_c = -log c per example (B), where c is given by its logit: softplus(-logit)."""
+    return F.softplus(-c)
+
+
+def learned_confidence(f: Tensor, c: Tensor, y: Tensor, hinted: Tensor) -> tuple[Tensor, Tensor]:
+    """The two terms (L_t, L_c) of Learned Confidence, means over the batch in nats; the loss is L_t + lambda L_c.
+
+    f: logits B x K; c: logit of the confidence, B; y: labels, B; hinted: bool, B. A hinted example sees
+    p' = c p + (1 - c) y (Eq. 2), so L_t = -log(c p_y + 1 - c), computed in log space: exact where the released
+    code clamps p and c to [1e-12, 1 - 1e-12]. An example without a hint sees p' = p. L_c is over all examples.
+    """
+    log_p = F.log_softmax(f, dim=-1).gather(1, y[:, None]).squeeze(1)
+    with_hint = torch.logaddexp(F.logsigmoid(c) + log_p, F.logsigmoid(-c))
+    return -torch.where(hinted, with_hint, log_p).mean(), confidence_loss(c).mean()
+
+
+def next_lambda(weight: Tensor, L_c: Tensor, budget: float) -> Tensor:
+    """The budget rule of Learned Confidence, once per step: hints get cheaper (lambda / 1.01) while L_c is below the
+    budget beta, dearer (lambda / 0.99) otherwise, which pulls L_c towards beta."""
+    return torch.where(L_c < budget, weight / 1.01, weight / 0.99)
 
 
 def grad_cross_entropy(f: Tensor, y: Tensor) -> Tensor:

@@ -1,15 +1,83 @@
 """The classifiers. Each maps normalised images B x 3 x 32 x 32 to (logits B x K, features B x D).
 
-Wide ResNets (Zagoruyko & Komodakis, 2016), initialised as in the LogitNorm authors' released code:
-convolutions N(0, sqrt(2 / (k k C_out))), BatchNorm weight 1 and bias 0, classifier bias 0 and
-PyTorch's default classifier weight.
+A net with a head of its own (GODIN, Learned Confidence) gives a third value: one score per image, B, higher for
+images that look in-distribution.
+
+Wide ResNets (Zagoruyko & Komodakis, 2016) are written out here; the other bodies are torchvision's with the first
+layers that 32 x 32 images need. All are initialised as in the LogitNorm authors' released code: convolutions
+N(0, sqrt(2 / (k k C_out))), BatchNorm weight 1 and bias 0, classifier bias 0 and PyTorch's default classifier weight.
 """
 
 import math
 import re
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class Dropout(nn.Module):
+    """nn.Dropout that draws from a generator of its own where it is given one, so that two nets trained side by
+    side draw what each would draw alone."""
+
+    def __init__(self, p: float):
+        super().__init__()
+        self.p = p
+        self.generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        return x * torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator).div_(1 - self.p)
+
+
+# Heads: features B x D -> logits B x K, or (logits, own score B) ------------------------------------------------
+
+class Godin(nn.Module):
+    """GODIN's head as the LogitNorm paper states it: f_i = h_i / g with h_i = cos(w_i, phi), g = exp(BN(w.phi + b)).
+
+    Its score is the largest cosine. (Hsu et al., CVPR 2020, take a sigmoid in place of the exponential.)
+    """
+
+    def __init__(self, features: int, num_classes: int):
+        super().__init__()
+        self.h = nn.Linear(features, num_classes, bias=False)
+        self.g = nn.Sequential(nn.Linear(features, 1), nn.BatchNorm1d(1))
+
+    def forward(self, phi: Tensor) -> tuple[Tensor, Tensor]:
+        h = F.normalize(phi, dim=1) @ F.normalize(self.h.weight, dim=1).T
+        return h / self.g(phi).exp(), h.max(dim=1).values
+
+
+class Confidence(nn.Module):
+    """Learned Confidence (DeVries & Taylor 2018): a classifier and, beside it, one linear unit, the logit of c."""
+
+    def __init__(self, features: int, num_classes: int):
+        super().__init__()
+        self.classifier = nn.Linear(features, num_classes)
+        self.confidence = nn.Linear(features, 1)
+
+    def forward(self, phi: Tensor) -> tuple[Tensor, Tensor]:
+        return self.classifier(phi), self.confidence(phi).squeeze(1)
+
+
+HEADS = {"linear": nn.Linear, "godin": Godin, "confidence": Confidence}
+
+
+# Bodies ---------------------------------------------------------------------------------------------------------
+
+class Classifier(nn.Module):
+    """A body (images -> features B x D) and a head: (logits, features), and the head's own score if it has one."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        phi = self.embed(x)
+        with torch.autocast(x.device.type, enabled=False):  # the head, like the loss, is always in float32
+            phi = phi.float()
+            out = self.fc(phi)
+        return (out, phi) if isinstance(out, Tensor) else (out[0], phi, out[1])
 
 
 class Block(nn.Module):
@@ -23,7 +91,7 @@ class Block(nn.Module):
         self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1, bias=False)
         # Where the width changes, the shortcut is a 1x1 convolution of the activated input.
         self.shortcut = nn.Conv2d(c_in, c_out, 1, stride, bias=False) if c_in != c_out else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         a = F.relu(self.bn1(x), inplace=True)
@@ -31,10 +99,10 @@ class Block(nn.Module):
         return residual + (x if self.shortcut is None else self.shortcut(a))
 
 
-class WideResNet(nn.Module):
+class WideResNet(Classifier):
     """WRN-depth-width for 32 x 32 images; WRN-40-2 has 2.24 M parameters and 327.6 million multiply-adds."""
 
-    def __init__(self, depth: int, width: int, num_classes: int, dropout: float):
+    def __init__(self, depth: int, width: int, num_classes: int, dropout: float, head: str = "linear"):
         super().__init__()
         if depth < 10 or (depth - 4) % 6:
             raise ValueError(f"WRN depth must be 6n + 4 (10, 16, 22, 28, 40, ...), got {depth}")
@@ -46,12 +114,55 @@ class WideResNet(nn.Module):
             for g, stride in enumerate((1, 2, 2)) for i in range(n)
         ])
         self.bn = nn.BatchNorm2d(c[3])
-        self.fc = nn.Linear(c[3], num_classes)
+        self.fc = HEADS[head](c[3], num_classes)
         initialise(self)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        features = F.relu(self.bn(self.blocks(self.stem(x))), inplace=True).mean(dim=(2, 3))
-        return self.fc(features), features
+    def embed(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn(self.blocks(self.stem(x))), inplace=True).mean(dim=(2, 3))
+
+
+class TorchvisionNet(Classifier):
+    """A torchvision body for 32 x 32 images: features B x D of its last pooling layer."""
+
+    def __init__(self, body: nn.Module, features: int, num_classes: int, head: str):
+        super().__init__()
+        self.body, self.fc = body, HEADS[head](features, num_classes)
+        initialise(self)
+
+
+def resnet34() -> tuple[nn.Module, int]:
+    """ResNet-34 with a 3 x 3 stem of stride 1 and no first pooling, as is usual for CIFAR; 21.3 M parameters."""
+    from torchvision.models.resnet import BasicBlock, ResNet
+
+    body = ResNet(BasicBlock, [3, 4, 6, 3])
+    body.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    body.maxpool = body.fc = nn.Identity()
+    return body, 512
+
+
+def densenet_bc_100_12() -> tuple[nn.Module, int]:
+    """DenseNet-BC of depth 100 and growth rate 12 (Huang et al. 2017), 0.77 M parameters.
+
+    The LogitNorm paper says "DenseNet-BC" and prints neither depth nor growth; 100 and 12 are its literature's.
+    """
+    from torchvision.models.densenet import DenseNet
+
+    body = DenseNet(growth_rate=12, block_config=(16, 16, 16), num_init_features=24)
+    body.features.conv0 = nn.Conv2d(3, 24, 3, padding=1, bias=False)
+    for name in ("norm0", "relu0", "pool0"):  # for CIFAR the first dense block follows the stem directly
+        delattr(body.features, name)
+    features, body.classifier = body.classifier.in_features, nn.Identity()
+    return body, features
+
+
+def vgg13() -> tuple[nn.Module, int]:
+    """VGG13 with BatchNorm and a single linear classifier, the first net of Learned Confidence; 9.4 M parameters."""
+    from torchvision.models.vgg import cfgs, make_layers
+
+    return nn.Sequential(make_layers(cfgs["B"], batch_norm=True), nn.Flatten()), 512
+
+
+TORCHVISION = {"resnet34": resnet34, "densenet_bc_100_12": densenet_bc_100_12, "vgg13": vgg13}
 
 
 def initialise(net: nn.Module) -> None:
@@ -59,13 +170,23 @@ def initialise(net: nn.Module) -> None:
     for m in net.modules():
         if isinstance(m, nn.Conv2d):
             nn.init.normal_(m.weight, 0, math.sqrt(2 / (m.kernel_size[0] * m.kernel_size[1] * m.out_channels)))
-        elif isinstance(m, nn.Linear):
+        elif isinstance(m, nn.Linear) and m.bias is not None:
             nn.init.zeros_(m.bias)
 
 
-def build(architecture: str, num_classes: int, dropout: float = 0.3) -> nn.Module:
-    """A net by name: wrn40_2 is the paper's; wrnD_W is any Wide ResNet of depth D and width W."""
-    match = re.fullmatch(r"wrn(\d+)_(\d+)", architecture)
-    if not match:
-        raise ValueError(f"unknown architecture {architecture!r}; known: wrnDEPTH_WIDTH, e.g. wrn40_2 or wrn10_1")
-    return WideResNet(int(match[1]), int(match[2]), num_classes, dropout)
+def build(architecture: str, num_classes: int, dropout: float = 0.3, head: str = "linear") -> Classifier:
+    """A net by name: wrn40_2 is the paper's, wrnD_W any Wide ResNet; resnet34, densenet_bc_100_12, vgg13.
+
+    head: "linear", "godin" or "confidence". Raises ValueError for an unknown name, and for dropout in a net that
+    has none.
+    """
+    if head not in HEADS:
+        raise ValueError(f"unknown head {head!r}; known: {', '.join(HEADS)}")
+    if match := re.fullmatch(r"wrn(\d+)_(\d+)", architecture):
+        return WideResNet(int(match[1]), int(match[2]), num_classes, dropout, head)
+    if architecture not in TORCHVISION:
+        raise ValueError(f"unknown architecture {architecture!r}; known: wrnDEPTH_WIDTH, e.g. wrn40_2 or wrn10_1, "
+                         + ", ".join(TORCHVISION))
+    if dropout:
+        raise ValueError(f"{architecture} has no dropout; set dropout to 0, got {dropout}")
+    return TorchvisionNet(*TORCHVISION[architecture](), num_classes, head)

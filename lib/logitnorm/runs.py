@@ -46,6 +46,10 @@ def part(runs_dir: Path, run_id: str):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunError(f"{folder} is being trained by another process; wait for it or stop it") from None
+        # The other process may have finished between the caller's look for a complete run and this lock.
+        if (Path(runs_dir) / run_id).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            raise RunError(f"{Path(runs_dir) / run_id} was completed by another process just now; nothing to train")
         yield folder
 
 
@@ -65,7 +69,7 @@ def write_atomically(path: Path, write) -> None:
 
 def write_tensors(path: Path, tensors: dict, metadata: dict[str, str]) -> None:
     """A safetensors file of numpy arrays or torch tensors, written atomically."""
-    arrays = {k: np.ascontiguousarray(v.detach().cpu().numpy() if isinstance(v, torch.Tensor) else v)
+    arrays = {k: np.asarray(v.detach().cpu().numpy() if isinstance(v, torch.Tensor) else v, order="C")
               for k, v in tensors.items()}
     write_atomically(path, lambda p: p.write_bytes(safetensors.numpy.save(arrays, metadata)))
 
@@ -87,19 +91,29 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
 def write_history(path: Path, rows: list[dict]) -> None:
     columns = ["epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy",
                "norm_train", "norm_test", "norm_ood", "grad_norm", "images_per_second"]
+    columns += [name for name in ("lambda", "confidence_loss") if any(name in row for row in rows)]
     pd.DataFrame(rows, columns=columns).to_csv(path, index=False, float_format="%.8g")
 
 
 def finish(folder: Path, info: dict) -> Path:
-    """Seal a `.part` folder: run.json with the sha256 of every file, then one rename to the final name."""
-    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
-    names = sorted(p.name for p in folder.iterdir() if p.name not in ("lock", "run.json"))
+    """Seal a `.part` folder: run.json with the sha256 of every file, then one rename to the final name.
+
+    The checkpoint goes last: a process killed anywhere in between leaves a run that continues, or a complete one.
+    """
+    passing = ("checkpoint.safetensors", "lock")
+    names = sorted(p.name for p in folder.iterdir() if p.name not in (*passing, "run.json") and p.suffix != ".tmp")
     info = {**info, "files": {name: file_sha256(folder / name) for name in names}}
     write_atomically(folder / "run.json", lambda p: p.write_text(json.dumps(info, indent=1) + "\n"))
-    (folder / "lock").unlink()
     final = folder.with_name(folder.name.removesuffix(".part"))
     os.replace(folder, final)
+    for name in passing:
+        (final / name).unlink(missing_ok=True)
     return final
+
+
+def set_names(config) -> list[str]:
+    """Names of the image sets that a run scores, ID first. config: train.Config."""
+    return list(dict.fromkeys((config.id_dataset, *config.ood_sets, *config.extra_sets, config.history_ood)))
 
 
 def measure(config, arrays: dict[str, np.ndarray]) -> pd.DataFrame:
@@ -114,12 +128,13 @@ def measure(config, arrays: dict[str, np.ndarray]) -> pd.DataFrame:
     energy_T = scores.energy_temperature(config.method, logits.shape[1])
 
     def score(name: str, image_set: str) -> np.ndarray:
-        found = {key: arrays[f"{image_set}/{key}"] for key in ("logits", "feature_l1", "odin")}
+        prefix = f"{image_set}/"
+        found = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
         return scores.from_run_arrays(name, found, energy_T)
 
-    for name in scores.SCORES:
+    for name in scores.of_method(config.method):
         id_scores = score(name, config.id_dataset)
-        for image_set in dict.fromkeys((*config.ood_sets, *config.extra_sets, config.history_ood)):
+        for image_set in set_names(config)[1:]:
             found = metrics.ood_metrics(id_scores, score(name, image_set))
             rows += [(name, image_set, metric, value) for metric, value in found.items()]
     return pd.DataFrame(rows, columns=["score", "ood_dataset", "metric", "value"])
@@ -175,8 +190,7 @@ class Run:
     @cached_property
     def sets(self) -> list[str]:
         """Names of the image sets that were scored, ID first."""
-        return list(dict.fromkeys((self.config.id_dataset, *self.config.ood_sets, *self.config.extra_sets,
-                                   self.config.history_ood)))
+        return set_names(self.config)
 
     def tensor(self, name: str) -> np.ndarray:
         """One array of scores.safetensors, e.g. tensor("cifar10/logits")."""

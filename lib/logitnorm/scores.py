@@ -11,12 +11,15 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.special import logsumexp, softmax
+from scipy.special import expit, logsumexp, softmax
 from torch import Tensor, nn
 
 from . import data
 
 SCORES = ("msp", "odin", "energy", "gradnorm")
+# What a method's own head gives: GODIN's largest cosine; the logit of Learned Confidence's c, without and with a
+# step on the input. They are stored as they come, the logit because c itself rounds to 1.
+OWN_SCORES = {"godin": ("cosine",), "learned_confidence": ("confidence", "confidence_step")}
 
 # ODIN's step is epsilon in pixels of [0, 1], so in normalised units it is epsilon divided by a standard
 # deviation per channel. The official code divides here by its ancestors' constants, another rounding of
@@ -67,30 +70,66 @@ def odin(net: nn.Module, images: Tensor, T=1000.0, epsilon=0.0014, batch_size=50
         for x in _batches(images, batch_size, device):
             with torch.enable_grad():
                 x.requires_grad_()
-                f, _ = net(x)
+                f = net(x)[0]
                 # The sum keeps each image's gradient apart from the batch size; the mean has the same sign.
                 loss = F.cross_entropy(f / T, f.argmax(dim=1), reduction="sum")
                 gradient, = torch.autograd.grad(loss, x)
-            f, _ = net(x.detach() - step * gradient.sign())
-            logits.append(f.cpu())
+            logits.append(net(x.detach() - step * gradient.sign())[0].cpu())
     return msp(torch.cat(logits), T)
 
 
-def collect(net: nn.Module, images: Tensor, device=None, batch_size=500) -> dict[str, np.ndarray]:
-    """One forward pass over uint8 images N x H x W x C: everything the scores but ODIN need.
+def confidence_step(net: nn.Module, images: Tensor, epsilon=0.001, batch_size=500, device=None) -> np.ndarray:
+    """Learned Confidence with its input preprocessing (its section 3.1): the logit of c(x'), N float32 values.
 
-    Returns float32 arrays: logits N x K, features N x D, feature_l1 N (the features' L1 norms, for GradNorm).
-    Evaluation mode; each module's own mode is restored afterwards. device=None: where the net is.
+    x' = x - epsilon sign(d L_c / dx) with L_c = -log c: a small step that raises the confidence. epsilon is in
+    units of normalised pixels, as in the released code. images: uint8 N x H x W x C.
     """
-    logits, features = [], []
+    found = []
     with _evaluation(net, device) as device:
         for x in _batches(images, batch_size, device):
-            f, phi = net(x)
-            logits.append(f.cpu())
-            features.append(phi.cpu())
+            with torch.enable_grad():
+                x.requires_grad_()
+                loss = F.softplus(-net(x)[2]).sum()
+                gradient, = torch.autograd.grad(loss, x)
+            found.append(net(x.detach() - epsilon * gradient.sign())[2].cpu())
+    return torch.cat(found).numpy()
+
+
+def confidence_summary(c_logit) -> dict:
+    """Mean and standard deviation of c = sigmoid(c_logit) over N images, and whether the branch has collapsed.
+
+    Collapsed: c is the same for (nearly) every image, standard deviation below 0.01, so it ranks nothing. This is
+    the failure reported in issue 4 of the released code.
+    """
+    c = expit(np.asarray(c_logit, dtype=np.float64))
+    return {"mean": float(c.mean()), "sd": float(c.std()), "collapsed": bool(c.std() < 0.01)}
+
+
+def collect(net: nn.Module, images: Tensor, device=None, batch_size=500, precision="float32") -> dict[str, np.ndarray]:
+    """One forward pass over uint8 images N x H x W x C: everything the scores need but those that follow a gradient.
+
+    Returns float32 arrays: logits N x K, features N x D, feature_l1 N (the features' L1 norms, for GradNorm), and
+    for a net with a head of its own that head's score, own N. Evaluation mode; each module's own mode is restored
+    afterwards. device=None: where the net is. precision: float32, or bfloat16 / float16 for a quick look.
+    """
+    logits, features, own = [], [], []
+    low = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision)
+    with _evaluation(net, device) as device:
+        for x in _batches(images, batch_size, device):
+            with torch.autocast(device.type, low, enabled=low is not None):
+                f, phi, *rest = net(x)
+            logits.append(f.float().cpu())
+            features.append(phi.float().cpu())
+            own.extend(score.float().cpu() for score in rest)
     logits, features = torch.cat(logits).numpy(), torch.cat(features).numpy()
     feature_l1 = np.abs(features).sum(axis=1, dtype=np.float64).astype(np.float32)
-    return {"logits": logits, "features": features, "feature_l1": feature_l1}
+    found = {"logits": logits, "features": features, "feature_l1": feature_l1}
+    return found | ({"own": torch.cat(own).numpy()} if own else {})
+
+
+def of_method(method: str) -> tuple[str, ...]:
+    """The scores of a run: the four that read logits and features, and those of the method's own head."""
+    return SCORES + OWN_SCORES.get(method, ())
 
 
 def energy_temperature(method: str, num_classes: int) -> float:
@@ -102,19 +141,21 @@ def energy_temperature(method: str, num_classes: int) -> float:
 
 
 def from_run_arrays(score: str, arrays, energy_T=1.0) -> np.ndarray:
-    """The named score (one of SCORES) from a run's arrays logits, feature_l1 and odin: float64, N values.
+    """The named score from a run's arrays logits, feature_l1, odin, ...: float64, N values, higher for ID.
 
-    ODIN was computed while the net was at hand and is passed on. energy_T: see energy_temperature.
+    score: one of SCORES or OWN_SCORES. Those that needed the net were computed while it was at hand and are passed
+    on. energy_T: see energy_temperature.
     """
-    if score not in SCORES:
-        raise ValueError(f"unknown score {score!r}: choose one of {', '.join(SCORES)}")
-    needed = {"odin": ["odin"], "gradnorm": ["logits", "feature_l1"]}.get(score, ["logits"])
+    stored = ("odin", *(name for names in OWN_SCORES.values() for name in names))
+    if score not in (*SCORES, *stored):
+        raise ValueError(f"unknown score {score!r}: choose one of {', '.join(dict.fromkeys((*SCORES, *stored)))}")
+    needed = [score] if score in stored else {"gradnorm": ["logits", "feature_l1"]}.get(score, ["logits"])
     missing = [name for name in needed if name not in arrays]
     if missing:
         raise ValueError(f"the score {score!r} needs the array {missing[0]!r}, but the run has only "
                          f"{', '.join(arrays) or 'none'}")
-    if score == "odin":
-        return np.asarray(arrays["odin"], dtype=np.float64)
+    if score in stored:
+        return np.asarray(arrays[score], dtype=np.float64)
     if score == "gradnorm":
         return gradnorm(arrays["logits"], arrays["feature_l1"])
     if score == "energy":

@@ -5,6 +5,7 @@ authors' released code: SGD without Nesterov, weight decay on every parameter, c
 with the last incomplete one dropped, and the last epoch's weights.
 """
 
+import contextlib
 import math
 import platform
 import sys
@@ -21,7 +22,11 @@ from tqdm import tqdm
 
 from . import data, losses, models, runs, scores
 
-METHODS = ("cross_entropy", "logitnorm")
+METHODS = ("cross_entropy", "logitnorm", "logit_penalty", "godin", "learned_confidence")
+HEADS = {"godin": "godin", "learned_confidence": "confidence"}  # the other methods have a plain linear layer
+LAMBDA = 0.1  # of Learned Confidence at the first step; the budget moves it from there
+HISTORY_OOD = 2000  # so many OOD images, evenly spaced, are enough for a mean norm each epoch
+PRECISIONS = ("float32", "bfloat16", "float16", "mixed")
 CHECKPOINT_SECONDS = 30.0  # a killed run loses at most this much work, or one epoch if that is longer
 
 
@@ -34,6 +39,9 @@ class Config:
     architecture: str = "wrn40_2"
     method: str = "logitnorm"
     tau: float = 0.04  # of LogitNorm; the other methods do not read it
+    penalty: float = 0.05  # lambda of LogitPenalty
+    budget: float = 0.3  # beta of Learned Confidence
+    cutout: int = 0  # side of Cutout's square, on half of the images; Learned Confidence uses 16, the others none
     seed: int = 1
     epochs: int = 200
     batch_size: int = 128
@@ -46,12 +54,13 @@ class Config:
     gamma: float = 0.1
     warmup: float = 0.2  # share of the steps that "onecycle" spends warming up
     dropout: float = 0.3
-    precision: str = "float32"  # of the convolutions in training; "bfloat16" keeps weights and loss in float32
+    precision: str = "float32"  # of the body in training: float32, bfloat16, float16 or mixed (see precision_on)
     ood_sets: tuple[str, ...] = ("textures", "svhn", "lsun_c", "lsun_r", "isun", "places365")
     extra_sets: tuple[str, ...] = ()  # further sets to score that are not part of the six-set average
     history_ood: str = "svhn"  # the OOD set whose mean logit norm is recorded every epoch (Figure 1)
     odin_temperature: float = 1000.0
     odin_epsilon: float = 0.0014
+    confidence_epsilon: float = 0.001  # input preprocessing of Learned Confidence, in units of normalised pixels
     keep_model: bool = False  # leave model.safetensors in the run folder
     keep_features: bool = False  # leave the penultimate features (float16) in scores.safetensors
 
@@ -84,8 +93,10 @@ class Config:
         need(self.schedule in ("steps", "onecycle"), f"unknown schedule {self.schedule!r}; known: steps, onecycle")
         need(0 <= self.warmup < 1, f"warmup is a share of the steps, 0 <= warmup < 1, got {self.warmup}")
         need(0 <= self.dropout < 1, f"dropout is a probability below 1, got {self.dropout}")
-        need(self.precision in ("float32", "bfloat16"),
-             f"unknown precision {self.precision!r}; known: float32, bfloat16")
+        need(self.penalty >= 0, f"penalty, the lambda of LogitPenalty, must not be negative, got {self.penalty}")
+        need(self.budget > 0, f"budget, the beta of Learned Confidence, must be positive, got {self.budget}")
+        need(0 <= self.cutout <= data.SIZE, f"cutout is the side of a square in pixels, 0 to {data.SIZE}, got {self.cutout}")
+        need(self.precision in PRECISIONS, f"unknown precision {self.precision!r}; known: {', '.join(PRECISIONS)}")
         for name in (self.id_dataset, *self.ood_sets, *self.extra_sets, self.history_ood):
             need(name in data.SETS, f"unknown image set {name!r}; known: {', '.join(data.SETS)}")
         need(data.SETS[self.id_dataset].num_classes > 1,
@@ -96,7 +107,8 @@ class Config:
     @property
     def run_id(self) -> str:
         tau = f"-tau{self.tau:g}" if self.method == "logitnorm" else ""
-        return f"{self.size}-{self.id_dataset}-{self.architecture}-{self.method}{tau}-seed{self.seed}"
+        cut = f"-cutout{self.cutout}" if self.cutout else ""
+        return f"{self.size}-{self.id_dataset}-{self.architecture}-{self.method}{tau}{cut}-seed{self.seed}"
 
 
 def learning_rate(config: Config, step: int, steps_per_epoch: int) -> float:
@@ -109,87 +121,223 @@ def learning_rate(config: Config, step: int, steps_per_epoch: int) -> float:
     return config.lr * 0.5 * (1 + math.cos(math.pi * (done - config.warmup) / (1 - config.warmup)))
 
 
-def objective(config: Config, f: Tensor, y: Tensor) -> Tensor:
-    """The method's training loss of logits f (B x K, float32) and labels y (B)."""
+def precision_on(precision: str, device: torch.device) -> str:
+    """What "mixed" means on a device: bfloat16 where it is native, else float16 with loss scaling (e.g. a T4)."""
+    if precision != "mixed":
+        return precision
+    native = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bfloat16" if native else "float16"
+
+
+def objective(config: Config, out: tuple, y: Tensor, hinted: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The method's training loss, and L_c (0 for all methods but Learned Confidence).
+
+    out: what the net gives, (logits B x K, features) or (logits, features, own score B); y: labels B. hinted
+    (bool, B) and weight (lambda) are read by Learned Confidence only.
+    """
+    f = out[0].float()
+    if config.method in HEADS and len(out) < 3:
+        raise ValueError(f"{config.method} needs a net with its own head; "
+                         f"build it with models.build(..., head={HEADS[config.method]!r})")
     if config.method == "logitnorm":
-        return losses.logitnorm(f, y, config.tau)
-    return losses.cross_entropy(f, y)
+        return losses.logitnorm(f, y, config.tau), f.new_zeros(())
+    if config.method == "logit_penalty":
+        return losses.logit_penalty(f, y, config.penalty), f.new_zeros(())
+    if config.method == "learned_confidence":
+        L_t, L_c = losses.learned_confidence(f, out[2].float(), y, hinted)
+        return L_t + weight * L_c, L_c
+    return losses.cross_entropy(f, y), f.new_zeros(())
+
+
+def resident(train_set: data.ImageSet, num_classes: int, device: torch.device) -> data.ImageSet:
+    """The training set as it stays on the device: zero-padded bytes, so that a batch is one gather."""
+    if train_set.labels is None or not 0 <= int(train_set.labels.min()) <= int(train_set.labels.max()) < num_classes:
+        raise ValueError(f"the training set needs labels from 0 to {num_classes - 1}, one per image")
+    return data.ImageSet(data.pad(train_set.images.to(device)), train_set.labels.to(device))
 
 
 class Trainer:
-    """The state of a run: net, optimiser and what happened so far. Every epoch starts from its own seed."""
+    """One net in training: the net, its optimiser, what happened so far.
+
+    Every epoch draws from generators seeded with (seed, epoch), so that a resumed run, and a run trained beside
+    others, draws what it would have drawn alone. Nothing is copied to the host before an epoch ends. On a GPU a
+    step is captured once as a CUDA graph and then replayed on the trainer's own stream.
+    """
 
     def __init__(self, config: Config, train_set: data.ImageSet, device: torch.device):
-        self.config, self.device = config, device
+        """train_set: as `resident` gives it; trainers may share it."""
+        self.config, self.device, self.set = config, device, train_set
+        self.steps = len(train_set.labels) // config.batch_size
+        if self.steps == 0:
+            raise ValueError(f"{config.id_dataset} has {len(train_set.labels)} training images, fewer than one batch of "
+                             f"{config.batch_size}; lower batch_size")
         torch.manual_seed(config.seed)
         num_classes = data.SETS[config.id_dataset].num_classes
-        self.net = models.build(config.architecture, num_classes, config.dropout)
+        self.net = models.build(config.architecture, num_classes, config.dropout, HEADS.get(config.method, "linear"))
         self.net.to(device, memory_format=torch.channels_last)
-        self.optimizer = torch.optim.SGD(self.net.parameters(), config.lr, config.momentum,
-                                         weight_decay=config.weight_decay, nesterov=config.nesterov)
-        # The whole training set stays on the device as zero-padded bytes; a batch is one gather.
-        self.padded = data.pad(train_set.images.to(device))
-        self.labels = train_set.labels.to(device)
-        self.steps = len(self.labels) // config.batch_size
-        if self.steps == 0:
-            raise ValueError(f"{config.id_dataset} has {len(self.labels)} training images, fewer than one batch of "
-                             f"{config.batch_size}; lower batch_size")
+        on_gpu = device.type == "cuda"
+        # A graph reads its learning rate from memory, so on a GPU it is a tensor.
+        self.optimizer = torch.optim.SGD(self.net.parameters(), torch.tensor(config.lr, device=device) if on_gpu else config.lr,
+                                         config.momentum, weight_decay=config.weight_decay, nesterov=config.nesterov,
+                                         fused=on_gpu)
+        for p in self.net.parameters():  # PyTorch makes these in its first step; zeros give the same step
+            self.optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        self.precision = precision_on(config.precision, device)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "float16")
+        self.weight = torch.tensor(LAMBDA, device=device)
+        self.draw, self.dropout = torch.Generator(device), torch.Generator(device)
+        for module in self.net.modules():
+            if isinstance(module, models.Dropout):
+                module.generator = self.dropout
+        # What one step reads and writes stands at fixed places in memory, as a CUDA graph wants it.
+        self.now = torch.zeros((), dtype=torch.int64, device=device)  # the step within the epoch
+        self.loss_of_step = torch.zeros(self.steps, device=device)
+        self.sums = torch.zeros(4, dtype=torch.float64, device=device)  # correct, norm, gradient norm, L_c
+        self.drawn = [torch.zeros(self.steps * config.batch_size, dtype=dtype, device=device)
+                      for dtype in 3 * [torch.int64] + [torch.bool, torch.bool] + 2 * [torch.int64] + [torch.bool]]
+        self.graph = None
+        self.stream = torch.cuda.Stream(device) if on_gpu else None
         self.epoch, self.history, self.seconds = 0, [], {"train": 0.0, "total": 0.0}
 
     def train_epoch(self) -> dict:
-        """One pass over the training set; returns the epoch's training columns of history.csv.
+        """One pass over the training set; returns the epoch's training columns of history.csv."""
+        return train_epochs([self])[0]
 
-        The seed depends on (seed, epoch) alone, so a resumed run draws what an uninterrupted one draws.
-        Nothing is copied to the host before the epoch ends.
-        """
-        config, device, start = self.config, self.device, time.perf_counter()
-        seed = config.seed * 1_000_003 + self.epoch
-        torch.manual_seed(seed)  # dropout
-        draw = torch.Generator(device).manual_seed(seed)  # order, crops, flips
-        order = torch.randperm(len(self.labels), generator=draw, device=device)
-        loss_of_step = torch.empty(self.steps, device=device)
-        sums = torch.zeros(3, dtype=torch.float64, device=device)  # correct, norm, gradient norm
+    def begin_epoch(self) -> None:
+        """Draw the epoch's order and augmentation (one entry per image seen) and clear the sums."""
+        seen = self.steps * self.config.batch_size
+        seed = self.config.seed * 1_000_003 + self.epoch
+        self.draw.manual_seed(seed)
+        self.dropout.manual_seed(seed)
+        order = torch.randperm(len(self.set.labels), generator=self.draw, device=self.device)[:seen]
+        crops = data.draw_crops(self.set.images, seen, self.draw)
+        hinted = torch.rand(seen, generator=self.draw, device=self.device) < 0.5
+        cutouts = data.draw_cutouts(seen, self.draw)
+        for place, values in zip(self.drawn, (order, *crops, hinted, *cutouts)):
+            place.copy_(values)
+        self.now.zero_()
+        self.sums.zero_()
         self.net.train()
-        for i, index in enumerate(order[:self.steps * config.batch_size].split(config.batch_size)):
-            lr = learning_rate(config, self.epoch * self.steps + i, self.steps)
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
-            x = data.to_float(data.random_crop_flip(self.padded, index, draw))
-            y = self.labels[index]
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-                f, _ = self.net(x)
-            f = f.float()
-            loss = objective(config, f, y)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            with torch.no_grad():
-                loss_of_step[i] = loss
-                gradient = nn.utils.get_total_norm([p.grad for p in self.net.parameters()])
-                sums += torch.stack([(f.argmax(1) == y).sum(), f.norm(dim=1).mean(), gradient])
-        step_losses, (correct, norm, gradient) = loss_of_step.cpu(), sums.cpu().tolist()
+        if self.stream is not None:
+            if self.graph is None and self.precision != "float16":  # loss scaling looks at the gradients on the host
+                self._capture()
+            self.stream.wait_stream(torch.cuda.current_stream(self.device))
+
+    def step(self, i: int) -> None:
+        """Step i of the epoch."""
+        self.lr = learning_rate(self.config, self.epoch * self.steps + i, self.steps)
+        if self.graph is None:
+            self._set_lr(self.lr)
+            self._step()
+        else:
+            with torch.cuda.stream(self.stream):
+                self._set_lr(self.lr)
+                self.graph.replay()
+
+    def end_epoch(self, seconds: float) -> dict:
+        """The epoch's training columns of history.csv; stops a run whose loss is no longer finite."""
+        if self.stream is not None:
+            torch.cuda.current_stream(self.device).wait_stream(self.stream)
+        step_losses = self.loss_of_step.cpu()
+        correct, norm, gradient, L_c = self.sums.cpu().tolist()
         refuse_nan(step_losses, self.epoch + 1, self.history)
         self.epoch += 1
-        seconds = time.perf_counter() - start
         self.seconds["train"] += seconds
-        seen = self.steps * config.batch_size
-        return {"lr": lr, "train_loss": step_losses.mean().item(), "train_accuracy": 100 * correct / seen,
-                "norm_train": norm / self.steps, "grad_norm": gradient / self.steps,
-                "images_per_second": seen / seconds}
+        seen = self.steps * self.config.batch_size
+        row = {"lr": self.lr, "train_loss": step_losses.mean().item(), "train_accuracy": 100 * correct / seen,
+               "norm_train": norm / self.steps, "grad_norm": gradient / self.steps, "images_per_second": seen / seconds}
+        if self.config.method == "learned_confidence":
+            row |= {"lambda": self.weight.item(), "confidence_loss": L_c / self.steps}
+        return row
+
+    def _set_lr(self, lr: float) -> None:
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(lr)
+            else:
+                group["lr"] = lr
+
+    def _step(self) -> None:
+        """Forward, loss, backward, update, sums: all from and to fixed places."""
+        config, here = self.config, torch.arange(self.config.batch_size, device=self.device)
+        index, top, left, flip, hinted, *cut = (d[self.now * config.batch_size + here] for d in self.drawn)
+        x = data.to_float(data.crop_flip(self.set.images, index, top, left, flip))
+        if config.cutout:
+            x = data.cutout(x, *cut, config.cutout)
+        y = self.set.labels[index]
+        low = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(self.precision)
+        with torch.autocast(self.device.type, low, enabled=low is not None):
+            out = self.net(x)
+        loss, L_c = objective(config, out, y, hinted, self.weight)
+        self.optimizer.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        gradient = nn.utils.get_total_norm([p.grad for p in self.net.parameters()])
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        with torch.no_grad():
+            if config.method == "learned_confidence":
+                self.weight.copy_(losses.next_lambda(self.weight, L_c, config.budget))
+            f = out[0].float()
+            self.loss_of_step.index_copy_(0, self.now[None], loss.detach()[None])
+            self.sums += torch.stack([(f.argmax(1) == y).sum(), f.norm(dim=1).mean(), gradient, L_c])
+            self.now += 1
+
+    def _capture(self) -> None:
+        """Record a step as a CUDA graph; a few steps are run before, as PyTorch asks for, and undone."""
+        before = {k: v.clone() for k, v in self.state().items()}
+        self.stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self.stream):
+            for _ in range(3):
+                self._step()
+        torch.cuda.current_stream(self.device).wait_stream(self.stream)
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(self.dropout)
+        with torch.cuda.graph(graph, stream=self.stream):
+            self._step()
+        self.graph = graph
+        self.load_state(before)
+        self.dropout.manual_seed(self.config.seed * 1_000_003 + self.epoch)
+        self.now.zero_()
+        self.sums.zero_()
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that training changes, as named tensors: weights, running statistics, momentum."""
-        tensors = {f"net/{k}": v for k, v in self.net.state_dict().items()}
-        for name, p in self.net.named_parameters():
-            if self.optimizer.state[p]:
-                tensors[f"momentum/{name}"] = self.optimizer.state[p]["momentum_buffer"]
-        return tensors
+        """Everything that training changes, as named tensors: weights, running statistics, momentum, lambda."""
+        momentum = {f"momentum/{name}": self.optimizer.state[p]["momentum_buffer"]
+                    for name, p in self.net.named_parameters()}
+        return {f"net/{k}": v for k, v in self.net.state_dict().items()} | momentum | {"lambda": self.weight}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Copy a state() into place."""
         self.net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net/")})
         for name, p in self.net.named_parameters():
-            self.optimizer.state[p]["momentum_buffer"] = tensors[f"momentum/{name}"].to(
-                self.device).clone(memory_format=torch.preserve_format)
+            self.optimizer.state[p]["momentum_buffer"].copy_(tensors[f"momentum/{name}"])
+        self.weight.copy_(tensors["lambda"])
+
+
+def train_epochs(trainers: list[Trainer]) -> list[dict | FloatingPointError]:
+    """One epoch of several trainers side by side, step by step; a row of history each, or why the run must stop.
+
+    On a GPU their steps overlap, because each replays its graph on its own stream; on a CPU they take turns. Each
+    ends with the weights that it would have alone.
+    """
+    start = time.perf_counter()
+    for trainer in trainers:
+        trainer.begin_epoch()
+    for i in range(max(trainer.steps for trainer in trainers)):
+        for trainer in trainers:
+            if i < trainer.steps:
+                trainer.step(i)
+    if trainers[0].device.type == "cuda":
+        torch.cuda.synchronize(trainers[0].device)
+    seconds = (time.perf_counter() - start) / len(trainers)
+    rows = []
+    for trainer in trainers:
+        try:
+            rows.append(trainer.end_epoch(seconds))
+        except FloatingPointError as error:
+            rows.append(error)
+    return rows
 
 
 def refuse_nan(step_losses: Tensor, epoch: int, history: list[dict]) -> None:
@@ -197,16 +345,19 @@ def refuse_nan(step_losses: Tensor, epoch: int, history: list[dict]) -> None:
     bad = (~step_losses.isfinite()).nonzero()
     if len(bad):
         step = bad[0].item()
-        before = history[-1].get("train_loss", math.nan)  # row 0 is the untrained net
+        before = history[-1].get("train_loss", math.nan) if history else math.nan  # row 0 is the untrained net
         last = step_losses[step - 1].item() if step else before
         raise FloatingPointError(f"the training loss became {step_losses[step].item()} in epoch {epoch}, step {step + 1} "
                                  f"of {len(step_losses)}; the last finite loss was {last:.4g}; lower lr or raise warmup")
 
 
-def evaluate(net: nn.Module, id_test: data.ImageSet, ood: data.ImageSet, device: torch.device) -> dict:
-    """The epoch's test columns of history.csv: loss and accuracy on ID, mean norm of the raw logits on ID and OOD."""
-    f = torch.from_numpy(scores.collect(net, id_test.images, device)["logits"])
-    f_ood = torch.from_numpy(scores.collect(net, ood.images, device)["logits"])
+def evaluate(trainer: Trainer, id_test: data.ImageSet, ood: Tensor) -> dict:
+    """The epoch's test columns of history.csv: loss and accuracy on ID, mean norm of the raw logits on ID and OOD.
+
+    In the precision of the training, because it is done after every epoch; the final scores are in float32.
+    """
+    f, f_ood = (torch.from_numpy(scores.collect(trainer.net, images, trainer.device, precision=trainer.precision)["logits"])
+                for images in (id_test.images, ood))
     return {"test_loss": F.cross_entropy(f, id_test.labels).item(),
             "test_accuracy": 100 * (f.argmax(1) == id_test.labels).double().mean().item(),
             "norm_test": f.norm(dim=1).mean().item(), "norm_ood": f_ood.norm(dim=1).mean().item()}
@@ -214,7 +365,7 @@ def evaluate(net: nn.Module, id_test: data.ImageSet, ood: data.ImageSet, device:
 
 def score_sets(config: Config, net: nn.Module, test_sets: dict[str, data.ImageSet],
                device: torch.device) -> dict[str, np.ndarray]:
-    """One forward pass per image set for every score but ODIN: the arrays of scores.safetensors."""
+    """One forward pass per image set for every score but those that follow a gradient: what scores.safetensors holds."""
     arrays = {f"{config.id_dataset}/labels": test_sets[config.id_dataset].labels.numpy()}
     for name, image_set in test_sets.items():
         found = scores.collect(net, image_set.images, device)
@@ -222,6 +373,12 @@ def score_sets(config: Config, net: nn.Module, test_sets: dict[str, data.ImageSe
         arrays[f"{name}/feature_l1"] = found["feature_l1"]
         arrays[f"{name}/odin"] = scores.odin(net, image_set.images, T=config.odin_temperature,
                                              epsilon=config.odin_epsilon, device=device)
+        if config.method == "godin":
+            arrays[f"{name}/cosine"] = found["own"]
+        if config.method == "learned_confidence":
+            arrays[f"{name}/confidence"] = found["own"]
+            arrays[f"{name}/confidence_step"] = scores.confidence_step(
+                net, image_set.images, epsilon=config.confidence_epsilon, device=device)
         if config.keep_features:
             arrays[f"{name}/features"] = found["features"].astype(np.float16)
     return arrays
@@ -243,74 +400,141 @@ def train(config: Config, runs_dir: Path, device: str | None = None) -> Path:
     A complete folder is returned at once; one that was interrupted (`<run id>.part`) is continued from its last
     checkpoint and, on a CPU, ends with the weights of an uninterrupted run.
     """
-    config.check()
-    runs_dir = Path(runs_dir)
-    if (runs_dir / config.run_id).exists():
-        found = runs.load(runs_dir / config.run_id, verify=True)
-        require_same(found.info["config"], config, found.path)
-        print(f"{config.run_id}: complete, nothing to train")
-        return found.path
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    provenance = runs.provenance()
-    with runs.part(runs_dir, config.run_id) as folder:
-        train_set = data.load(config.id_dataset, "train")
-        names = dict.fromkeys((config.id_dataset, *config.ood_sets, *config.extra_sets, config.history_ood))
-        test_sets = {name: data.load(name, "test") for name in names}
-        id_test, ood = test_sets[config.id_dataset], test_sets[config.history_ood]
-        trainer = Trainer(config, train_set, device)
-        if (folder / "checkpoint.safetensors").exists():
-            tensors, saved = runs.read_checkpoint(folder / "checkpoint.safetensors")
-            require_same(saved["config"], config, folder)
-            trainer.load_state(tensors)
-            trainer.epoch, trainer.history, trainer.seconds = saved["epoch"], saved["history"], saved["seconds"]
-            print(f"{config.run_id}: continuing after epoch {trainer.epoch}")
-        else:
-            print(f"{config.run_id}: {config.epochs} epochs of {trainer.steps} steps on {device}")
-            trainer.history.append({"epoch": 0, **evaluate(trainer.net, id_test, ood, device)})
+    return train_together([config], runs_dir, device)[0]
 
-        terminal = sys.stderr.isatty()
-        bar = tqdm(total=config.epochs, initial=trainer.epoch, unit="epoch", disable=not terminal, desc=config.run_id)
-        begun = last_saved = time.perf_counter()
-        before = trainer.seconds["total"]
-        while trainer.epoch < config.epochs:
-            row = trainer.train_epoch()
-            trainer.history.append({"epoch": trainer.epoch, **row, **evaluate(trainer.net, id_test, ood, device)})
+
+def train_together(configs: list[Config], runs_dir: Path, device: str | None = None) -> list[Path]:
+    """Train several runs on one ID set side by side in this process, each into its own folder; returns the folders.
+
+    A run whose loss diverges stops, the others go on; the first error is raised at the end.
+    """
+    for config in configs:
+        config.check()
+    if len({config.id_dataset for config in configs}) > 1:
+        raise ValueError("runs that are trained together must share their id_dataset")
+    runs_dir, todo = Path(runs_dir), []
+    for config in configs:
+        if (runs_dir / config.run_id).exists():
+            found = runs.load(runs_dir / config.run_id, verify=True)
+            require_same(found.info["config"], config, found.path)
+            print(f"{config.run_id}: complete, nothing to train")
+        else:
+            todo.append(config)
+    if todo:
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        with contextlib.ExitStack() as stack:
+            folders = [stack.enter_context(runs.part(runs_dir, config.run_id)) for config in todo]
+            _train(todo, folders, device)
+    return [runs_dir / config.run_id for config in configs]
+
+
+def _train(configs: list[Config], folders: list[Path], device: torch.device) -> None:
+    provenance = runs.provenance()
+    id_dataset = configs[0].id_dataset
+    train_set = data.load(id_dataset, "train")
+    names = dict.fromkeys(name for c in configs for name in (id_dataset, *c.ood_sets, *c.extra_sets, c.history_ood))
+    sets = {name: data.load(name, "test") for name in names}
+    sums = {f"{id_dataset}-train": data.sha256(train_set.images),
+            **{f"{name}-test": data.sha256(s.images) for name, s in sets.items()}}
+    train_set = resident(train_set, data.SETS[id_dataset].num_classes, device)
+    folder_of = {start(config, folder, train_set, device): folder for config, folder in zip(configs, folders)}
+    waiting, errors = list(folder_of), []
+
+    def add_row(t: Trainer, row: dict) -> None:
+        ood = sets[t.config.history_ood].images
+        ood = ood[::max(1, len(ood) // HISTORY_OOD)]
+        t.history.append({"epoch": t.epoch, **row, **evaluate(t, sets[id_dataset], ood)})
+
+    for t in waiting:
+        if not t.history:
+            add_row(t, {})
+    terminal = sys.stderr.isatty()
+    bar = tqdm(total=sum(t.config.epochs for t in waiting), initial=sum(t.epoch for t in waiting), unit="epoch",
+               disable=not terminal, desc=configs[0].run_id if len(configs) == 1 else f"{len(configs)} runs")
+    last_saved = dict.fromkeys(waiting, time.perf_counter())
+    while waiting:
+        least = min(t.epoch for t in waiting)  # runs resumed from different epochs: the last one catches up first
+        abreast = [t for t in waiting if t.epoch == least]
+        begun = time.perf_counter()
+        for t, row in zip(abreast, train_epochs(abreast)):
+            if isinstance(row, FloatingPointError):
+                errors.append(FloatingPointError(f"{t.config.run_id}: {row}"))
+                waiting.remove(t)
+            else:
+                add_row(t, row)
+        for t in set(abreast) & set(waiting):
             now = time.perf_counter()
-            trainer.seconds["total"] = before + now - begun
-            if now - last_saved >= CHECKPOINT_SECONDS or trainer.epoch == config.epochs:
-                runs.write_checkpoint(folder / "checkpoint.safetensors", trainer.state(), {
-                    "config": asdict(config), "epoch": trainer.epoch, "history": trainer.history,
-                    "seconds": trainer.seconds})
-                last_saved = now
+            t.seconds["total"] += (now - begun) / len(abreast)
+            if now - last_saved[t] >= CHECKPOINT_SECONDS or t.epoch == t.config.epochs:
+                save(t, folder_of[t])
+                last_saved[t] = now
             bar.update()
             if not terminal:
-                print(progress_line(config, trainer.history[-1], trainer.seconds["total"]), flush=True)
-        bar.close()
+                print(progress_line(t.config, t.history[-1], t.seconds["total"], len(configs) > 1), flush=True)
+            if t.epoch == t.config.epochs:
+                waiting.remove(t)
+                used = {name: sets[name] for name in runs.set_names(t.config)}
+                write_results(t, folder_of[t], used, {**provenance, "data": {
+                    k: v for k, v in sums.items() if k == f"{id_dataset}-train" or k.removesuffix("-test") in used}})
+    bar.close()
+    if errors:
+        raise errors[0]
 
-        scoring = time.perf_counter()
-        arrays = score_sets(config, trainer.net, test_sets, device)
-        trainer.seconds["total"] += time.perf_counter() - scoring
-        runs.write_history(folder / "history.csv", trainer.history)
-        runs.write_tensors(folder / "scores.safetensors", arrays, {"run_id": config.run_id})
-        runs.measure(config, arrays).to_csv(folder / "metrics.csv", index=False)
-        if config.keep_model:
-            runs.write_tensors(folder / "model.safetensors", trainer.net.state_dict(), {"run_id": config.run_id})
-        return runs.finish(folder, {
-            "run_id": config.run_id, "config": asdict(config), **provenance,
-            "device": device_name(device), "threads": torch.get_num_threads(),
+
+def start(config: Config, folder: Path, train_set: data.ImageSet, device: torch.device) -> Trainer:
+    """A new trainer, or the one that the folder's checkpoint describes."""
+    trainer = Trainer(config, train_set, device)
+    path = folder / "checkpoint.safetensors"
+    if path.exists():
+        tensors, saved = runs.read_checkpoint(path)
+        require_same(saved["config"], config, folder)
+        trainer.load_state(tensors)
+        trainer.scaler.load_state_dict(saved["scaler"])
+        trainer.epoch, trainer.history, trainer.seconds = saved["epoch"], saved["history"], saved["seconds"]
+        print(f"{config.run_id}: continuing after epoch {trainer.epoch}")
+    else:
+        print(f"{config.run_id}: {config.epochs} epochs of {trainer.steps} steps on {device}")
+    return trainer
+
+
+def save(trainer: Trainer, folder: Path) -> None:
+    """Write the checkpoint from which `start` continues."""
+    runs.write_checkpoint(folder / "checkpoint.safetensors", trainer.state(), {
+        "config": asdict(trainer.config), "epoch": trainer.epoch, "history": trainer.history,
+        "seconds": trainer.seconds, "scaler": trainer.scaler.state_dict()})
+
+
+def write_results(trainer: Trainer, folder: Path, sets: dict[str, data.ImageSet], known: dict) -> Path:
+    """Score the trained net on every set, write the run's files and seal the folder; returns its final path."""
+    config, begun = trainer.config, time.perf_counter()
+    arrays = score_sets(config, trainer.net, sets, trainer.device)
+    trainer.seconds["total"] += time.perf_counter() - begun
+    runs.write_history(folder / "history.csv", trainer.history)
+    runs.write_tensors(folder / "scores.safetensors", arrays, {"run_id": config.run_id})
+    measured = runs.measure(config, arrays)
+    measured.to_csv(folder / "metrics.csv", index=False)
+    if config.keep_model:
+        runs.write_tensors(folder / "model.safetensors", trainer.net.state_dict(), {"run_id": config.run_id})
+    info = {"run_id": config.run_id, "config": asdict(config), **known,
+            "device": device_name(trainer.device), "threads": torch.get_num_threads(), "precision": trainer.precision,
             "wall_seconds": round(trainer.seconds["total"], 1),
             "images_per_second": round(config.epochs * trainer.steps * config.batch_size / trainer.seconds["train"], 1),
-            "data": {f"{config.id_dataset}-train": data.sha256(train_set.images),
-                     **{f"{name}-test": data.sha256(s.images) for name, s in test_sets.items()}},
-            "test_accuracy": trainer.history[-1]["test_accuracy"],
-            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        })
+            "test_accuracy": measured.loc[measured["metric"] == "accuracy", "value"].item(),
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    if config.method == "learned_confidence":
+        info["confidence"] = scores.confidence_summary(arrays[f"{config.id_dataset}/confidence"])
+        if info["confidence"]["collapsed"]:
+            print(f"{config.run_id}: warning: the confidence is the same for all ID test images (standard deviation "
+                  f"{info['confidence']['sd']:.2g}); the branch has collapsed", file=sys.stderr)
+    return runs.finish(folder, info)
 
 
-def progress_line(config: Config, row: dict, seconds: float) -> str:
+def progress_line(config: Config, row: dict, seconds: float, named: bool = False) -> str:
+    """What a log that is not a terminal shows of an epoch; named: with the run's id, where several run at once."""
     left = seconds / row["epoch"] * (config.epochs - row["epoch"]) / 60
-    return (f"epoch {row['epoch']}/{config.epochs}  loss {row['train_loss']:.3f}  train {row['train_accuracy']:.1f} %  "
-            f"test {row['test_accuracy']:.1f} %  {row['images_per_second']:.0f} images/s  {left:.1f} min left")
+    return (f"{config.run_id}  " if named else "") + (
+        f"epoch {row['epoch']}/{config.epochs}  loss {row['train_loss']:.3f}  train {row['train_accuracy']:.1f} %  "
+        f"test {row['test_accuracy']:.1f} %  {row['images_per_second']:.0f} images/s  {left:.1f} min left")
 
 
 def device_name(device: torch.device) -> str:

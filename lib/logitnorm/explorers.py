@@ -1,0 +1,387 @@
+"""Two figures the reader can move: a detector's threshold, and the norm and temperature of the logits.
+
+Each is one block of HTML: native form controls (they come with labels and keyboard), two Bokeh plots, a table of
+the numbers, and the data. book/_static/explorers.js connects them. BokehJS comes from the installed bokeh package;
+`copy_scripts` puts both scripts once into the built site, so the pages need no network. Inside Colab, where there is
+no site, the block carries the scripts itself. Every number on the threshold explorer is a count made here.
+"""
+
+import json
+import math
+import shutil
+import sys
+import textwrap
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from . import losses, metrics, paper, paths, scores
+from .plots import ID, METHODS, OOD
+
+STEPS = 200  # positions of the threshold slider: 0.5, 1, ..., 100 percent of ID accepted
+BINS = 50
+SCRIPT = paths.ROOT / "book" / "_static" / "explorers.js"
+# Round values, the paper's temperatures among them; a slider moves from one to the next.
+TAUS = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
+NORMS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 70.0, 100.0)
+PRINTED, EXACT = "#CC79A7", "#009E73"  # the two bounds
+
+
+# ---- the scripts
+
+def bokeh_js() -> Path:
+    """The one file of BokehJS that plots without widgets need, inside the bokeh package."""
+    from bokeh.settings import settings
+
+    return Path(settings.bokehjs_path()) / "js" / "bokeh.min.js"
+
+
+def copy_scripts(static: Path) -> None:
+    """Put BokehJS and explorers.js into the _static folder of a built site."""
+    for script in (bokeh_js(), SCRIPT):
+        shutil.copyfile(script, Path(static) / script.name)
+
+
+# ---- the threshold explorer
+
+def thresholds(id_scores) -> np.ndarray:
+    """The highest threshold that accepts at least j / STEPS of the ID images, for j = 1, ..., STEPS.
+
+    Like metrics.threshold95, which is its entry for 95 %.
+    """
+    n = len(id_scores)
+    rejected = [n * (STEPS - j) // STEPS for j in range(1, STEPS + 1)]  # in integers, so no rounding
+    return np.sort(np.asarray(id_scores, dtype=np.float64))[rejected]
+
+
+def threshold_data(runs: list) -> dict:
+    """What the threshold explorer shows of these runs: per run, score and OOD set exact counts of accepted images.
+
+    {"runs": [{"title", "scores": [{"title", "thresholds", "low", "high", "id", "sets"}]}]}; id and each of sets are
+    {"title", "n", "accepted", "histogram"}, the sets with their "auroc" as well: accepted[j - 1] images reach
+    thresholds[j - 1], histogram counts images between low and high, those outside in the first and last bin.
+    """
+    return {"steps": STEPS, "runs": [
+        {"title": run_title(run), "scores": [_score_data(run, score) for score in score_names(run)]} for run in runs]}
+
+
+def run_title(run) -> str:
+    return (f"{paper.method_title(run.config)}, size {run.config.size}, {paper.title(run.config.id_dataset)}, "
+            f"{paper.network(run.config.architecture)}, seed {run.config.seed}")
+
+
+def score_names(run) -> list[str]:
+    """The scores by which the run was measured, in its own order."""
+    return [name for name in dict.fromkeys(run.metrics["score"]) if name]  # accuracy has no score
+
+
+def score_of(run, score: str, image_set: str) -> np.ndarray:
+    """The named score of every image of a set, by which the run's metrics.csv was made: float64."""
+    # what was computed with the network at hand is stored under its own name
+    computed = {"msp": ["logits"], "energy": ["logits"], "gradnorm": ["logits", "feature_l1"]}
+    names = computed.get(score, [score])
+    arrays = {name: run.tensor(f"{image_set}/{name}") for name in names}
+    num_classes = run.tensor(f"{image_set}/logits").shape[1]
+    return scores.from_run_arrays(score, arrays, scores.energy_temperature(run.config.method, num_classes))
+
+
+def _score_data(run, score: str) -> dict:
+    values = {name: score_of(run, score, name) for name in run.sets}
+    id_scores = values[run.config.id_dataset]
+    at = thresholds(id_scores)
+    # The thousandth at either end would stretch the axis (GradNorm has a long tail); it goes into the outer bins.
+    low, high = np.quantile(np.concatenate(list(values.values())), [0.001, 0.999])
+    edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
+
+    def counts(name: str) -> dict:
+        ordered = np.sort(values[name])
+        return {"title": paper.named(name), "n": len(ordered),
+                "accepted": (len(ordered) - np.searchsorted(ordered, at, side="left")).tolist(),
+                "histogram": np.histogram(np.clip(ordered, edges[0], edges[-1]), edges)[0].tolist()}
+
+    sets = [{**counts(name), "auroc": round(metrics.auroc(id_scores, values[name]), 2)}
+            for name in run.sets if name != run.config.id_dataset]
+    return {"title": paper.title(score), "low": float(edges[0]), "high": float(edges[-1]),
+            "thresholds": [float(f"{t:.7g}") for t in at], "id": counts(run.config.id_dataset), "sets": sets}
+
+
+def threshold_block(runs: list, score: str = "msp"):
+    """The threshold explorer as an object that a notebook displays."""
+    data = threshold_data(runs)
+    items = [_item(_histogram_plot(), "threshold-histogram"), _item(_roc_plot(), "threshold-roc")]
+    start = score_names(runs[0]).index(score)
+    controls = "".join([
+        _select("run", "Trained network", [run["title"] for run in data["runs"]]),
+        _select("score", "Score", [entry["title"] for entry in data["runs"][0]["scores"]], start),
+        _select("set", "OOD set", [entry["title"] for entry in data["runs"][0]["scores"][0]["sets"]]),
+        _slider("position", "ID images to accept", 1, STEPS, round(0.95 * STEPS))])
+    table = _table("At this threshold", ["quantity", "value"], [
+        ("threshold of the score", "threshold"), ("ID accepted: true positive rate (TPR)", "tpr"),
+        ("OOD accepted: false positive rate (FPR)", "fpr"), ("AUROC, over all thresholds", "auroc")])
+    plots = (_plot("threshold-histogram", "Histogram of the score, ID and OOD images, with the threshold")
+             + _plot("threshold-roc", "ROC curve: TPR against FPR, with the point of this threshold"))
+    return _block("threshold", "Threshold explorer", controls, plots, table, {"data": data, "items": items})
+
+
+def _histogram_plot():
+    figure = _figure(x_axis_label="score", y_axis_label="images per bin (%)", x_range=(0, 1), y_range=(0, 100))
+    for name, look, style in (("id", ID, {"fill_alpha": 0.35}),
+                              ("ood", OOD, {"fill_alpha": 0.55, "hatch_pattern": "/", "hatch_alpha": 0.6})):
+        figure.quad(left="left", right="right", top="top", bottom=0, source=_source(name, "left", "right", "top"),
+                    fill_color=look.color, line_color=look.color, legend_label=look.label, **style)
+    figure.line("x", "y", source=_source("threshold", "x", "y"), color="#0072B2", line_width=3,
+                legend_label="threshold")
+    _legend(figure)
+    return figure
+
+
+def _roc_plot():
+    figure = _figure(x_axis_label="FPR: OOD accepted (%)", y_axis_label="TPR: ID accepted (%)",
+                     x_range=(-2, 102), y_range=(-2, 102))
+    figure.line([0, 100], [0, 100], color="#767676", line_dash="dotted", line_width=2, legend_label="chance")
+    figure.line("fpr", "tpr", source=_source("roc", "fpr", "tpr"), color="#000000", line_width=2,
+                legend_label="all thresholds")
+    figure.scatter("fpr", "tpr", source=_source("point", "fpr", "tpr"), color="#0072B2", marker="diamond", size=18,
+                   legend_label="this threshold")
+    _legend(figure)
+    return figure
+
+
+def threshold_figure(runs: list, score: str = "msp"):
+    """The static twin of threshold_block, first OOD set, threshold at 95 % of ID: (figure, alt text, caption)."""
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(len(runs) + 1, figsize=(6.4, 3.4 * len(runs) + 4.2))
+    said = []
+    for run, ax in zip(runs, axes):
+        names = run.config.id_dataset, run.config.ood_sets[0]
+        id_scores, ood_scores = (score_of(run, score, name) for name in names)
+        both = np.concatenate([id_scores, ood_scores])
+        edges = np.linspace(*np.quantile(both, [0.001, 0.999]), BINS + 1)
+        for name, values, look in zip(names, (id_scores, ood_scores), (ID, OOD)):
+            ax.hist(np.clip(values, edges[0], edges[-1]), edges, weights=np.full(len(values), 100 / len(values)),
+                    color=look.color, alpha=0.5, hatch=look.hatch, label=paper.title(name))
+        at, fpr95 = metrics.threshold95(id_scores), metrics.fpr95(id_scores, ood_scores)
+        ax.axvline(np.clip(at, edges[0], edges[-1]), color=METHODS["logitnorm"].color, linewidth=3, label="threshold")
+        title = textwrap.fill(run_title(run), 40)
+        ax.set(title=title, xlabel=paper.title(score), ylabel="images per bin (%)")
+        ax.legend()
+        tpr, fpr = metrics.roc(id_scores, ood_scores)
+        look = METHODS[run.config.method]
+        axes[-1].plot(100 * fpr, 100 * tpr, color=look.color, linestyle=look.linestyle,
+                      label=f"{paper.method_title(run.config)}, size {run.config.size}")
+        axes[-1].plot(fpr95, 100 * np.mean(id_scores >= at), look.marker, color=look.color)
+        said.append(f"{run_title(run)}: a threshold that keeps 95 % of {paper.title(names[0])} also accepts "
+                    f"{fpr95:.2f} % of {paper.named(names[1])}, AUROC {metrics.auroc(id_scores, ood_scores):.2f} %")
+    axes[-1].set(xlabel="FPR: OOD accepted (%)", ylabel="TPR: ID accepted (%)")
+    axes[-1].legend()
+    alt = f"Histograms of {paper.title(score)} with the 95 % threshold, and ROC curves. " + "; ".join(said) + "."
+    return fig, alt, ("A threshold on the score accepts what lies to its right. Markers on the ROC curves: the "
+                      "threshold that keeps 95 % of ID, whose FPR is the FPR95 of the tables.")
+
+
+# ---- the norm-and-tau explorer
+
+def example_logits(norm: float, angle: float, K: int) -> torch.Tensor:
+    """Logits of length `norm` at `angle` degrees from the best direction e_0 - 1/K, tilted towards class 1 (float64).
+
+    At 0 degrees the LogitNorm loss of class 0 is at its infimum; further on class 1 competes; K is at least 3.
+    """
+    best, rival = torch.full((2, K), 1.0, dtype=torch.float64)
+    best[1:] = -1 / (K - 1)
+    rival[0], rival[2:] = 0, -1 / (K - 2)
+    turn = math.radians(angle)
+    return norm * (math.cos(turn) * best / best.norm() + math.sin(turn) * rival / rival.norm())
+
+
+def _loss(f: torch.Tensor) -> float:
+    """Cross-entropy of class 0 for logits f (K), log(1 + sum of exp(f_k - f_0)), exact where it is tiny.
+
+    losses.cross_entropy takes a difference, which in float64 ends at 1e-16 and is 0 below.
+    """
+    return F.softplus((f[1:] - f[0]).logsumexp(0), threshold=1000).item()
+
+
+def norm_values(norm: float, tau: float, angle: float, K: int) -> dict[str, float]:
+    """What the norm-and-tau explorer shows: probabilities 0 to 1, losses of class 0 and bounds in nats."""
+    f = example_logits(norm, angle, K)
+    normalised = losses.normalise(f, tau)
+    return {"ce_probability": f.softmax(0).max().item(), "ln_probability": normalised.softmax(0).max().item(),
+            "ce_loss": _loss(f), "ln_loss": _loss(normalised),
+            "printed": losses.lower_bound(tau, K), "infimum": losses.infimum(tau, K)}
+
+
+def norm_block(tau: float, norm: float, angle: int, num_classes: int):
+    """The norm-and-tau explorer, starting at these values, as an object that a notebook displays."""
+    for name, value, known in (("tau", tau, TAUS), ("norm", norm, NORMS), ("num_classes", num_classes, (10, 100))):
+        if value not in known:
+            raise ValueError(f"{name} = {value} is not on the explorer's scale: choose one of {known}")
+    items = [_item(_softmax_plot(), "norm-softmax"), _item(_loss_plot(), "norm-loss")]
+    controls = "".join([
+        _slider("norm", "Norm of the logits", 0, len(NORMS) - 1, NORMS.index(norm)),
+        _slider("tau", "Temperature τ", 0, len(TAUS) - 1, TAUS.index(tau)),
+        _slider("angle", "Angle to the best direction", 0, 180, angle, step=5),
+        _select("classes", "Classes K", ["10", "100"], (10, 100).index(num_classes))])
+    table = _table("Loss of the right class, in nats", ["quantity", "cross-entropy", "LogitNorm"], [
+        ("largest probability", "ce_probability", "ln_probability"), ("loss", "ce_loss", "ln_loss"),
+        ("exact infimum over all logits", "zero", "infimum"), ("bound printed in Proposition 3.3", "none", "printed")])
+    plots = (_plot("norm-softmax", "Softmax probabilities of the classes, cross-entropy and LogitNorm")
+             + _plot("norm-loss", "Both losses against the norm of the logits, with both bounds of the LogitNorm loss"))
+    data = {"taus": TAUS, "norms": NORMS, "eps": losses.EPS}
+    return _block("norm", "Norm and temperature explorer", controls, plots, table, {"data": data, "items": items})
+
+
+def _softmax_plot():
+    figure = _figure(x_axis_label="class (0 is the right one, 1 its rival)", y_axis_label="probability",
+                     x_range=(-0.6, 9.6), y_range=(0, 1.05))
+    for name, method, hatch in (("ce", "cross_entropy", "/"), ("ln", "logitnorm", " ")):
+        look = METHODS[method]
+        figure.vbar("x", top="top", width=0.36, source=_source(name, "x", "top"), color=look.color,
+                    hatch_pattern=hatch, hatch_color="white", legend_label=look.label)
+    _legend(figure)
+    return figure
+
+
+def _loss_plot():
+    figure = _figure(x_axis_label="norm of the logits", y_axis_label="loss (nats)", x_axis_type="log",
+                     y_axis_type="log", x_range=(NORMS[0], NORMS[-1]), y_range=(1e-24, 1e3))
+    styles = (("ce", METHODS["cross_entropy"].color, "dashed", METHODS["cross_entropy"].label),
+              ("ln", METHODS["logitnorm"].color, "solid", METHODS["logitnorm"].label),
+              ("infimum", EXACT, "dotdash", "infimum"), ("printed", PRINTED, "dotted", "printed bound"))
+    for name, color, dash, label in styles:
+        figure.line("x", "y", source=_source(name, "x", "y"), color=color, line_dash=dash, line_width=3,
+                    legend_label=label)
+    for name, method, marker in (("ce_point", "cross_entropy", "circle"), ("ln_point", "logitnorm", "square")):
+        figure.scatter("x", "y", source=_source(name, "x", "y"), marker=marker, size=12, color=METHODS[method].color)
+    _legend(figure, "bottom_left")
+    return figure
+
+
+def norm_figure(tau: float, norm: float, angle: int, num_classes: int):
+    """The static twin of norm_block: (figure, alt text, caption)."""
+    import matplotlib.pyplot as plt
+
+    values = norm_values(norm, tau, angle, num_classes)
+    f = example_logits(norm, angle, num_classes)
+    fig, (left, right) = plt.subplots(2, figsize=(6.4, 7.6))
+    for shift, logits, method in ((-0.2, f, "cross_entropy"), (0.2, losses.normalise(f, tau), "logitnorm")):
+        look = METHODS[method]
+        left.bar(np.arange(10) + shift, logits.softmax(0)[:10].tolist(), 0.36, color=look.color, label=look.label,
+                 hatch="///" * (method == "cross_entropy"), edgecolor="white")
+    left.set(xlabel="class (0 is the right one, 1 its rival)", ylabel="probability", ylim=(0, 1.05), xticks=range(10))
+    along = [norm_values(x, tau, angle, num_classes) for x in NORMS]
+    for key, method in (("ce_loss", "cross_entropy"), ("ln_loss", "logitnorm")):
+        look = METHODS[method]
+        right.plot(NORMS, [point[key] for point in along], color=look.color, linestyle=look.linestyle, label=look.label)
+        right.plot(norm, values[key], look.marker, color=look.color)
+    right.axhline(values["infimum"], color=EXACT, linestyle="-.", label="exact infimum")
+    right.axhline(values["printed"], color=PRINTED, linestyle=":", label="printed bound")
+    right.set(xscale="log", yscale="log", xlabel="norm of the logits", ylabel="loss (nats)", ylim=(1e-24, 1e3))
+    for ax in (left, right):
+        ax.legend(loc="lower left" if ax is right else "best")
+    alt = (f"Top: softmax of logits of norm {norm:g} at {angle} degrees from the best direction; the largest "
+           f"probability is {values['ce_probability']:.4f} under cross-entropy and {values['ln_probability']:.4f} "
+           f"under LogitNorm with tau {tau:g}. Bottom: the cross-entropy loss ({values['ce_loss']:.3g} at this norm) "
+           f"falls as the norm grows, the LogitNorm loss stays at {values['ln_loss']:.3g}, above its infimum "
+           f"{values['infimum']:.3g} and the printed bound {values['printed']:.3g}.")
+    return fig, alt, ("The same direction at different norms: a longer vector lowers the loss only under "
+                      f"cross-entropy. {num_classes} classes, τ = {tau:g}.")
+
+
+# ---- shared pieces
+
+def _figure(**settings):
+    from bokeh.plotting import figure
+
+    # No tools: a plot that answers to the finger would stop the page from scrolling on a phone.
+    made = figure(height=320, sizing_mode="stretch_width", toolbar_location=None, tools="",
+                  background_fill_color="white", border_fill_color="white", **settings)
+    for axis in made.axis:
+        axis.axis_label_text_font_size = axis.major_label_text_font_size = "13px"
+        axis.axis_label_text_font_style = "normal"
+        axis.axis_label_text_color = axis.major_label_text_color = "#000000"
+    return made
+
+
+def _legend(figure, location="top_left") -> None:
+    from bokeh.models import Legend
+
+    [legend] = figure.select(Legend)
+    figure.add_layout(legend, "above")  # outside the axes nothing can be hidden behind it
+    legend.update(orientation="horizontal", ncols=2, border_line_color=None, label_text_font_size="13px",
+                  label_text_color="#000000", padding=2, margin=0)
+
+
+def _source(name: str, *columns: str):
+    from bokeh.models import ColumnDataSource
+
+    return ColumnDataSource({column: [] for column in columns}, name=name)
+
+
+def _item(figure, target: str) -> dict:
+    from bokeh.embed import json_item
+
+    return json_item(figure, target)
+
+
+def _select(name: str, label: str, options: list[str], chosen: int = 0) -> str:
+    entries = "".join(f'<option value="{i}"{" selected" * (i == chosen)}>{escape(option)}</option>'
+                      for i, option in enumerate(options))
+    return f'<label>{escape(label)}<select data-control="{name}" autocomplete="off">{entries}</select></label>'
+
+
+def _slider(name: str, label: str, low: int, high: int, value: int, step: int = 1) -> str:
+    return (f'<label><span>{escape(label)}: <b data-shown="{name}"></b></span><input type="range" '
+            f'data-control="{name}" min="{low}" max="{high}" step="{step}" value="{value}" autocomplete="off"></label>')
+
+
+def _table(caption: str, head: list[str], rows: list[tuple]) -> str:
+    """Rows of (name, key, ...): explorers.js writes the value of each key into its cell."""
+    top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    body = "".join(f'<tr><th scope="row">{escape(name)}</th>'
+                   + "".join(f'<td data-value="{key}"></td>' for key in keys) + "</tr>" for name, *keys in rows)
+    return f"<table><caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _plot(target: str, label: str) -> str:
+    return f'<div class="explorer-plot" id="{target}" role="group" aria-label="{escape(label)}"></div>'
+
+
+# The plots stay on a white card on dark pages, as the static figures do; everything else takes the page's colours.
+STYLE = """\
+<style>
+.explorer{border:1px solid currentColor;border-radius:.4rem;padding:.8rem;margin:1rem 0}
+.explorer{color:var(--pst-color-text-base,CanvasText);background:var(--pst-color-background,Canvas)}
+.explorer caption{color:inherit}
+.explorer-controls,.explorer-plots{display:grid;gap:.8rem}
+.explorer-controls,.explorer-plots{grid-template-columns:repeat(auto-fit,minmax(min(100%,15rem),1fr))}
+.explorer label{display:block;min-width:0}
+.explorer select,.explorer input{display:block;width:100%;margin:.2rem 0 0;font:inherit}
+.explorer select{color:inherit;background:var(--pst-color-background,Canvas)}
+.explorer select{border:1px solid currentColor;padding:.2rem}
+.explorer :is(select,input):focus-visible{outline:3px solid var(--pst-color-primary,#0072B2);outline-offset:2px}
+.explorer table{width:100%;margin:.8rem 0 0}
+.explorer th[scope=row]{text-align:left;font-weight:normal}
+.explorer td{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+.explorer-plots{margin-top:.8rem}
+.explorer-plot{min-width:0;background:white;border-radius:.3rem}
+</style>"""
+
+
+def _block(kind: str, title: str, controls: str, plots: str, table: str, content: dict):
+    from IPython.display import HTML
+
+    text = json.dumps(content, separators=(",", ":")).replace("</", "<\\/")  # nothing may end the script element
+    if "google.colab" in sys.modules:
+        scripts = "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in (bokeh_js(), SCRIPT))
+    else:
+        scripts = "".join(f'<script src="../_static/{path.name}"></script>' for path in (bokeh_js(), SCRIPT))
+    return HTML(
+        f'{STYLE}\n<div class="explorer" data-explorer="{kind}" role="group" aria-label="{title}">\n'
+        f'<div class="explorer-controls">{controls}</div>\n<p class="explorer-said" role="status">'
+        f"This part needs JavaScript and the built book; the figure above shows the same without.</p>\n"
+        f'{table}\n<div class="explorer-plots">{plots}</div>\n'
+        f'<script type="application/json">{text}</script>\n</div>\n{scripts}')

@@ -1,0 +1,536 @@
+"""The claims ledger: every claim, table and figure of both papers, ours beside it, and a verdict.
+
+The rule, fixed before any run was looked at
+--------------------------------------------
+data/paper/claims.yaml names for each claim the numbers that stand for it. Each number is judged by the rule of
+logitnorm.paper; for a measure of this module, by the same functions with the tolerance given there. Then
+
+    not yet run              one of the claim's numbers is missing at every size asked for
+    reproduced               every number is reproduced
+    partly                   some are, or some are partly
+    not reproduced           none is
+    not judged               nothing can be compared; the entry says why
+
+and where the image set is a stand-in, or network or training are smaller than the paper's, only the change from
+cross-entropy counts:
+
+    stand-in: direction agrees            each change has the paper's direction, or there is none in both
+    stand-in: direction agrees in part    some have
+    stand-in: direction does not agree    none has
+
+The first of the sizes asked for at which all of the claim's numbers exist is the one that is shown.
+"""
+
+import re
+from collections import Counter
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from scipy.stats import gaussian_kde
+
+from logitnorm import losses, metrics, paper, paths, plots, runs, scores
+
+SIZES = ("paper", "small")
+PAPERS = {"logitnorm": "LogitNorm (Wei et al., ICML 2022)",
+          "confidence": "Learned Confidence (DeVries and Taylor, 2018)"}
+NOT_JUDGED = "not judged"
+AGREES = ("same direction", "no change, as in the paper")
+VERDICTS = {"reproduced": "good", "partly": "fair", "not reproduced": "bad", "stand-in: direction agrees": "good",
+            "stand-in: direction agrees in part": "fair", "stand-in: direction does not agree": "bad",
+            plots.NOT_RUN: "open", paper.NOT_MEASURED: "open", NOT_JUDGED: "open"}  # verdict -> how it is marked
+MARKS = {"good": "✓", "fair": "≈", "bad": "✗", "open": "○"}  # a sign beside each verdict, never colour alone
+OVERLAP_POINTS = 5.0  # tolerance for the shared area of two densities, which the paper's figure gives roughly
+
+
+# ---- the entries
+
+def claims() -> list[dict]:
+    """The entries of claims.yaml, checked. Raises ValueError for an entry that cannot be judged as it stands."""
+    entries = yaml.safe_load((paths.PAPER_DATA / "claims.yaml").read_text(encoding="utf-8"))
+    for entry in entries:
+        keys, kinds = set(entry), {"table", "measure", "unjudged"} & set(entry)
+        if not {"id", "paper", "where", "says", "page"} <= keys or len(kinds) != 1:
+            raise ValueError(f"claims.yaml, entry {entry.get('id')!r}: an entry has id, paper, where, says, page and "
+                             "one of table, measure and unjudged")
+        if "measure" in entry and entry["measure"] not in MEASURES:
+            raise ValueError(f"claims.yaml, entry {entry['id']!r}: no measure {entry['measure']!r}; known: "
+                             f"{', '.join(MEASURES)}")
+    twice = [name for name, n in Counter(entry["id"] for entry in entries).items() if n > 1]
+    if twice:
+        raise ValueError(f"claims.yaml has two entries with the id {twice[0]!r}")
+    return entries
+
+
+# ---- judging
+
+def build(loaded: dict[str, list]) -> pd.DataFrame:
+    """The ledger of the loaded runs ({size: runs}, the most telling size first), one row per entry.
+
+    Columns: id, paper, where, says, page, size, theirs, ours, difference, verdict, tally, runs (list of run ids).
+    """
+    frames = {size: paper.ours(found) for size, found in loaded.items()}
+    tables = sorted({entry["table"] for entry in claims() if "table" in entry})
+    compared = {size: paper.compare(frame, *tables) for size, frame in frames.items()}
+    return pd.DataFrame([_row(entry, loaded, frames, compared) for entry in claims()])
+
+
+def _row(entry: dict, loaded: dict, frames: dict, compared: dict) -> dict:
+    row = {key: entry[key] for key in ("id", "paper", "where", "says", "page")}
+    if "unjudged" in entry:
+        return row | dict(size="", theirs="", ours="", difference=entry["unjudged"], verdict=NOT_JUDGED, tally="",
+                          runs=[])
+    found = {size: _judged(entry, loaded[size], frames[size], compared[size]) for size in loaded}
+    # the first size that has all numbers; without one, the first size, whose row then says what is missing
+    size = next((size for size, (shown, _, _) in found.items() if shown["ours"].notna().all()), next(iter(found)))
+    shown, among, used = found[size]
+    computed = bool(shown["computed"].all()) if "computed" in shown else False
+    complete = shown["ours"].notna().all()
+    return row | dict(size="" if computed or not complete else size, theirs=_numbers(shown, "paper"),
+                      ours=_numbers(shown, "ours"), difference=_difference(shown), verdict=verdict(shown),
+                      tally=_tally(among), runs=used if complete else [])
+
+
+def _judged(entry: dict, loaded: list, frame: pd.DataFrame, compared: pd.DataFrame):
+    """(numbers that decide, numbers that are counted, ids of the runs behind them) of one entry at one size."""
+    if "measure" in entry:
+        shown = MEASURES[entry["measure"]](loaded, frame, **entry.get("given", {}))
+        return shown, shown, list(shown.attrs.get("runs", ()))
+    table = compared[compared["table"] == entry["table"]]
+    shown = _where(table, entry["show"])
+    if shown.empty:
+        raise ValueError(f"claims.yaml, entry {entry['id']!r}: table {entry['table']} has no such numbers")
+    among = _where(table, entry.get("among", {}))
+    mine = paper.at_table_tau(frame)
+    keys = ["paper_id", "paper_architecture", "method"]
+    wanted = set(map(tuple, shown[["id_dataset", "architecture", "method"]].to_numpy()))
+    used = [run for run, *key in mine[["run", *keys]].drop_duplicates().to_numpy() if tuple(key) in wanted]
+    return shown, among, used
+
+
+def _where(frame: pd.DataFrame, wanted: dict) -> pd.DataFrame:
+    for column, value in wanted.items():
+        frame = frame[frame[column].isin(value if isinstance(value, list) else [value])]
+    return frame
+
+
+def verdict(shown: pd.DataFrame) -> str:
+    """The verdict of a claim from its numbers (columns ours, exact, method, verdict); see the module's rule."""
+    said = list(shown["verdict"])
+    if shown["ours"].isna().any():
+        return paper.NOT_MEASURED if paper.NOT_MEASURED in said and plots.NOT_RUN not in said else plots.NOT_RUN
+    if shown["exact"].all():
+        if all(word == "reproduced" for word in said):
+            return "reproduced"
+        return "partly" if any(word in ("reproduced", "partly") for word in said) else "not reproduced"
+    said = [word for word in said if word != "baseline"]
+    agree = [word in AGREES for word in said]
+    if agree and all(agree):
+        return "stand-in: direction agrees"
+    return "stand-in: direction agrees in part" if any(agree) else "stand-in: direction does not agree"
+
+
+def judge(theirs: list[float], mine: list, exact: bool, tolerance: list[float], least: float) -> pd.DataFrame:
+    """Rows like those of paper.compare for numbers that are in no table; the first one is the baseline.
+
+    theirs: the paper's numbers; mine: for each, our values (one per run; an empty list: not yet run);
+    tolerance: for each, the floor; least: the smallest change from the first number that counts as one.
+    """
+    mine = [np.asarray(values, dtype=float) for values in mine]
+    mean = [values.mean() if len(values) else np.nan for values in mine]
+    sd = [values.std(ddof=1) if len(values) > 1 else np.nan for values in mine]
+    rows = []
+    for i, number in enumerate(theirs):
+        allowed = max(2 * np.nan_to_num(sd[i]), tolerance[i])
+        change, their_change = (mean[i] - mean[0], number - theirs[0]) if i else (np.nan, np.nan)
+        noise = max(2 * np.hypot(np.nan_to_num(sd[i]), np.nan_to_num(sd[0])), least)
+        way = paper.direction(their_change, change, noise, least) if i else ""
+        if np.isnan(mean[i]):
+            said = plots.NOT_RUN
+        elif exact:
+            said = paper.verdict(mean[i], number, allowed, way)
+        else:
+            said = way or "baseline"
+        rows.append(dict(paper=number, ours=mean[i], sd=sd[i], n=len(mine[i]), exact=exact,
+                         difference=mean[i] - number, tolerance=allowed, paper_change=their_change, change=change,
+                         ratio=change / their_change if abs(their_change) > least else np.nan, verdict=said))
+    return pd.DataFrame(rows)
+
+
+# ---- measures: claims that are in no table
+
+def norm_growth(loaded: list, frame: pd.DataFrame) -> pd.DataFrame:
+    """Figure 1: mean logit norm of the ID test images after the first and after the last epoch, cross-entropy."""
+    curve = paper.figure(1)["id_test"]
+    found = paper.chosen(loaded, "cross_entropy")
+    return _with_runs(judge(
+        [curve.iloc[0], curve.iloc[-1]],
+        [[run.history.set_index("epoch")["norm_test"][1] for run in found],
+         [run.history["norm_test"].iloc[-1] for run in found]],
+        _exact(found), [paper.NORM_SHARE * curve.iloc[0], paper.NORM_SHARE * curve.iloc[-1]],
+        least=paper.NORM_SHARE * curve.iloc[0]), found)
+
+
+def overlap(loaded: list, frame: pd.DataFrame) -> pd.DataFrame:
+    """Figure 4: area (%) that the densities of the softmax score on ID images and on SVHN share, per method."""
+    theirs, mine, used = [], [], []
+    for method, panel in (("cross_entropy", "a_CE"), ("logitnorm", "b_LogitNorm")):
+        curves = paper.figure(4).query("panel == @panel").groupby("series")
+        grid = np.linspace(0, 1.2, 2401)
+        inside, outside = (np.interp(grid, curve["msp"], curve["density"], left=0, right=0)
+                           for curve in (curves.get_group("ID_cifar10"), curves.get_group("OOD_svhn")))
+        theirs.append(100 * np.minimum(inside, outside).sum() * (grid[1] - grid[0]))
+        found = paper.chosen(loaded, method)
+        used += found
+        mine.append([shared_area(_msp(run, run.config.id_dataset), _msp(run, run.config.history_ood))
+                     for run in found])
+    exact = _exact(used) and all(run.config.history_ood == "svhn" for run in used)
+    return _with_runs(judge(theirs, mine, exact, [OVERLAP_POINTS] * 2, least=OVERLAP_POINTS), used)
+
+
+def shared_area(a: np.ndarray, b: np.ndarray) -> float:
+    """The area in percent under both of two densities: 100 if they are equal, 0 if they are apart.
+
+    Kernel density estimates with Scott's bandwidth, as in the paper's Figure 4 by all appearances.
+    """
+    densities = [gaussian_kde(values, bw_method="scott") for values in (a, b)]
+    reach = [3 * np.sqrt(density.covariance.item()) for density in densities]
+    # the two kernels may differ in width by far, so the grid is fine around every quantile of either sample
+    quantiles = np.quantile(np.concatenate([a, b]), np.linspace(0, 1, 801))
+    ends = [min(a.min() - reach[0], b.min() - reach[1]), max(a.max() + reach[0], b.max() + reach[1])]
+    grid = np.unique(np.concatenate([np.linspace(*ends, 801), quantiles]))
+    both = np.minimum(densities[0](grid), densities[1](grid))
+    return float(100 * np.trapezoid(both, grid))
+
+
+def tau_curve(loaded: list, frame: pd.DataFrame, taus: list) -> pd.DataFrame:
+    """Figure 5: average FPR95 at some temperatures."""
+    rows = paper.compare_tau(frame)
+    shown = rows[np.isclose(rows["tau"].to_numpy()[:, None], taus).any(axis=1)]
+    mine = frame[(frame["paper_id"] == "cifar10") & ((frame["method"] != "logitnorm") | frame["tau"].isin(taus))]
+    shown.attrs["runs"] = list(mine.loc[mine["method"].isin(["cross_entropy", "logitnorm"]), "run"].unique())
+    return shown
+
+
+def learned_confidence(loaded: list, frame: pd.DataFrame, id_dataset: str, architecture: str,
+                       metric: str) -> pd.DataFrame:
+    """Table 1 of Learned Confidence: a metric of the softmax score of an ordinary network, then of learned confidence.
+
+    OOD set: iSUN, the one of its five that comes unchanged. A smaller network of the same family stands in.
+    """
+    ood = "" if metric == "accuracy" else "isun"
+    table = confidence_table()
+    table = table[(table["id_dataset"] == id_dataset) & (table["architecture"] == architecture)
+                  & (table["ood_dataset"] == ood) & (table["metric"] == metric)].set_index("method")["paper"]
+    family = re.match("[a-z]+", architecture)[0]
+    mine = frame[(frame["paper_id"] == id_dataset) & frame["architecture"].str.match(f"{family}\\d*(_|$)")
+                 & (frame["ood_dataset"] == ood) & (frame["metric"] == metric)]
+    methods = {"cross_entropy": "msp", "learned_confidence": "confidence"}
+    same = mine[mine["architecture"].str.startswith(architecture)]
+    if set(methods) <= set(same["method"]):  # the paper's own network, if both methods have it
+        mine = same
+    parts = [mine[(mine["method"] == method) & mine["score"].isin(["", score])] for method, score in methods.items()]
+    both = pd.concat(parts)
+    exact = bool(len(both)) and mine is same and bool((both["size"] == "paper").all())
+    out = judge([table[method] for method in methods], [part["value"] for part in parts], exact,
+                [paper.FLOORS[metric]] * 2, least=paper.LEAST[metric])
+    out.attrs.update(runs=list(both["run"].unique()), decimals=2 if metric == "accuracy" else 1)  # as printed
+    return out
+
+
+def confidence_table() -> pd.DataFrame:
+    """Table 1 of Learned Confidence: id_dataset, architecture, method, score, ood_dataset, metric, paper (percent).
+
+    Classification error is given as accuracy. OOD set "all" is the five image sets together, not their average.
+    """
+    frame = pd.read_csv(paths.PAPER_DATA / "confidence_table1.csv", keep_default_na=False)
+    frame = frame.rename(columns={"loss": "method", "value": "paper"})
+    error = frame["metric"] == "error"
+    frame["paper"] = frame["paper"].where(~error, 100 - frame["paper"]).round(2)
+    return frame.assign(metric=frame["metric"].where(~error, "accuracy"))
+
+
+def _random_logits(n=10_000) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return 10 * torch.randn(n, 10, dtype=torch.float64, generator=generator)
+
+
+def argmax_kept(loaded: list, frame: pd.DataFrame) -> pd.DataFrame:
+    """Proposition 3.1 on random logits and factors."""
+    f = _random_logits()
+    s = torch.linspace(1.001, 50, len(f), dtype=torch.float64)[:, None]
+    return _holds((s * f).argmax(1) == f.argmax(1))
+
+
+def confidence_raised(loaded: list, frame: pd.DataFrame) -> pd.DataFrame:
+    """Proposition 3.2 on random logits and factors."""
+    f = _random_logits()
+    s = torch.linspace(1.001, 50, len(f), dtype=torch.float64)[:, None]
+    # the last digit of a softmax near 1 is rounding, so equality is allowed to that digit
+    return _holds((s * f).softmax(1).amax(1) >= f.softmax(1).amax(1) - 1e-15)
+
+
+def bound_holds(loaded: list, frame: pd.DataFrame) -> pd.DataFrame:
+    """Proposition 3.3: the paper's example and, beside it, the exact infimum."""
+    bound, exact = losses.lower_bound(1.0, 10), losses.infimum(1.0, 10)
+    return _computed("0.7966 for K = 10, τ = 1", f"{bound:.4f}", "reproduced" if abs(bound - 0.7966) < 5e-5
+                     else "not reproduced", f"true but not tight: no logits come below {exact:.4f}")
+
+
+def bound_explains_figure5(loaded: list, frame: pd.DataFrame) -> pd.DataFrame:
+    """Whether the bound is anything but zero where Figure 5 rises."""
+    curve = paper.figure(5)
+    top = curve["tau"].max()
+    bound, exact = losses.lower_bound(top, 10), losses.infimum(top, 10)
+    word = "reproduced" if bound > 0.01 else "not reproduced"  # 0.01: the training loss that the released log ends at
+    return _computed("stated", f"bound at τ = {top:g}: {bound:.1e}", word,
+                     f"too small to matter in a training, and so is the exact infimum, {exact:.1e}")
+
+
+def _holds(kept: torch.Tensor) -> pd.DataFrame:
+    count = int(kept.sum())
+    return _computed("proved", f"{count:,} of {len(kept):,}", "reproduced" if count == len(kept) else "not reproduced",
+                     "random logits and factors; proved anew on the page")
+
+
+def _computed(theirs: str, mine: str, word: str, difference: str) -> pd.DataFrame:
+    return pd.DataFrame([dict(paper=theirs, ours=mine, sd=np.nan, n=0, exact=True, difference=difference,
+                              tolerance=np.nan, verdict=word, computed=True)])
+
+
+MEASURES = {function.__name__: function for function in (
+    norm_growth, overlap, tau_curve, learned_confidence, argmax_kept, confidence_raised, bound_holds,
+    bound_explains_figure5)}
+
+
+def _msp(run, image_set: str) -> np.ndarray:
+    return scores.msp(run.tensor(f"{image_set}/logits"))
+
+
+def _exact(found: list) -> bool:
+    return bool(found) and all(run.config.size == "paper" and run.config.id_dataset == "cifar10"
+                               and run.config.architecture == "wrn40_2" for run in found)
+
+
+def _with_runs(frame: pd.DataFrame, found: list) -> pd.DataFrame:
+    frame.attrs["runs"] = [run.id for run in found]
+    return frame
+
+
+# ---- in words
+
+def _numbers(shown: pd.DataFrame, column: str) -> str:
+    """'49.52 → 15.65', ours with ± and n."""
+    if "computed" in shown:
+        return str(shown[column].iloc[0])
+    if column == "ours" and shown["ours"].isna().any():
+        return verdict(shown)
+    decimals = shown.attrs.get("decimals", 2) if column == "paper" else 2
+    spread = {i: f" ± {sd:.2f}" for i, sd in enumerate(shown["sd"]) if column == "ours" and not pd.isna(sd)}
+    parts = [f"{value:.{decimals}f}{spread.get(i, '')}" for i, value in enumerate(shown[column])]
+    counts = sorted({int(n) for n in shown["n"].dropna() if n > 0})
+    # an arrow leads from cross-entropy to the method, or from before to after; other numbers stand side by side
+    join = " → " if "method" not in shown or shown["method"].iloc[0] == paper.BASELINE else ", "
+    return join.join(parts) + (f" (n = {'–'.join(map(str, counts))})" if column == "ours" else "")
+
+
+def _difference(shown: pd.DataFrame) -> str:
+    if "computed" in shown:
+        return str(shown["difference"].iloc[0])
+    if shown["ours"].isna().any():
+        return ""
+    if shown["exact"].all():
+        parts = [f"{row['difference']:+.2f} (tolerance {row['tolerance']:.2f})" for row in shown.to_dict("records")]
+        return ", ".join(parts)
+    changes = shown[shown["change"].notna()]
+    parts = [f"change {row['change']:+.2f}, the paper's {row['paper_change']:+.2f}"
+             for row in changes.to_dict("records")]
+    return "; ".join(parts)
+
+
+def _tally(among: pd.DataFrame) -> str:
+    """'61 of 84 reproduced', or for changes '30 of 42 changes agree'; empty for a single number."""
+    judged = among[among["ours"].notna() & (among["verdict"] != "baseline")]
+    if len(among) < 3 or judged.empty:
+        return ""
+    if among["exact"].eq(True).any():
+        return f"{(judged['verdict'] == 'reproduced').sum()} of {len(among)} numbers reproduced"
+    return f"{judged['verdict'].isin(AGREES).sum()} of {len(judged)} changes agree"
+
+
+def summary(ledger: pd.DataFrame) -> str:
+    """One sentence that counts the verdicts."""
+    counts = ledger["verdict"].value_counts()
+    parts = [f"{counts[word]} {word}" for word in VERDICTS if word in counts]
+    return f"Of {len(ledger)} claims, tables and figures: " + ", ".join(parts) + "."
+
+
+def html(ledger: pd.DataFrame, caption: str) -> str:
+    """The ledger as an HTML table for a page in book/ or notebooks/: links to the pages and to the runs behind.
+
+    Each row has the anchor claim-ID. The table scrolls sideways in its own box on a narrow page.
+    """
+    heads = ("claim", "verdict", "paper", "ours")  # a phone shows the first two
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    body = []
+    for name, part in ledger.groupby("paper", sort=False):
+        lines = [f'<tr><th scope="rowgroup" colspan="{len(heads)}">{escape(PAPERS[name])}</th></tr>']
+        lines += [_html_row(row) for row in part.to_dict("records")]
+        body.append("<tbody>\n" + "\n".join(lines) + "\n</tbody>")
+    return (f'<div style="overflow-x:auto" tabindex="0" role="region" aria-label="{escape(caption)}">\n'
+            f'<table class="dataframe table ledger" style="font-size:0.85em; min-width:36rem">\n'
+            f"<caption>{escape(caption)}</caption>\n"
+            f"<thead><tr>{head}</tr></thead>\n" + "\n".join(body) + "\n</table>\n</div>")
+
+
+def _html_row(row: dict) -> str:
+    claim = f'{escape(row["says"])} <a href="../{row["page"]}.html">{escape(row["where"])}</a>'
+    ours = [_unbroken(row["ours"])]
+    if row["runs"]:
+        links = ", ".join(f'<a href="../notebooks/provenance.html#{first}" title="{escape(label)}">{number}</a>'
+                          for number, (label, first) in enumerate(groups(row["runs"]).items(), 1))
+        ours.append(f"<small>size {escape(row['size'])}, runs {links}</small>")
+    mark = MARKS[VERDICTS[row["verdict"]]]
+    said = [f'<span aria-hidden="true">{mark}</span> {escape(row["verdict"])}']
+    said += [f"<small>{escape(row[key])}</small>" for key in ("difference", "tally") if row[key]]
+    cells = "".join(f"<td>{cell}</td>" for cell in ("<br>".join(said), _unbroken(row["theirs"]), "<br>".join(ours)))
+    return f'<tr id="claim-{row["id"]}"><th scope="row" style="font-weight:normal">{claim}</th>{cells}</tr>'
+
+
+def _unbroken(numbers: str) -> str:
+    """Escaped text that breaks between numbers only, never inside '81.53 ± 1.77'."""
+    return re.sub(r" (→|±|\(n) ?", lambda found: "&nbsp;" + found[0].strip() + (
+        " " if found[1] == "→" else "&nbsp;"), escape(numbers)) if "→" in numbers else escape(numbers)
+
+
+def groups(run_ids: list[str]) -> dict[str, str]:
+    """{'RUN-seed{1,2}': id of the first} for runs that differ in their seed only."""
+    seeds = {}
+    for run in run_ids:
+        stem, seed = run.rsplit("-seed", 1)
+        seeds.setdefault(stem, []).append(seed)
+    return {f"{stem}-seed{{{','.join(numbers)}}}": f"{stem}-seed{numbers[0]}" for stem, numbers in seeds.items()}
+
+
+def html_of_run(run) -> str:
+    """What a run's run.json records, folded, as HTML with the run's id as its anchor."""
+    info = run.info
+    code = info["code"]
+    facts = {
+        "test accuracy": f"{info['test_accuracy']:.2f} %",
+        "commit": f"{code['commit']}{' with uncommitted changes' if code['dirty'] else ''}",
+        "library": f"version {code['version']}, sha256 {code.get('library_sha256', 'not recorded')}",
+        "versions": ", ".join(f"{name} {number}" for name, number in info["versions"].items()),
+        "device": info["device"], "wall time": f"{info['wall_seconds'] / 60:.1f} minutes", "finished": info["finished"],
+        "settings": ", ".join(f"{name} = {value}" for name, value in info["config"].items()),
+        "images (sha256)": ", ".join(f"{name} {digest[:12]}" for name, digest in info["data"].items()),
+        "files (sha256)": ", ".join(f"{name} {digest[:12]}" for name, digest in info["files"].items())}
+    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
+    return (f'<details id="{run.id}"><summary><code>{escape(run.id)}</code></summary>'
+            f'<dl style="overflow-wrap:anywhere">{items}</dl></details>')
+
+
+def cost(loaded: dict[str, list]) -> str:
+    """Markdown table of what the runs of each size took: device, minutes, images a second; from their run.json."""
+    lines = ["| size | network, images, epochs | device | runs | minutes a run | images a second |",
+             "|---|---|---|---|---|---|"]
+    for size, found in loaded.items():
+        groups = {}
+        for run in found:
+            c = run.config
+            what = f"{paper.network(c.architecture)}, {paper.title(c.id_dataset)}, {c.epochs}"
+            groups.setdefault((what, run.info["device"]), []).append(run)
+        for (what, device), same in groups.items():
+            minutes = np.mean([run.info["wall_seconds"] / 60 for run in same])
+            speed = np.mean([run.info["images_per_second"] for run in same])
+            lines.append(f"| {size} | {what} | {device} | {len(same)} | {minutes:.1f} | {speed:,.0f} |")
+        if not found:
+            lines.append(f"| {size} | {plots.NOT_RUN} | | 0 | | |")
+    return "\n".join(lines)
+
+
+# ---- one picture
+
+def story(loaded: dict[str, list]):
+    """(figure, alt text, caption): the softmax scores of ID images and house numbers under both losses.
+
+    Drawn from the first size that has both losses; without one, from the curves of the paper's Figure 4.
+    """
+    import matplotlib.pyplot as plt
+
+    pairs = {size: [paper.chosen(found, method)[:1] for method in ("cross_entropy", "logitnorm")]
+             for size, found in loaded.items()}
+    size = next((size for size, pair in pairs.items() if all(pair)), None)
+    fig, axes = plt.subplots(2, figsize=(6.4, 6.4))
+    said = []
+    for ax, (method, panel), found in zip(axes, (("cross_entropy", "a_CE"), ("logitnorm", "b_LogitNorm")),
+                                          pairs.get(size, [None, None])):
+        name = plots.METHODS[method].label
+        if found:
+            said.append(_draw_scores(ax, found[0], name))
+        else:
+            for kind, look in (("ID_cifar10", plots.ID), ("OOD_svhn", plots.OOD)):
+                curve = paper.figure(4).query("panel == @panel and series == @kind")
+                ax.plot(curve["msp"], curve["density"], color=look.color, linestyle=look.linestyle, label=look.label)
+            ax.set(title=f"{name} (the paper's Figure 4)", ylabel="density")
+    axes[0].legend(loc="upper center")
+    axes[1].set_xlabel("confidence (maximum softmax probability)")
+    if size is None:
+        return (fig, "Density curves of the confidence on CIFAR-10 and SVHN, from the paper's Figure 4: under "
+                "cross-entropy both pile up near 1, under LogitNorm SVHN is one narrow peak at the left.",
+                f"The papers' idea in one picture. Our own runs: {plots.NOT_RUN}; these are the curves of Figure 4.")
+    run = pairs[size][1][0]
+    alt = "Histograms of the confidence on familiar and unfamiliar images. " + " ".join(said)
+    ood = paper.title(run.config.history_ood)
+    played = paper.counterpart(run.config.history_ood)
+    ood += f", standing in for {paper.title(played)}" if played != run.config.history_ood else ""
+    return (fig, alt, f"The confidence of ID images ({paper.title(run.config.id_dataset)}) and OOD images ({ood}) "
+            f"under both losses, size {size}, one seed. Right of the dotted line an image is accepted; the line keeps "
+            "95 % of the ID images. " + " ".join(said))
+
+
+def _draw_scores(ax, run, name: str) -> str:
+    inside, outside = _msp(run, run.config.id_dataset), _msp(run, run.config.history_ood)
+    bins = np.linspace(min(inside.min(), outside.min()), max(inside.max(), outside.max()), 41)
+    for values, look in ((inside, plots.ID), (outside, plots.OOD)):
+        ax.hist(values, bins, weights=np.full(len(values), 100 / len(values)), color=look.color, hatch=look.hatch,
+                alpha=0.5, label=look.label)
+    threshold, passed = metrics.threshold95(inside), metrics.fpr95(inside, outside)
+    ax.axvline(threshold, color="black", linestyle=":")
+    ax.set(title=f"{name}: {passed:.1f} % of the OOD images pass", ylabel="share of images (%)")
+    return f"{name}: {passed:.2f} % of the OOD images pass."
+
+
+# ---- what the prose pages include
+
+def write(folder: Path, runs_dir: Path | None = None, sizes: tuple = SIZES) -> None:
+    """Write what prose pages include into `folder` (made if missing): ledger.md, story.md and .png, cost.md."""
+    import matplotlib.pyplot as plt
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    loaded = {size: runs.load_all(runs_dir or paths.RUNS, size) for size in sizes}
+    plots.style()
+    fig, alt, caption = story(loaded)
+    fig.savefig(folder / "story.png", format="png", dpi=150, facecolor="white")
+    plt.close(fig)
+    (folder / "story.md").write_text(
+        f"```{{figure}} {folder.name}/story.png\n:alt: {alt}\n:class: dark-light\n:name: story\n\n{caption}\n```\n",
+        encoding="utf-8")
+    (folder / "cost.md").write_text(cost(loaded) + "\n", encoding="utf-8")
+    (folder / "ledger.md").write_text(_front_page(build(loaded)), encoding="utf-8")
+
+
+def _front_page(ledger: pd.DataFrame) -> str:
+    """The count, the lines with a verdict, and folded under them those that are open."""
+    caption = "In percent, but for norms and losses. An arrow leads from cross-entropy to the method."
+    is_open = ledger["verdict"].map(VERDICTS) == "open"
+    told, rest = ledger[~is_open], ledger[is_open]
+    table = html(told, f"Claims with a verdict. {caption}")
+    if len(rest):
+        table += (f"\n<details><summary>The other {len(rest)}: not yet run, or nothing to judge</summary>\n"
+                  + html(rest, f"Claims without a verdict. {caption}") + "\n</details>")
+    return f"{summary(ledger)}\n\n```{{raw}} html\n{table}\n```\n"

@@ -1,0 +1,293 @@
+"""Every run of experiments.yaml through one graph: what it plans, how runs share a GPU, and the clusters' profiles."""
+
+import importlib.util
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from fake_runs import write_run
+from logitnorm import experiments, runner, train
+from logitnorm.train import Config
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+LINKED = ("Snakefile", "_config.yml", "_toc.yml", "book", "data", "experiments.yaml", "lib", "notebooks", "profiles")
+
+
+def snakemake(root, *arguments, timeout=120, **environment):
+    command = [sys.executable, "-m", "snakemake", "--quiet", "host", "--nocolor", *map(str, arguments)]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=timeout,
+                          env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root / "lib"),
+                               "LOGITNORM_ROOT": str(root), **environment})
+
+
+def jobs(done):
+    assert done.returncode == 0, done.stdout + done.stderr
+    return sorted(set(re.findall(r"^ *Job \d+: (.*)$", done.stdout + done.stderr, re.M)))
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """The committed files by links, so that a dry run leaves its traces elsewhere."""
+    for name in LINKED:
+        (tmp_path / name).symlink_to(REPOSITORY / name)
+    return tmp_path
+
+
+# ---------------------------------------------------------------- the plan
+
+def test_the_plan_trains_the_chosen_runs_with_their_very_settings(linked):
+    done = snakemake(linked, "--dry-run", "--printshellcmds", "runs", "html", "--config", "size=paper", "only=seed5",
+                     "gpus=2", "runs_dir=elsewhere", "--resources", "gpu0=1", "gpu1=1")
+    wanted = {c.run_id: c for c in experiments.configs(size="paper", only="seed5")}
+    planned = {job.removeprefix("training ") for job in jobs(done) if job.startswith("training ")}
+    assert {run for run in planned if not run.startswith("smoke-")} == set(wanted)
+
+    commands = [line for line in done.stdout.splitlines() if "logitnorm.runner" in line and " elsewhere/" in line]
+    found, devices = {}, set()
+    for command in commands:
+        words = shlex.split(command.removeprefix("Shell command:"))
+        devices.add(words[0])
+        out = next(word for word in words if word.startswith("elsewhere/"))
+        flags = {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word == "-p"}
+        defaults = runner.parameters(REPOSITORY / "notebooks/train.ipynb")
+        values = {k: v if isinstance(defaults[k], str) else runner._literal(v) for k, v in flags.items()}
+        assert values.pop("runs_dir") == "elsewhere"
+        found[Path(out).stem] = Config.from_dict({**{k: v for k, v in defaults.items() if k != "runs_dir"}, **values})
+    assert found == wanted, "the flags must give exactly the listed settings"
+    assert devices == {"CUDA_VISIBLE_DEVICES=0", "CUDA_VISIBLE_DEVICES=1"}
+
+    [html] = [line for line in done.stdout.splitlines() if "logitnorm.book build" in line]
+    assert "logitnorm.experiments --check && " in html, "no page without a look at the runs"
+
+
+@pytest.mark.parametrize("plugin, arguments", [
+    ("snakemake_executor_plugin_slurm", ["--profile", "profiles/slurm"]),
+    ("snakemake_executor_plugin_kubernetes", ["--profile", "profiles/kubernetes"]),
+])
+def test_a_cluster_plans_the_same_runs(linked, plugin, arguments):
+    for name in [plugin] + ["snakemake_storage_plugin_fs"] * plugin.endswith("kubernetes"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"needs {name.replace('_', '-')}: pip install it")
+    if plugin.endswith("kubernetes"):  # /book exists in the cluster only
+        arguments = [*arguments, "--default-storage-prefix", str(linked)]
+    done = snakemake(linked, "--dry-run", *arguments, "runs", "--config", "size=small", "only=seed2",
+                     LOGITNORM_DATA=str(linked), PYTHONPATH=os.pathsep.join([str(linked / "lib"), *sys.path]))
+    assert set(jobs(done)) == {f"training {c.run_id}" for c in experiments.configs(size="small", only="seed2")}
+
+
+def test_make_passes_the_gpus_on():
+    done = subprocess.run(["make", "-n", "runs", "SIZE=paper", "ONLY=seed1", "GPUS=2", "SHARE=3"], cwd=REPOSITORY,
+                          capture_output=True, text=True)
+    assert 'runs --resources gpu=0 gpu0=3 gpu1=3' in done.stdout
+    assert 'size="paper" only="seed1" gpu=0 gpus=2' in done.stdout
+
+
+# ---------------------------------------------------------------- the local executor, on trainings that take no time
+
+EXPERIMENTS = '''
+import re
+from dataclasses import dataclass
+
+@dataclass
+class Config:
+    seed: int
+    method: str = "logitnorm"
+
+    @property
+    def run_id(self):
+        return f"tiny-seed{self.seed}"
+
+def configs(size=None, only=""):
+    return [c for c in map(Config, (1, 2)) if re.search(only, c.run_id)]
+'''
+
+STAND_IN = """
+import time
+from pathlib import Path
+Path("log.txt").open("a").write(f"{time.time()} start\\n")
+time.sleep(1)
+folder = Path(runs_dir, f"tiny-seed{seed}")
+folder.mkdir(parents=True, exist_ok=True)
+(folder / "run.json").write_text("{}")
+Path("log.txt").open("a").write(f"{time.time()} stop\\n")
+"""
+
+
+def tiny_root(root, training):
+    """The graph with two runs, tiny-seed1 and tiny-seed2, whose notebook runs the given code."""
+    for name in ("Snakefile", "_config.yml"):
+        shutil.copy(REPOSITORY / name, root)
+    shutil.copytree(REPOSITORY / "lib", root / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    (root / "lib/logitnorm/experiments.py").write_text(EXPERIMENTS)
+    (root / "_toc.yml").write_text("{root: book/index, parts: [{chapters: [{file: notebooks/train}]}]}")
+    (root / "notebooks").mkdir()
+    nbformat.write(new_notebook(cells=[
+        new_markdown_cell("# Train"),
+        new_code_cell("seed = 0\nmethod = 'logitnorm'\nruns_dir = ''", metadata={"tags": ["parameters"]}),
+        new_code_cell(training)], metadata={"kernelspec": {"name": "python3", "display_name": "Python 3",
+                                                           "language": "python"}}), root / "notebooks/train.ipynb")
+    return root
+
+
+RUN = ("runs", "--cores", "2", "--config", "size=tiny")
+
+
+def test_runs_take_turns_on_a_gpu_and_leave_their_notebooks_beside_them(tmp_path):
+    root = tiny_root(tmp_path, STAND_IN)
+    done = snakemake(root, *RUN, "--resources", "gpu=1")
+    assert jobs(done) == ["training tiny-seed1", "training tiny-seed2"]
+    events = [line.split()[1] for line in sorted((root / "log.txt").read_text().splitlines())]
+    assert events == ["start", "stop"] * 2, "two runs were on the one GPU at the same time"
+    assert sorted(os.listdir(root / "data/runs")) == ["tiny-seed1", "tiny-seed1.ipynb", "tiny-seed2", "tiny-seed2.ipynb"]
+    assert "seed = 2" in (root / "data/runs/tiny-seed2.ipynb").read_text()
+
+    shutil.rmtree(root / "data/runs/tiny-seed1")  # taken away: trained again, and its old notebook is kept
+    assert jobs(snakemake(root, *RUN)) == ["training tiny-seed1"]
+    assert sorted(os.listdir(root / "data/runs"))[:3] == ["tiny-seed1", "tiny-seed1.ipynb", "tiny-seed1.old.ipynb"]
+    assert jobs(snakemake(root, *RUN)) == []
+
+
+def test_nothing_is_trained_unless_somebody_says_what(tmp_path):
+    done = snakemake(tiny_root(tmp_path, STAND_IN), "--dry-run", "runs")
+    assert done.returncode != 0 and "name the runs to train: snakemake runs --config size=small" in done.stdout + done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+# ---------------------------------------------------------------- experiments.yaml: mistakes, with their line
+
+GOOD = """\
+sizes:
+  a:
+    epochs: 2
+    ood_sets: [brick]
+    history_ood: brick
+runs:
+  - {size: a, method: cross_entropy}
+  - size: a
+    method: logitnorm
+    tau: [0.04, 0.1]
+    seeds: [1, 2]
+"""
+
+
+def test_lists_stand_for_one_run_each(tmp_path):
+    (tmp_path / "e.yaml").write_text(GOOD)
+    found = experiments.configs(tmp_path / "e.yaml")
+    assert [(c.method, c.tau, c.seed) for c in found] == [("cross_entropy", 0.04, 1)] + [
+        ("logitnorm", tau, seed) for seed in (1, 2) for tau in (0.04, 0.1)]
+    assert {c.epochs for c in found} == {2} and {c.ood_sets for c in found} == {("brick",)}
+
+
+@pytest.mark.parametrize("old, new, line, parts", [
+    ("epochs: 2", "epoch: 2", 3, ["unknown setting 'epoch' of size 'a'", "Did you mean 'epochs'?", "Known: id_dataset"]),
+    ("epochs: 2", "epochs: two", 3, ["epochs of size 'a' must be a whole number", "got the text 'two'"]),
+    ("epochs: 2", "epochs: true", 3, ["must be a whole number", "got True"]),
+    ("epochs: 2", "epochs: 0", 3, ["run 1 (a, cross_entropy): epochs must be at least 1, got 0"]),
+    ("epochs: 2", "lr: 1e-3", 3, ["a number (0.001, not 1e-3)", "got the text '1e-3'"]),
+    ("epochs: 2", "epochs: 2\n    epochs: 3", 4, ["'epochs' stands twice in size 'a', first in line 3"]),
+    ("epochs: 2", "epochs: !!python/object/apply:os.system [ls]", 3, ["not plain YAML"]),
+    ("epochs: 2", "epochs: [2", 4, ["not valid YAML"]),
+    ("[brick]", "[brick, dtd]", 4, ["unknown image set 'dtd'; known: cifar10, cifar100"]),
+    ("[brick]", "brick", 4, ["ood_sets of size 'a' must be a list of names, got the text 'brick'"]),
+    ("history_ood: brick", "schedule: cosine", 5, ["unknown schedule 'cosine'; known: steps, onecycle"]),
+    ("{size: a, ", "{size: b, ", 7, ["run 1 has size 'b'; known: a"]),
+    ("{size: a, ", "{", 7, ["run 1 has size None; known: a"]),
+    ("method: logitnorm", "method: logitnrm", 9, ["run 2 (a, logitnrm): unknown method 'logitnrm'; known: cross_entropy"]),
+    ("[0.04, 0.1]", "[0.04, 0]", 10, ["tau must be positive, got 0"]),
+    ("[0.04, 0.1]", "[0.04, 0.04]", 8, ["tau0.04-seed1 is listed twice, first in line 8"]),
+    ("seeds: [1, 2]", "seed: 1", 11, ["unknown setting 'seed' of run 2", "Write seeds: [1, 2]"]),
+    ("seeds: [1, 2]", "seeds: 1", 11, ["seeds of run 2 must be a list of whole numbers such as [1, 2, 3], got 1"]),
+    ("runs:", "run:", 6, ["unknown setting 'run' of the file", "Known: sizes, runs"]),
+    (GOOD, "", 1, ["must be lines 'name: value'"]),
+])
+def test_a_mistake_is_named_with_its_line_and_what_is_allowed(tmp_path, old, new, line, parts):
+    assert old in GOOD
+    (tmp_path / "e.yaml").write_text(GOOD.replace(old, new, 1))
+    with pytest.raises(experiments.ExperimentsError) as caught:
+        experiments.configs(tmp_path / "e.yaml")
+    sentence = str(caught.value)
+    assert f"e.yaml, line {line}: " in sentence and "\n" not in sentence
+    for part in parts:
+        assert part in sentence
+
+
+def test_an_unknown_size_or_a_bad_expression_is_refused():
+    with pytest.raises(experiments.ExperimentsError, match="has no size 'huge'; known: smoke, small, paper"):
+        experiments.configs(size="huge")
+    with pytest.raises(experiments.ExperimentsError, match=r"'\(seed' is not a regular expression"):
+        experiments.configs(only="(seed")
+
+
+# ---------------------------------------------------------------- finished runs against experiments.yaml
+
+FINISHED = dict(size="a", method="cross_entropy", epochs=2, ood_sets=("brick",), extra_sets=(), history_ood="brick",
+                architecture="wrn40_2")
+
+
+@pytest.fixture
+def stored(tmp_path):
+    (tmp_path / "e.yaml").write_text(GOOD)
+    write_run(tmp_path / "runs", n_id=20, n_ood=10, **FINISHED)
+    (tmp_path / "runs/other.part").mkdir()
+    (tmp_path / "runs/other.part/run.json").write_text("in progress")
+    return tmp_path
+
+
+def check(root, monkeypatch, capsys):
+    monkeypatch.setattr(experiments, "FILE", root / "e.yaml")
+    code = experiments.main(["--check", "--runs-dir", str(root / "runs")])
+    return code, capsys.readouterr().err.splitlines()
+
+
+def test_a_run_as_listed_passes(stored, monkeypatch, capsys):
+    assert check(stored, monkeypatch, capsys) == (0, [])
+
+
+def test_a_run_whose_settings_changed_since_is_not_published(stored, monkeypatch, capsys):
+    (stored / "e.yaml").write_text(GOOD.replace("epochs: 2", "epochs: 3"))
+    code, [sentence] = check(stored, monkeypatch, capsys)
+    assert code == 1 and "was trained with epochs = 2, but e.yaml now says 3; put the old value back, or move" in sentence
+    with pytest.raises(Exception, match="was trained with epochs = 2, not 3"):  # nor is it trained over
+        train.train(experiments.configs(stored / "e.yaml", only="cross")[0], stored / "runs")
+
+
+def test_damaged_unlisted_and_foreign_runs_are_each_reported(stored, monkeypatch, capsys):
+    [folder] = stored.glob("runs/*seed1")
+    write_run(stored / "runs", n_id=20, n_ood=10, **{**FINISHED, "seed": 9})
+    shutil.copytree(folder, stored / "runs/renamed")
+    scores = folder / "scores.safetensors"
+    scores.write_bytes(scores.read_bytes()[:-1])
+    foreign = stored / "runs/foreign"
+    shutil.copytree(stored / "runs/renamed", foreign)
+    info = json.loads((foreign / "run.json").read_text())
+    info["config"]["from_the_future"] = 1
+    (foreign / "run.json").write_text(json.dumps(info))
+    code, sentences = check(stored, monkeypatch, capsys)
+    assert code == 1 and len(sentences) == 4
+    assert "foreign/run.json holds settings that this version does not know" in sentences[0]
+    assert "renamed is not listed in e.yaml" in sentences[1]
+    assert "scores.safetensors is damaged" in sentences[2]
+    assert "seed9 is not listed in e.yaml" in sentences[3]
+
+
+def test_one_run_that_fails_does_not_stop_the_others(stored, monkeypatch, capsys):
+    trained = []
+
+    def fake(config, runs_dir):
+        if config.seed == 1:
+            raise experiments.RunError(f"{config.run_id} is being trained by another process")
+        trained.append(config.run_id)
+        return runs_dir / config.run_id
+    monkeypatch.setattr(experiments, "train", fake)
+    monkeypatch.setattr(experiments, "FILE", stored / "e.yaml")
+    assert experiments.main(["--only", "logitnorm"]) == 1
+    assert capsys.readouterr().err.count("is being trained by another process") == 2 and len(trained) == 2

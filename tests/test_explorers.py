@@ -1,0 +1,269 @@
+"""The explorers: their counts against logitnorm.metrics, and in a browser against the library's own numbers."""
+
+import json
+import math
+import re
+import sys
+
+import numpy as np
+import pytest
+import torch
+from browser import opened
+from bs4 import BeautifulSoup
+from fake_runs import SMALL_SETS, write_grid
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logitnorm import book, explorers, losses, metrics, runs
+
+SCORES_WITH_TIES = st.lists(st.integers(-20, 20).map(lambda x: x / 8), min_size=1, max_size=90)
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    """One run of each method, of different sizes; 211 and 47 images: shares that no rounding makes even."""
+    folder = tmp_path_factory.mktemp("runs")
+    write_grid(folder, seeds=(1,), n_id=211, n_ood=47)
+    return runs.load_all(folder)
+
+
+# ---------------------------------------------------------------- the numbers
+
+@given(SCORES_WITH_TIES)
+def test_each_position_is_the_highest_threshold_that_keeps_its_share(id_scores):
+    id_scores = np.array(id_scores)
+    found = explorers.thresholds(id_scores)
+    for j, threshold in enumerate(found, start=1):
+        keeps = [t for t in id_scores if np.mean(id_scores >= t) * explorers.STEPS >= j - 1e-9]
+        assert threshold == max(keeps)
+    assert found[round(0.95 * explorers.STEPS) - 1] == metrics.threshold95(id_scores)
+
+
+def test_counts_are_those_of_the_metrics(loaded):
+    data = explorers.threshold_data(loaded)
+    assert [run["title"] for run in data["runs"]] == [explorers.run_title(run) for run in loaded]
+    at95 = round(0.95 * explorers.STEPS) - 1
+    for run, shown in zip(loaded, data["runs"]):
+        for score, entry in zip(explorers.score_names(run), shown["scores"]):
+            id_scores = explorers.score_of(run, score, run.config.id_dataset)
+            assert entry["id"]["accepted"][at95] == (id_scores >= metrics.threshold95(id_scores)).sum()
+            assert len(entry["sets"]) == len(run.sets) - 1
+            for name, found in zip(run.sets[1:], entry["sets"]):
+                # metrics.csv was written by the trainer, from the same arrays
+                printed = run.metrics.query("score == @score and ood_dataset == @name").set_index("metric")["value"]
+                assert 100 * found["accepted"][at95] / found["n"] == pytest.approx(printed["fpr95"], abs=1e-9)
+                assert found["auroc"] == pytest.approx(printed["auroc"], abs=0.00501)
+            for images in (entry["id"], *entry["sets"]):
+                assert sum(images["histogram"]) == images["n"] and len(images["accepted"]) == explorers.STEPS
+                assert images["accepted"] == sorted(images["accepted"])
+            assert entry["id"]["accepted"][-1] == entry["id"]["n"]
+
+
+@pytest.mark.parametrize("K", [3, 10, 100])
+@pytest.mark.parametrize("norm", [0.1, 10.0])
+def test_the_example_logits_have_the_stated_norm_and_angle(K, norm):
+    best = np.full(K, -1 / K)
+    best[0] += 1
+    for angle in (0, 35, 90, 180):
+        f = explorers.example_logits(norm, angle, K).numpy()
+        assert np.linalg.norm(f) == pytest.approx(norm, rel=1e-12)
+        cosine = f @ best / norm / np.linalg.norm(best)
+        assert cosine == pytest.approx(np.cos(np.radians(angle)), abs=1e-12)
+        assert f[1] == max(f[1:])
+
+
+@pytest.mark.parametrize("tau", [0.1, 0.5, 2.0])
+@pytest.mark.parametrize("K", [10, 100])
+def test_the_best_direction_reaches_the_infimum_and_no_other_does(tau, K):
+    at = [explorers.norm_values(10.0, tau, angle, K)["ln_loss"] for angle in range(0, 181, 5)]
+    assert at[0] == pytest.approx(losses.infimum(tau, K), rel=1e-5)
+    assert at.index(min(at)) == 0 and len(set(at)) == len(at) and at[0] > losses.lower_bound(tau, K)
+
+
+def test_the_losses_are_those_of_the_library_and_exact_where_tiny():
+    y = torch.tensor([0])
+    for norm, tau, angle, K in ((0.1, 2.0, 180, 10), (5.0, 0.04, 50, 100), (10.0, 0.3, 30, 10)):
+        f, found = explorers.example_logits(norm, angle, K)[None], explorers.norm_values(norm, tau, angle, K)
+        assert found["ce_loss"] == pytest.approx(losses.cross_entropy(f, y).item(), abs=1e-13)
+        assert found["ln_loss"] == pytest.approx(losses.logitnorm(f, y, tau).item(), abs=1e-13)
+    exact = math.log1p(9 * math.exp(-100 * math.sqrt(10 / 9)))  # 1.5e-45, the best direction at norm 100
+    assert explorers.norm_values(100.0, 0.04, 0, 10)["ce_loss"] == pytest.approx(exact, rel=1e-9, abs=0)
+
+
+def test_a_start_off_the_scale_is_refused():
+    with pytest.raises(ValueError, match="tau = 0.123 is not on the explorer's scale: choose one of"):
+        explorers.norm_block(0.123, 10.0, 30, 10)
+
+
+# ---------------------------------------------------------------- the block
+
+def content(block):
+    return json.loads(BeautifulSoup(block.data, "html.parser").find("script", type="application/json").string)
+
+
+def test_every_control_has_a_label_and_every_number_a_place(loaded):
+    for block in (explorers.threshold_block(loaded), explorers.norm_block(0.04, 10.0, 30, 10)):
+        soup = BeautifulSoup(block.data, "html.parser")
+        controls = soup.select("[data-control]")
+        assert controls and all(control.find_parent("label").get_text(strip=True) for control in controls)
+        assert len(soup.select("[data-value]")) >= 4
+        plots = {plot["id"] for plot in soup.select(".explorer-plot") if plot["aria-label"]}
+        assert plots == {item["target_id"] for item in content(block)["items"]}
+
+
+def test_nothing_comes_from_the_network_and_no_library_is_repeated(loaded):
+    for block in (explorers.threshold_block(loaded), explorers.norm_block(0.04, 10.0, 30, 10)):
+        assert "http" not in block.data and len(block.data) < 500_000
+        sources = [tag["src"] for tag in BeautifulSoup(block.data, "html.parser").find_all("script", src=True)]
+        assert sources == ["../_static/bokeh.min.js", "../_static/explorers.js"]
+
+
+def test_a_title_cannot_end_the_script(loaded, monkeypatch):
+    monkeypatch.setattr(explorers, "run_title", lambda run: "</script><b>")
+    block = explorers.threshold_block(loaded)
+    assert content(block)["data"]["runs"][0]["title"] == "</script><b>"
+    assert not BeautifulSoup(block.data, "html.parser").select(".explorer b:not([data-shown])")
+
+
+def test_the_site_gets_the_scripts_only_where_a_page_has_an_explorer(tmp_path):
+    (tmp_path / "_static").mkdir()
+    page = tmp_path / "page.html"
+    page.write_text('<script>const THEBE_JS_URL = "x"</script>\n'
+                    '<script async="async" src="_static/sphinx-thebe.js?v=1"></script><p>text</p>')
+    book.finish(tmp_path)
+    assert page.read_text() == "<p>text</p>" and list((tmp_path / "_static").iterdir()) == []
+    page.write_text('<div data-explorer="norm"></div>')
+    book.finish(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "_static").iterdir()) == ["bokeh.min.js", "explorers.js"]
+
+
+def test_the_static_twins_say_the_numbers(loaded):
+    import matplotlib.pyplot as plt
+
+    figure, alt, caption = explorers.threshold_figure(loaded)
+    plt.close(figure)
+    for run in loaded:
+        row = run.metrics.query("score == 'msp' and ood_dataset == @SMALL_SETS[0] and metric == 'fpr95'")
+        assert f"{row['value'].item():.2f} %" in alt
+    assert len(caption) > 40
+    figure, alt, caption = explorers.norm_figure(0.04, 10.0, 30, 10)
+    plt.close(figure)
+    values = explorers.norm_values(10.0, 0.04, 30, 10)
+    assert f"{values['infimum']:.3g}" in alt and f"{values['ce_loss']:.3g}" in alt
+
+
+# ---------------------------------------------------------------- in a browser
+
+@pytest.fixture(scope="module")
+def open_block(loaded, tmp_path_factory):
+    """open_block(block) -> a page with that block, loaded from disk without a network."""
+    site = tmp_path_factory.mktemp("site")
+    (site / "_static").mkdir()
+    (site / "notebooks").mkdir()
+    explorers.copy_scripts(site / "_static")
+    with opened() as browser:
+        def go(block):
+            path = site / "notebooks" / "page.html"
+            path.write_text(f'<!doctype html><html lang="en"><title>t</title><body>{block.data}</body></html>')
+            page = browser.new_context(offline=True).new_page()
+            page.errors = []
+            page.on("console", lambda message: page.errors.append(message.text)
+                    if message.type in ("error", "warning") else None)
+            page.on("pageerror", lambda error: page.errors.append(str(error)))
+            page.goto(path.as_uri())
+            page.wait_for_selector("[data-ready]")
+            return page
+
+        yield go
+
+
+def move(page, **controls):
+    """Set controls as a reader does: the value, then the event that the browser sends."""
+    page.evaluate("""(controls) => { for (const [name, value] of Object.entries(controls)) {
+        const control = document.querySelector(`[data-control="${name}"]`);
+        control.value = value;
+        control.dispatchEvent(new Event("input", { bubbles: true }));
+    } }""", controls)
+
+
+def numbers(page):
+    return page.evaluate("Object.fromEntries([...document.querySelectorAll('[data-value]')]"
+                         ".map((cell) => [cell.dataset.value, cell.innerText]))")
+
+
+def test_the_threshold_explorer_shows_the_metrics(loaded, open_block):
+    page = open_block(explorers.threshold_block(loaded))
+    for r, run in enumerate(loaded):
+        for s, score in enumerate(explorers.score_names(run)):
+            for o in (0, 3):
+                id_scores = explorers.score_of(run, score, run.sets[0])
+                ood_scores = explorers.score_of(run, score, run.sets[1 + o])
+                for position in (1, 77, 190, 200):
+                    move(page, run=r, score=s, set=o, position=position)
+                    shown = numbers(page)
+                    threshold = explorers.thresholds(id_scores)[position - 1]
+                    for key, values in (("tpr", id_scores), ("fpr", ood_scores)):
+                        share = 100 * np.mean(values >= threshold)
+                        assert float(shown[key].removesuffix(" %")) == pytest.approx(share, abs=0.00501)
+                    if position == 190:
+                        assert float(shown["fpr"].removesuffix(" %")) == pytest.approx(
+                            metrics.fpr95(id_scores, ood_scores), abs=0.00501)
+                    assert float(shown["auroc"].removesuffix(" %")) == pytest.approx(
+                        metrics.auroc(id_scores, ood_scores), abs=0.0101)
+                    assert float(shown["threshold"]) == pytest.approx(threshold, rel=1e-6)
+                    assert shown["tpr"] in page.inner_text(".explorer-said")
+    assert page.errors == []
+
+
+def test_the_plots_follow_the_threshold(loaded, open_block):
+    page = open_block(explorers.threshold_block(loaded))
+    read = ("(name) => { const data = Bokeh.documents.map((d) => d.get_model_by_name(name)).find(Boolean).data;"
+            " const get = (key) => Array.from(data instanceof Map ? data.get(key) : data[key]);"
+            " return name === 'point' ? [get('fpr')[0], get('tpr')[0]] : get('x'); }")
+    seen = []
+    for position in (20, 190):
+        move(page, position=position)
+        seen.append((page.evaluate(read, "point"), page.evaluate(read, "threshold")))
+        shown = numbers(page)
+        assert f"{seen[-1][0][0]:.2f} %" == shown["fpr"] and f"{seen[-1][0][1]:.2f} %" == shown["tpr"]
+    assert seen[0] != seen[1] and seen[0][1][0] > seen[1][1][0]
+
+
+def test_the_norm_explorer_shows_the_losses_and_both_bounds(open_block):
+    page = open_block(explorers.norm_block(0.04, 10.0, 30, 10))
+    for i, norm in enumerate(explorers.NORMS[::4]):
+        for tau in (0.04, 0.3, 2.0):
+            for angle in (0, 30, 90, 180):
+                for k, K in enumerate((10, 100)):
+                    move(page, norm=4 * i, tau=explorers.TAUS.index(tau), angle=angle, classes=k)
+                    shown = numbers(page)
+                    for key, value in explorers.norm_values(norm, tau, angle, K).items():
+                        assert float(shown[key]) == pytest.approx(value, rel=6e-4, abs=6e-5 if value >= 1e-3 else 0)
+    assert page.errors == []
+
+
+def test_a_slider_says_its_value_and_moves_by_keyboard(open_block):
+    page = open_block(explorers.norm_block(0.04, 10.0, 30, 10))
+    slider = page.locator("[data-control=tau]")
+    assert slider.get_attribute("aria-valuetext") == "0.04"
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    assert slider.get_attribute("aria-valuetext") == "0.05" and "τ 0.05" in page.inner_text(".explorer-said")
+
+
+def test_in_colab_the_block_brings_its_scripts(open_block, monkeypatch):
+    monkeypatch.setitem(sys.modules, "google.colab", object())
+    block = explorers.norm_block(0.04, 10.0, 30, 10)
+    assert not BeautifulSoup(block.data, "html.parser").find_all("script", src=True)
+    page = open_block(block)
+    move(page, angle=0)
+    assert float(numbers(page)["ln_loss"]) == pytest.approx(losses.infimum(0.04, 10), rel=1e-3)
+    assert page.errors == []
+
+
+def test_without_the_library_the_page_says_so(loaded, open_block):
+    block = explorers.norm_block(0.04, 10.0, 30, 10)
+    block.data = re.sub(r'<script src="[^"]*bokeh[^"]*"></script>', '<script>setTimeout(() => '
+                        'document.querySelector("[data-explorer]").dataset.ready = "true")</script>', block.data)
+    page = open_block(block)
+    assert "the figure above shows the same" in page.inner_text(".explorer-said") and page.errors == []

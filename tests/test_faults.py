@@ -1,0 +1,337 @@
+"""What goes wrong in a night of training: kills, two at once, a full disk, half a download. Nothing may be lost.
+
+SIGKILL of the training itself is in test_train.py, runs that changed since are in test_batch.py.
+"""
+
+import fcntl
+import hashlib
+import http.server
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import textwrap
+import threading
+import time
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fake_runs import write_run
+from logitnorm import data, runs, train
+from logitnorm.train import Config
+from test_batch import RUN, snakemake, tiny_root
+
+TINY = dict(size="tiny", id_dataset="digits", architecture="wrn10_1", method="cross_entropy", batch_size=256, lr=0.05,
+            dropout=0.0, ood_sets=("brick",), history_ood="brick")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def wait_for(condition, what, seconds=90):
+    """Until the condition holds; a hanging process fails the test instead of the whole suite."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not happen in {seconds} s"
+        time.sleep(0.05)
+
+
+def is_free(lock):
+    """Whether no process trains in the folder of this lock file."""
+    with open(lock) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            return False
+
+
+# ---------------------------------------------------------------- a kill while the run folder is sealed
+
+def child(action) -> int:
+    """Run action in a forked process; returns its wait status."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            action()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitpid(pid, 0)[1]
+
+
+def sealed_until(folder, steps):
+    """runs.finish in a process that is killed just before its file operation number `steps` (0 is the first)."""
+    left = [steps]
+
+    def counted(call):
+        def wrapper(*args, **kwargs):
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return call(*args, **kwargs)
+        return wrapper
+
+    def seal():
+        os.replace, os.fsync, os.unlink = map(counted, (os.replace, os.fsync, os.unlink))
+        type(folder).unlink = counted(type(folder).unlink)
+        type(folder).write_text = counted(type(folder).write_text)
+        runs.file_sha256 = counted(runs.file_sha256)
+        runs.finish(folder, {"run_id": "r"})
+    return child(seal)
+
+
+def test_a_kill_while_a_run_is_sealed_loses_nothing(tmp_path):
+    killed, states = 0, set()
+    for steps in range(40):
+        folder = tmp_path / str(steps) / "r.part"
+        folder.mkdir(parents=True)
+        (folder / "lock").touch()
+        (folder / "history.csv").write_text("epoch\n0\n")
+        (folder / "scores.safetensors").write_bytes(b"scores")
+        runs.write_checkpoint(folder / "checkpoint.safetensors", {"w": torch.ones(3)}, {"epoch": 7})
+        status = sealed_until(folder, steps)
+        complete = folder.with_name("r")
+        if complete.exists():
+            assert not folder.exists()
+            assert set(runs.load(complete, verify=True).info["files"]) == {"history.csv", "scores.safetensors"}
+            states.add("complete")
+        else:  # goes on from its last checkpoint
+            assert runs.read_checkpoint(folder / "checkpoint.safetensors")[1] == {"epoch": 7}
+            states.add("continues")
+        if not os.WIFSIGNALED(status):
+            assert status == 0 and sorted(os.listdir(complete)) == ["history.csv", "run.json", "scores.safetensors"]
+            break
+        killed += 1
+    assert killed >= 6 and states == {"complete", "continues"}
+
+
+def test_half_a_file_of_a_killed_write_is_not_sealed_with_the_run(tmp_path):
+    with runs.part(tmp_path, "r") as folder:
+        (folder / "history.csv").write_text("epoch\n0\n")
+        (folder / "scores.safetensors.tmp").write_bytes(b"half")
+        final = runs.finish(folder, {"run_id": "r"})
+    assert list(runs.load(final).info["files"]) == ["history.csv"]
+
+
+# ---------------------------------------------------------------- two at once
+
+def test_two_processes_that_start_the_same_run_train_it_once(tmp_path):
+    program = textwrap.dedent(f"""
+        import sys
+        from logitnorm import runs, train
+        config = train.Config(**{TINY!r}, epochs=2)
+        print("ready", flush=True); sys.stdin.readline()
+        try:
+            train.train(config, {str(tmp_path)!r}, "cpu")
+        except runs.RunError as error:
+            print("refused:", error)
+    """)
+    two = [subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                            env=ENVIRONMENT) for _ in range(2)]
+    for process in two:
+        assert process.stdout.readline() == "ready\n"
+    for process in two:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=120)[0] for process in two]
+    assert [process.returncode for process in two] == [0, 0], said
+    assert sum("epochs of" in text for text in said) == 1, "exactly one of them trains"
+    [other] = [text for text in said if "epochs of" not in text]
+    assert "by another process" in other or "nothing to train" in other
+    [folder] = tmp_path.iterdir()
+    assert runs.load(folder, verify=True).history.epoch.tolist() == [0, 1, 2]
+
+
+def test_a_run_completed_between_the_look_and_the_lock_is_not_trained_again(tmp_path):
+    done = write_run(tmp_path, n_id=20, n_ood=10)
+    before = (done / "run.json").read_bytes()
+    with pytest.raises(runs.RunError, match="was completed by another process just now"):
+        with runs.part(tmp_path, done.name):
+            pytest.fail("the folder of a complete run must not be opened again")
+    assert [path.name for path in tmp_path.iterdir()] == [done.name] and (done / "run.json").read_bytes() == before
+
+
+# ---------------------------------------------------------------- a full disk
+
+FULL_DISK = """
+import os, subprocess, sys
+from pathlib import Path
+from logitnorm import runs, train
+train.CHECKPOINT_SECONDS = 0
+disk = Path(sys.argv[1])
+config = train.Config(**%r, epochs=3)
+for size in ("1m", "40m"):  # room for one checkpoint, not for the next beside it; then for everything
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk]) if size == "1m" else \\
+        subprocess.run(["mount", "-o", f"remount,size={size}", disk])
+    assert done.returncode == 0
+    try:
+        found = runs.load(train.train(config, disk, "cpu"))
+        print("complete", sorted(os.listdir(disk)), len(found.history))
+    except runs.RunError as error:
+        print("RunError", error)
+        [folder] = disk.iterdir()
+        print("epoch", runs.read_checkpoint(folder / "checkpoint.safetensors")[1]["epoch"], sorted(os.listdir(folder)))
+"""
+
+
+def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on_from_it(tmp_path):
+    inside = ["unshare", "--mount"]  # a mount that only this child sees, and that ends with it
+    if shutil.which("unshare") is None or subprocess.run([*inside, "true"], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small tmpfs (root, and unshare)")
+    done = subprocess.run([*inside, sys.executable, "-c", FULL_DISK % TINY, str(tmp_path)], capture_output=True,
+                          text=True, env=ENVIRONMENT, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert any(line.startswith("RunError could not write") and "No space left on device; free some space and start "
+               "the same command again" in line for line in lines), done.stdout
+    assert "epoch 1 ['checkpoint.safetensors', 'lock']" in lines
+    assert any("continuing after epoch 1" in line for line in lines)
+    assert lines[-1] == "complete ['tiny-digits-wrn10_1-cross_entropy-seed1'] 4"
+
+
+# ---------------------------------------------------------------- damaged scores, other settings
+
+@pytest.mark.parametrize("damage", [lambda b: b[:len(b) // 2], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b""])
+def test_damaged_scores_are_refused_and_nothing_is_overwritten(tmp_path, damage):
+    folder = write_run(tmp_path, n_id=20, n_ood=10)
+    file = folder / "scores.safetensors"
+    file.write_bytes(damage(file.read_bytes()))
+    left = file.read_bytes()
+    config = Config.from_dict(json.loads((folder / "run.json").read_text())["config"])
+    for attempt in (lambda: runs.load_all(tmp_path), lambda: train.train(config, tmp_path, "cpu")):
+        with pytest.raises(runs.RunError, match="scores.safetensors is damaged or was changed .* restore it or delete"):
+            attempt()
+    assert file.read_bytes() == left and [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_a_checkpoint_of_other_settings_is_refused_and_kept(tmp_path):
+    config = Config(**TINY, epochs=3)
+    with runs.part(tmp_path, config.run_id) as folder:
+        runs.write_checkpoint(folder / "checkpoint.safetensors", {"w": torch.zeros(2)},
+                              {"config": {**TINY, "epochs": 9}, "epoch": 1, "history": [], "seconds": {}})
+    before = (folder / "checkpoint.safetensors").read_bytes()
+    with pytest.raises(runs.RunError, match="was trained with epochs = 9, not 3; delete the folder"):
+        train.train(config, tmp_path, "cpu")
+    assert (folder / "checkpoint.safetensors").read_bytes() == before
+
+
+# ---------------------------------------------------------------- papermill and Snakemake, killed
+
+SLOW_TRAINING = f"""
+import time
+from logitnorm import train
+train.CHECKPOINT_SECONDS = 0
+one_epoch = train.Trainer.train_epoch
+def slowly(self):
+    time.sleep(0.4)  # so that there is time to kill something between two checkpoints
+    return one_epoch(self)
+train.Trainer.train_epoch = slowly
+train.train(train.Config(**{TINY!r}, epochs=5, seed=seed), runs_dir, "cpu")
+"""
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tiny_root(tmp_path, SLOW_TRAINING)
+
+
+def run_folder(root, seed):
+    return root / "data/runs" / f"tiny-digits-wrn10_1-cross_entropy-seed{seed}"
+
+
+def start(root, *arguments):
+    return subprocess.Popen([sys.executable, "-m", *arguments], cwd=root, stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL,
+                            env={**ENVIRONMENT, "PYTHONPATH": str(root / "lib"), "LOGITNORM_ROOT": str(root)})
+
+
+def printed(notebook):
+    return "".join(output.get("text", "") for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code"
+                   for output in cell.outputs)
+
+
+def test_a_killed_papermill_ends_its_training_which_then_goes_on(root):
+    out = root / "data/runs/out.ipynb"
+    arguments = ("logitnorm.runner", "notebooks/train.ipynb", str(out), "-p", "seed", "1", "-p", "runs_dir", "data/runs")
+    process = start(root, *arguments)
+    part = run_folder(root, 1).with_name(run_folder(root, 1).name + ".part")
+    wait_for((part / "checkpoint.safetensors").exists, "the first checkpoint")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    wait_for(lambda: is_free(part / "lock"), "the end of the orphaned kernel")
+    assert not out.exists() and not run_folder(root, 1).exists()
+    reached = runs.read_checkpoint(part / "checkpoint.safetensors")[1]["epoch"]
+    assert 1 <= reached < 5
+    assert start(root, *arguments).wait(timeout=120) == 0
+    assert f"continuing after epoch {reached}" in printed(out)
+    assert runs.load(run_folder(root, 1), verify=True).history.epoch.tolist() == list(range(6))
+    assert sorted(path.name for path in (root / "data/runs").iterdir()) == [out.name, run_folder(root, 1).name]
+
+
+def test_a_killed_snakemake_loses_no_training(root):
+    process = start(root, "snakemake", *RUN, "only=seed1")
+    part = run_folder(root, 1).with_name(run_folder(root, 1).name + ".part")
+    wait_for((part / "checkpoint.safetensors").exists, "the first checkpoint")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    again = snakemake(root, *RUN, "only=seed1")
+    assert again.returncode != 0 and "--unlock" in again.stdout + again.stderr, "it says how to go on"
+    # The training is a process of its own and runs on to its end.
+    wait_for((run_folder(root, 1) / "run.json").exists, "the end of the orphaned training")
+    before = (run_folder(root, 1) / "run.json").read_bytes()
+    notebook = root / "data/runs/tiny-seed1.ipynb"
+    wait_for(notebook.exists, "the orphaned notebook")
+    assert snakemake(root, "--unlock").returncode == 0
+    again = snakemake(root, *RUN, "only=seed1", "--rerun-incomplete")
+    assert again.returncode == 0, again.stderr
+    assert "complete, nothing to train" in printed(notebook)
+    assert (run_folder(root, 1) / "run.json").read_bytes() == before
+    runs.load(run_folder(root, 1), verify=True)
+
+
+# ---------------------------------------------------------------- half a download
+
+def test_a_download_cut_half_way_leaves_nothing_and_the_next_one_works(tmp_path, monkeypatch):
+    archive = io.BytesIO()
+    image = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)).save(image, "png")
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        member = tarfile.TarInfo("a.png")
+        member.size = len(image.getvalue())
+        tar.addfile(member, io.BytesIO(image.getvalue()))
+    content, cut = archive.getvalue(), [True]
+
+    class Half(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[:len(content) // 2] if cut[0] else content)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Half)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("LOGITNORM_DATA", str(tmp_path / "cache"))
+    checksum = "sha256:" + hashlib.sha256(content).hexdigest()
+    url = f"http://127.0.0.1:{server.server_port}/isun.tar.gz"
+    monkeypatch.setitem(data._ARCHIVES, "isun", data._ARCHIVES["isun"]._replace(url=url, checksum=checksum))
+    try:
+        with pytest.raises(data.DataError, match="the download of isun") as caught:
+            data.load("isun")
+        assert "\n" not in str(caught.value) and list((tmp_path / "cache").iterdir()) == []
+        cut[0] = False
+        assert data.load("isun").images.shape == (1, 32, 32, 3)
+    finally:
+        server.shutdown()
+        server.server_close()

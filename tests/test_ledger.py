@@ -1,0 +1,453 @@
+"""The ledger's rule against cases worked by hand, its claims against the papers' tables, and the pages it feeds."""
+
+import re
+from pathlib import Path
+
+import fake_runs
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from bs4 import BeautifulSoup
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from logitnorm import collapse, data, ledger, losses, paper, paths, plots, runs, sphinx_extension
+
+ROOT = Path(__file__).resolve().parents[1]
+MAIN = dict(size="paper", architecture="wrn40_2", ood_sets=fake_runs.PAPER_SETS, history_ood="svhn")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Six synthetic small runs in which LogitNorm detects better."""
+    folder = tmp_path_factory.mktemp("small")
+    fake_runs.write_grid(folder)
+    return folder
+
+
+def loaded(folder):
+    return {size: runs.load_all(folder, size) for size in ledger.SIZES}
+
+
+def line(rows, name):
+    return rows.set_index("id").loc[name]
+
+
+def numbers(*said, exact=True, ours=1.0):
+    return pd.DataFrame([dict(ours=np.nan if word in (plots.NOT_RUN, paper.NOT_MEASURED) else ours, verdict=word,
+                              exact=exact) for word in said])
+
+
+# ---------------------------------------------------------------- the claims
+
+def test_every_table_and_figure_of_both_papers_has_a_line():
+    places = {name: " ".join(c["where"] for c in ledger.claims() if c["paper"] == name) for name in ledger.PAPERS}
+    tables = {number for c in ledger.claims() if c["paper"] == "logitnorm"
+              for many in re.findall(r"Tables? ([\d, and]+)", c["where"]) for number in re.findall(r"\d", many)}
+    assert tables == set("123456789")
+    assert set(re.findall(r"Figure (\d)", places["logitnorm"])) == set("12345")
+    assert set(re.findall(r"Proposition (3\.\d)", places["logitnorm"])) == {"3.1", "3.2", "3.3"}
+    assert set(re.findall(r"Figure (\d)", places["confidence"])) == set("1234") and "Table 1" in places["confidence"]
+
+
+def test_every_line_leads_to_a_page_of_the_book():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    pages = {chapter["file"] for part in toc["parts"] for chapter in part["chapters"]}
+    assert {c["page"] for c in ledger.claims()} <= pages
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda c: c[0].pop("says"), "an entry has"), (lambda c: c[0].update(unjudged="x"), "an entry has"),
+    (lambda c: c[-1].update(id=c[0]["id"]), "two entries with the id"),
+    (lambda c: next(x for x in c if "measure" in x).update(measure="nonsense"), "no measure 'nonsense'")])
+def test_a_wrong_entry_is_refused(change, words, tmp_path, monkeypatch):
+    entries = yaml.safe_load((paths.PAPER_DATA / "claims.yaml").read_text())
+    change(entries)
+    (tmp_path / "claims.yaml").write_text(yaml.safe_dump(entries))
+    monkeypatch.setattr(paths, "PAPER_DATA", tmp_path)
+    with pytest.raises(ValueError, match=words):
+        ledger.claims()
+
+
+# ---------------------------------------------------------------- the rule
+
+@pytest.mark.parametrize("said, wanted", [
+    (["reproduced", "reproduced"], "reproduced"), (["reproduced", "not reproduced"], "partly"),
+    (["partly", "not reproduced"], "partly"), (["not reproduced"], "not reproduced"),
+    (["reproduced", plots.NOT_RUN], plots.NOT_RUN), (["reproduced", paper.NOT_MEASURED], paper.NOT_MEASURED),
+    ([plots.NOT_RUN, paper.NOT_MEASURED], plots.NOT_RUN)])
+def test_verdict_at_the_papers_size(said, wanted):
+    assert ledger.verdict(numbers(*said)) == wanted
+
+
+@pytest.mark.parametrize("said, wanted", [
+    (["baseline", "same direction"], "agrees"), (["baseline", "no change, as in the paper"], "agrees"),
+    (["baseline", "opposite direction"], "does not agree"), (["baseline", "no clear change"], "does not agree"),
+    (["baseline", "change, the paper has none"], "does not agree"), (["baseline"], "does not agree"),
+    (["baseline", "same direction", "opposite direction"], "agrees in part")])
+def test_verdict_elsewhere_judges_the_direction_only(said, wanted):
+    assert ledger.verdict(numbers(*said, exact=False)) == f"stand-in: direction {wanted}"
+
+
+def test_one_stand_in_among_the_numbers_makes_it_a_stand_in():
+    mixed = pd.concat([numbers("reproduced"), numbers("same direction", exact=False)])
+    assert ledger.verdict(mixed).startswith("stand-in")
+
+
+def test_judge_by_hand():
+    rows = ledger.judge([50.0, 10.0], [[52.0, 56.0], [11.0, 13.0]], True, [5.0, 5.0], least=2.0)
+    sd = np.sqrt(8), np.sqrt(2)
+    assert rows["ours"].tolist() == [54, 12] and np.allclose(rows["sd"], sd)
+    assert np.allclose(rows["tolerance"], [2 * sd[0], 5]) and rows["difference"].tolist() == [4, 2]
+    assert rows["verdict"].tolist() == ["reproduced", "reproduced"]
+    assert rows["change"][1] == -42 and rows["paper_change"][1] == -40 and rows["ratio"][1] == pytest.approx(1.05)
+    elsewhere = ledger.judge([50.0, 10.0], [[52.0, 56.0], [62.0, 66.0]], False, [5.0, 5.0], least=2.0)
+    assert elsewhere["verdict"].tolist() == ["baseline", "opposite direction"]
+    # the spread over seeds hides a change of 8 points: 2 sqrt(8 + 8) = 8
+    hidden = ledger.judge([50.0, 10.0], [[52.0, 56.0], [44.0, 48.0]], False, [5.0, 5.0], least=2.0)
+    assert hidden["verdict"][1] == "no clear change"
+    half = ledger.judge([50.0, 10.0], [[52.0], []], True, [5, 5], 2)
+    assert half["verdict"].tolist() == ["reproduced", plots.NOT_RUN]
+
+
+@given(st.floats(0, 100), st.floats(0, 100))
+def test_judge_agrees_with_the_rule_of_the_tables(mine, theirs):
+    rows = ledger.judge([0.0, theirs], [[0.0], [mine]], True, [5.0, 5.0], least=2.0)
+    way = paper.direction(theirs, mine, 2.0, 2.0)
+    assert rows["verdict"][1] == paper.verdict(mine, theirs, 5.0, way)
+
+
+# ---------------------------------------------------------------- from runs to lines
+
+def test_without_runs_nothing_is_claimed(tmp_path):
+    rows = ledger.build(loaded(tmp_path))
+    computed = {"prop31", "prop32", "prop33", "prop33-figure5"}
+    others = rows[~rows["id"].isin(computed)]
+    assert set(others["verdict"]) == {plots.NOT_RUN, ledger.NOT_JUDGED}
+    assert not rows["runs"].any() and set(others["ours"]) == {plots.NOT_RUN, ""}
+    assert line(rows, "average-cifar10")["theirs"] == "49.52 → 15.65"
+    assert line(rows, "godin")["theirs"] == "25.24, 15.65"  # no arrow: neither is the other's baseline
+
+
+def test_a_small_run_is_judged_by_its_direction(small):
+    rows = ledger.build(loaded(small))
+    row = line(rows, "average-cifar10")
+    frame = paper.ours(runs.load_all(small)).query(
+        "ood_dataset == 'average' and metric == 'fpr95' and score == 'msp'").groupby("method")["value"].mean()
+    assert row["size"] == "small" and row["verdict"] == "stand-in: direction agrees"
+    ce, ln = frame["cross_entropy"], frame["logitnorm"]
+    assert re.fullmatch(rf"{ce:.2f} ± \S+ → {ln:.2f} ± \S+ \(n = 3\)", row["ours"])
+    assert row["difference"] == f"change {ln - ce:+.2f}, the paper's -33.87"
+    assert len(row["runs"]) == 6 and line(rows, "average-cifar100")["verdict"] == plots.NOT_RUN
+
+
+def test_the_papers_size_comes_first_and_a_missing_half_falls_back(small, tmp_path):
+    both = {"paper": [], "small": runs.load_all(small)}
+    fake_runs.write_run(tmp_path, method="cross_entropy", **MAIN)
+    both["paper"] = runs.load_all(tmp_path)
+    assert line(ledger.build(both), "average-cifar10")["size"] == "small"
+    fake_runs.write_run(tmp_path, method="logitnorm", **MAIN)
+    both["paper"] = runs.load_all(tmp_path)
+    row = line(ledger.build(both), "average-cifar10")
+    assert row["size"] == "paper" and "tolerance 5.00" in row["difference"] and "±" not in row["ours"]
+    assert row["verdict"] in ("reproduced", "partly", "not reproduced")
+
+
+def test_only_the_tau_of_the_tables_enters(tmp_path):
+    for tau in (0.04, 0.1):
+        fake_runs.write_run(tmp_path, method="logitnorm", tau=tau)
+    fake_runs.write_run(tmp_path, method="cross_entropy")
+    row = line(ledger.build(loaded(tmp_path)), "average-cifar10")
+    assert "(n = 1)" in row["ours"] and not [run for run in row["runs"] if "tau0.1" in run]
+
+
+def test_norm_growth_reads_the_first_and_the_last_epoch(small):
+    rows = ledger.norm_growth(runs.load_all(small), None)
+    assert rows["paper"].tolist() == [6.58, 12.80]
+    assert np.allclose(rows["ours"], [0.6 + 12 / 4, 0.6 + 12])  # fake_runs._history, four epochs
+    assert rows.attrs["runs"] == [run.id for run in runs.load_all(small) if "cross_entropy" in run.id]
+
+
+def test_learned_confidence_shows_where_it_ran():
+    frame = pd.DataFrame([
+        dict(run=f"r{seed}-{method}", size="small", paper_id="cifar10", architecture="wrn10_2", method=method,
+             score=score, ood_dataset="isun", metric="fpr95", value=value)
+        for method, score, value in (("cross_entropy", "msp", 60.0), ("learned_confidence", "confidence", 40.0),
+                                     ("learned_confidence", "msp", 99.0)) for seed in (1, 2)])
+    ask = dict(id_dataset="cifar10", metric="fpr95")
+    rows = ledger.learned_confidence([], frame, architecture="wrn28_10", **ask)
+    assert rows["paper"].tolist() == [36.7, 24.9] and rows["ours"].tolist() == [60, 40]
+    assert ledger.verdict(rows) == "stand-in: direction agrees"
+    own = frame.assign(architecture="wrn28_10", size="paper", value=frame["value"] - 20)
+    rows = ledger.learned_confidence([], pd.concat([frame, own]), architecture="wrn28_10", **ask)
+    assert rows["ours"].tolist() == [40, 20] and rows["verdict"].tolist() == ["reproduced", "reproduced"]
+    # a wide ResNet does not stand in for VGG
+    assert ledger.verdict(ledger.learned_confidence([], frame, architecture="vgg13", **ask)) == plots.NOT_RUN
+
+
+def test_confidence_table_against_numbers_read_from_the_paper():
+    keys = ["id_dataset", "architecture", "method", "ood_dataset", "metric"]
+    table = ledger.confidence_table().set_index(keys)["paper"]
+    assert len(table) == 252 and table.index.is_unique
+    for key, value in {("cifar10", "vgg13", "learned_confidence", "all", "fpr95"): 19.2,
+                       ("cifar10", "wrn28_10", "cross_entropy", "all", "aupr_in"): 73.3,
+                       ("svhn", "wrn16_8", "learned_confidence", "lsun_r", "fpr95"): 0.6,
+                       ("svhn", "densenet", "cross_entropy", "", "accuracy"): 97.11}.items():
+        assert table[key] == value
+
+
+# ---------------------------------------------------------------- measures
+
+def test_shared_area_of_normal_densities():
+    rng = np.random.default_rng(0)
+    for shift in (0.0, 1.0, 3.0):
+        a, b = rng.normal(0, 1, 20_000), rng.normal(shift, 1, 20_000)
+        assert ledger.shared_area(a, b) == pytest.approx(100 * 2 * norm.cdf(-shift / 2), abs=2.5)
+    # a needle beside a broad density, as the scores of Figure 4 are
+    assert ledger.shared_area(rng.normal(0.9, 1e-3, 5000), rng.normal(0.2, 0.1, 5000)) < 0.5
+
+
+def test_the_papers_own_figure4_has_less_overlap_under_logitnorm():
+    ce, ln = ledger.overlap([], pd.DataFrame())["paper"]
+    assert 0 < ln < ce < 100
+
+
+def test_the_propositions_are_computed_and_can_fail(monkeypatch):
+    assert ledger.bound_holds([], None)["verdict"].item() == "reproduced"
+    assert ledger.argmax_kept([], None)["ours"].item() == "10,000 of 10,000"
+    assert ledger.bound_explains_figure5([], None)["verdict"].item() == "not reproduced"
+    monkeypatch.setattr(losses, "lower_bound", lambda tau, K: 0.8)
+    assert ledger.bound_holds([], None)["verdict"].item() == "not reproduced"
+    assert ledger.bound_explains_figure5([], None)["verdict"].item() == "reproduced"
+    assert ledger._holds(torch.tensor([True, False]))["verdict"].item() == "not reproduced"
+
+
+# ---------------------------------------------------------------- in words
+
+def test_html_links_pages_and_runs(small):
+    rows = ledger.build(loaded(small))
+    soup = BeautifulSoup(ledger.html(rows, "All <claims>"), "html.parser")
+    lines = soup.find_all("tr", id=True)
+    assert [row["id"] for row in lines] == [f"claim-{name}" for name in rows["id"]]
+    assert soup.caption.text == "All <claims>" and all(th.has_attr("scope") for th in soup.find_all("th"))
+    row = soup.find(id="claim-svhn")
+    links = [a["href"] for a in row.find_all("a")]
+    assert links[0] == "../notebooks/table1.html" and len(links) == 3  # the page, and the runs of two methods
+    shown = BeautifulSoup("".join(ledger.html_of_run(run) for run in runs.load_all(small)), "html.parser")
+    for link in links[1:]:
+        assert shown.find(id=link.split("#")[1]), f"no anchor for {link}"
+    for found, wanted in zip(lines, rows["verdict"]):
+        text = found.find("td").get_text(" ")
+        assert wanted in text and ledger.MARKS[ledger.VERDICTS[wanted]] in text
+
+
+def test_groups_of_runs():
+    assert ledger.groups(["a-tau0.04-seed1", "b-seed2", "a-tau0.04-seed3"]) == {
+        "a-tau0.04-seed{1,3}": "a-tau0.04-seed1", "b-seed{2}": "b-seed2"}
+
+
+def test_summary_counts_every_line(small):
+    rows = ledger.build(loaded(small))
+    assert sum(map(int, re.findall(r"\d+", ledger.summary(rows).split(":", 1)[1].split("n =")[0]))) == len(rows)
+
+
+def test_what_the_pages_include_is_written(small, tmp_path):
+    ledger.write(tmp_path / "generated", small)
+    text = (tmp_path / "generated" / "ledger.md").read_text()
+    assert text.startswith("Of ") and "```{raw} html" in text
+    soup = BeautifulSoup(text, "html.parser")
+    assert len(soup.find_all("tr", id=True)) == len(ledger.claims())
+    for row in soup.find_all("tr", id=True):  # what has a verdict stands open, the rest is folded
+        folded = row.find_parent("details") is not None
+        assert folded == ("not yet run" in row.td.text or "not judged" in row.td.text), row["id"]
+    story = (tmp_path / "generated" / "story.md").read_text()
+    shown = re.findall(r"(\d+\.\d\d) % of the OOD images pass", story)
+    run = paper.chosen(runs.load_all(small), "logitnorm")[0]
+    fpr95 = run.metrics.query("score == 'msp' and ood_dataset == 'svhn_part' and metric == 'fpr95'")["value"].item()
+    assert f"{fpr95:.2f}" in shown and (tmp_path / "generated" / "story.png").read_bytes().startswith(b"\x89PNG")
+    cost = (tmp_path / "generated" / "cost.md").read_text()
+    assert "| small | WRN-10-1, CIFAR-10, 4 | none: synthetic numbers | 6 | 1.0 | 1,000 |" in cost
+    assert "| paper | not yet run" in cost
+
+
+def test_the_story_without_runs_is_the_papers(tmp_path):
+    _, alt, caption = ledger.story({"paper": []})
+    assert "Figure 4" in alt and plots.NOT_RUN in caption
+
+
+def test_the_front_page_includes_them():
+    index = (ROOT / "book" / "index.md").read_text()
+    assert "generated/ledger.md" in index and "generated/story.md" in index
+    assert "generated/cost.md" in (ROOT / "book" / "limits.md").read_text()
+
+
+# ---------------------------------------------------------------- feature collapse
+
+def test_spectrum_is_that_of_the_covariance():
+    features = np.random.default_rng(0).normal(size=(300, 6)) @ np.diag([5, 3, 2, 1, 0.5, 0.1]) + 7
+    wanted = np.sqrt(np.linalg.eigvalsh(np.cov(features.T, bias=True))[::-1])
+    assert np.allclose(collapse.spectrum(features), wanted)
+
+
+@given(st.integers(1, 20), st.integers(0, 20), st.floats(1e-3, 1e3))
+def test_effective_rank_counts_equal_directions(directions, zeros, scale):
+    deviations = np.r_[np.full(directions, scale), np.zeros(zeros)]
+    assert collapse.effective_rank(deviations) == pytest.approx(directions)
+    assert collapse.share(deviations, directions) == pytest.approx(100)
+
+
+def test_effective_rank_by_hand():
+    assert collapse.effective_rank(np.sqrt([3.0, 1.0])) == pytest.approx(16 / 10)
+    assert collapse.share(np.sqrt([3.0, 1.0]), 1) == pytest.approx(75)
+    with pytest.raises(ValueError, match="do not vary"):
+        collapse.effective_rank(np.zeros(3))
+
+
+def test_within_to_between_by_hand():
+    features, labels = np.array([[-2.0], [0.0], [4.0], [6.0]]), np.array([0, 0, 1, 1])
+    # class means -1 and 5, mean 2: within 4 * 1, between 4 * 9
+    assert collapse.within_to_between(features, labels) == pytest.approx(1 / 9)
+    assert collapse.within_to_between(features[[0, 0, 3, 3]], labels) == 0
+    with pytest.raises(ValueError, match="one label for each"):
+        collapse.within_to_between(features, labels[:3])
+
+
+@pytest.mark.parametrize("features", [np.zeros((1, 3)), np.zeros(5), np.full((4, 2), np.nan)])
+def test_features_that_are_no_matrix_are_refused(features):
+    with pytest.raises(ValueError, match="finite matrix"):
+        collapse.spectrum(features)
+
+
+def test_collapse_table_of_a_run(tmp_path):
+    for method in ("cross_entropy", "logitnorm"):
+        fake_runs.write_run(tmp_path, method=method, keep_features=True)
+        fake_runs.write_run(tmp_path, method=method, seed=2)
+    pair = collapse.keeping(runs.load_all(tmp_path))
+    assert [run.config.seed for run in pair] == [1, 1]
+    table = collapse.table(pair[0])
+    assert len(table) == len(pair[0].sets)
+    assert set(table["within / between classes"][1:]) == {"–"} and table["within / between classes"][0] > 0
+    lengths = np.linalg.norm(pair[0].tensor("isun/features").astype(float), axis=1)
+    assert table.set_index("image set").loc["iSUN", "mean norm"] == pytest.approx(lengths.mean())
+    assert plots.NOT_RUN in collapse.plainly(pair[:1], "small")
+    said = collapse.plainly(pair, "small")
+    assert f"{table['effective rank'][0]:.2f}" in said and plots.NOT_RUN not in said
+
+
+# ---------------------------------------------------------------- the pages
+
+def test_the_code_of_the_page_use_runs(tmp_path, monkeypatch, capsys):
+    """Every Python block of book/use.md, in order, in one namespace, as a reader would run them."""
+    monkeypatch.setenv("LOGITNORM_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(data, "SETS", dict(data.SETS))
+    torch.manual_seed(0)
+    head = torch.nn.Linear(12, 10)
+    net = torch.nn.Sequential(torch.nn.AvgPool2d(16), torch.nn.Flatten(), head)
+    from logitnorm import models
+    torch.save(models.build("wrn10_1", 10).state_dict(), "mine.pt")
+    rng = np.random.default_rng(0)
+    space = dict(net=net, head=head, x=torch.randn(8, 3, 32, 32), y=torch.arange(8),
+                 id_logits=3 * rng.normal(size=(60, 10)), ood_logits=rng.normal(size=(60, 10)),
+                 id_labels=rng.integers(10, size=60), images=torch.randint(256, (6, 32, 32, 3), dtype=torch.uint8),
+                 my_images=rng.integers(256, size=(5, 40, 50, 3), dtype=np.uint8))
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "book" / "use.md").read_text(), re.S)
+    assert len(blocks) >= 6
+    for block in blocks:
+        exec(compile(block, "book/use.md", "exec"), space)
+    assert head.weight.grad is not None and head.weight.grad.abs().sum() > 0
+    assert space["gradnorm_scores"].shape == space["odin_scores"].shape == (6,)
+    assert np.mean(space["accepted"]) < 0.95 and space["images"].shape == (5, 32, 32, 3)
+    assert {"fpr95", "ece"} <= set(re.findall(r"\w+", capsys.readouterr().out))
+
+
+def test_the_errata_are_in_the_numbers():
+    text = (ROOT / "book" / "errata.md").read_text()
+
+    def mean(table, method, metric, **where):
+        rows = paper.numbers(table)
+        for column, value in (where | dict(method=method, metric=metric)).items():
+            rows = rows[rows[column] == value]
+        rows = rows[rows["ood_dataset"].isin(paper.SIX)]
+        assert len(rows) == 6
+        return rows["paper"].mean()
+
+    found = [mean("9", "cross_entropy", "fpr95", architecture="densenet"),
+             mean("9", "logitnorm", "fpr95", architecture="densenet"),
+             mean("9", "cross_entropy", "auroc", architecture="densenet"), mean("7", "godin", "auroc")]
+    for value in found:
+        assert f"{value:.2f}" in text, f"{value:.2f} is not on the page"
+    assert mean("7", "godin", "fpr95") == pytest.approx(25.24, abs=0.006)
+    for metric, printed in (("fpr95", 58.49), ("auroc", 85.73), ("aupr", 96.42)):
+        assert mean("1", "logitnorm", metric, id_dataset="cifar100") == pytest.approx(printed, abs=0.006)
+        two = paper.numbers("2").query("id_dataset == 'cifar100' and method == 'logitnorm' and score == 'msp' "
+                                       "and metric == @metric")
+        assert f"{two['paper'].item():.2f}" in text and f"{printed}" in text
+    curve = paper.figure(1).set_index("epoch")["id_test"]
+    assert f"epoch {curve.idxmax()}" in text and f"({curve.max():.1f})" in text
+    assert curve.iloc[-1] == pytest.approx(12.8, abs=0.01)
+
+
+def test_the_questions_quote_the_infimum_rightly():
+    text = (ROOT / "book" / "questions.md").read_text()
+    assert f"{losses.infimum(0.1, 100):.4f}" in text
+    digits, power = f"{losses.infimum(0.04, 100):.1e}".split("e")
+    assert rf"{digits} \cdot 10^{{{int(power)}}}" in text
+
+
+def test_the_repositorys_address_on_the_citing_page():
+    url = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
+    assert url in (ROOT / "book" / "cite.md").read_text()
+
+
+@pytest.mark.parametrize("page, language, word", [("summary_ja", "ja", "分布外"),
+                                                  ("summary_zh", "zh-Hans", "分布外")])
+def test_the_summaries_state_the_papers_numbers_only(page, language, word):
+    text = (ROOT / "book" / f"{page}.md").read_text()
+    assert f"\nlanguage: {language}\n" in text and word in text
+    printed = {f"{value:.2f}" for value in paper.numbers()["paper"]}
+    assert set(re.findall(r"\d+\.\d\d", text)) == {"49.52", "15.65", "94.75", "94.69"} <= printed
+
+
+# ---------------------------------------------------------------- docstrings as pages
+
+def test_docstrings_become_text_that_says_the_same():
+    from docutils.core import publish_string
+
+    plain = ["Loss |f| of f^ and *args_, see `tau`:", "", "    f[0]  |x|", "    g", "", "Rule", "----", "a <b> c"]
+    out = publish_string("\n".join(sphinx_extension.to_rst(plain)), writer_name="html5",
+                         settings_overrides={"halt_level": 2, "report_level": 2}).decode()
+    soup = BeautifulSoup(out, "html.parser").body
+    assert soup.find("p").get_text() == "Loss |f| of f^ and *args_, see tau:"
+    assert soup.find("pre").get_text() == "f[0]  |x|\ng" and "a <b> c" in soup.get_text()
+
+
+@settings(max_examples=200)
+@given(st.lists(st.text(st.characters(codec="ascii", min_codepoint=32), min_size=1, max_size=30),
+                min_size=1, max_size=4))
+def test_no_docstring_is_markup(words):
+    from docutils.core import publish_doctree
+
+    line = "x " + " ".join(words).strip()
+    doctree = publish_doctree("\n".join(sphinx_extension.to_rst([line])),
+                              settings_overrides={"halt_level": 5, "report_level": 5})
+    assert not list(doctree.findall(lambda node: node.tagname in ("problematic", "system_message")))
+
+
+def test_every_module_on_the_api_page_exists():
+    import importlib
+    for name in re.findall(r"automodule:: (\S+)", (ROOT / "book" / "api.md").read_text()):
+        assert importlib.import_module(name).__doc__
+
+
+def test_a_page_may_name_its_language():
+    class App:
+        class env:
+            metadata = {"book/summary_ja": {"language": "ja"}}
+    for page, wanted in (("book/summary_ja", "ja"), ("book/ood", "en")):
+        context = {"language": "en"}
+        sphinx_extension.set_language(App, page, "page.html", context, None)
+        assert context["language"] == wanted

@@ -1,0 +1,122 @@
+"""The library alone: what its wheel holds, and that it works where Jupyter, papermill and Snakemake are missing."""
+
+import email
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+ENVIRONMENT = {**{k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "LOGITNORM_ROOT")},
+               "OMP_NUM_THREADS": "1"}
+
+# Nothing of these may be imported, by the library or by what it imports.
+WITHOUT = ("IPython", "bs4", "ipykernel", "jupyter", "jupyter_book", "jupyter_client", "jupyter_core", "nbclient",
+           "nbformat", "papermill", "snakemake", "sphinx")
+
+BLOCKER = f"""
+import importlib.abc, sys
+
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {WITHOUT!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}} (blocked by the test)", name=name)
+
+sys.meta_path.insert(0, Missing())
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel, built from a copy so that nothing is left in the repository."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
+    for name in ("pyproject.toml", PROJECT["readme"], *PROJECT["license-files"]):
+        shutil.copy(REPOSITORY / name, source)
+    shutil.copytree(REPOSITORY / "lib", source / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    done = subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
+                           "--no-index", "--wheel-dir", out, source], capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    [path] = out.iterdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """The wheel's content in a folder of its own, as pip puts it into site-packages."""
+    folder = tmp_path_factory.mktemp("site")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def alone(installed, program, cwd):
+    """Run a program that sees this wheel first and none of the book's tools."""
+    return subprocess.run([sys.executable, "-c", BLOCKER + program], cwd=cwd, capture_output=True, text=True,
+                          timeout=120, env={**ENVIRONMENT, "PYTHONPATH": str(installed)})
+
+
+def test_the_wheel_holds_the_library_and_nothing_else(wheel):
+    assert wheel.name == f"logitnorm-{PROJECT['version']}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        assert archive.testzip() is None
+        for name in names:
+            assert archive.read(name) == (REPOSITORY / "lib" / name).read_bytes()
+    assert names == {f"logitnorm/{path.name}" for path in (REPOSITORY / "lib/logitnorm").glob("*.py")}
+
+
+def test_the_wheels_metadata_is_the_projects(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        found = email.message_from_bytes(archive.read(name))
+        licences = [name for name in archive.namelist() if name.endswith("LICENSE")]
+    assert (found["Name"], found["Version"], found["Requires-Python"]) == ("logitnorm", PROJECT["version"],
+                                                                           PROJECT["requires-python"])
+    assert found["Summary"] == PROJECT["description"] and found["License-Expression"] == PROJECT["license"]
+    assert found["Description-Content-Type"] == "text/markdown" and "# LogitNorm" in found.get_payload() and licences
+    needed = {re.match(r"[\w.-]+", line)[0] for line in found.get_all("Requires-Dist") if "extra ==" not in line}
+    assert not needed & {"jupyter-book", "ipykernel", "papermill", "snakemake", "nbformat", "pytest"}
+    assert {"torch", "numpy", "safetensors"} <= needed
+
+
+def test_every_module_imports_without_the_books_tools(installed, tmp_path):
+    names = sorted(path.stem for path in (REPOSITORY / "lib/logitnorm").glob("*.py") if path.stem != "__init__")
+    done = alone(installed, f"""
+import importlib
+for name in {names!r}:
+    module = importlib.import_module(f"logitnorm.{{name}}")
+    assert module.__file__.startswith({str(installed)!r}), module.__file__
+try:
+    import papermill
+    raise SystemExit("the blocker does not block")
+except ModuleNotFoundError:
+    pass
+""", tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_library_alone_trains_and_reads_a_run(installed, tmp_path):
+    done = alone(installed, """
+from logitnorm import runs, train
+config = train.Config(size="alone", id_dataset="digits", architecture="wrn10_1", epochs=1, batch_size=512, lr=0.05,
+                      dropout=0.0, ood_sets=("gaussian_noise",), history_ood="gaussian_noise")
+run = runs.load(train.train(config, "runs", "cpu"), verify=True)
+frame = runs.tidy([run])
+print(frame[(frame.score == "msp") & (frame.metric == "auroc")].value.item())
+""", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 0 <= float(done.stdout.split()[-1]) <= 100
+
+
+def test_without_a_checkout_the_commands_say_what_is_missing(installed, tmp_path):
+    done = alone(installed, "import sys\nfrom logitnorm import experiments\nsys.exit(experiments.main(['--list']))", tmp_path)
+    assert done.returncode == 1
+    [sentence] = done.stderr.splitlines()
+    assert "experiments.yaml cannot be read" in sentence and "set LOGITNORM_ROOT to a checkout of the book" in sentence

@@ -1,0 +1,256 @@
+"""The built pages in a browser: what a reader with a mouse, a keyboard, a phone or a screen reader meets.
+
+The pages must exist, so these tests run after `make book`, and only where LOGITNORM_SITE names their folder:
+
+    LOGITNORM_SITE=build/book/_build/html .venv/bin/python -m pytest tests/test_site.py
+"""
+
+import os
+import re
+from functools import cache, partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+import pytest
+import yaml
+from browser import opened
+
+from logitnorm import book
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SITE = Path(os.environ["LOGITNORM_SITE"]).resolve() if os.environ.get("LOGITNORM_SITE") else None
+ALLOWED = yaml.safe_load((REPOSITORY / "tests" / "axe_allowed.yaml").read_text(encoding="utf-8"))
+
+# The only thing a page may ask the network for; without it formulas show their TeX source.
+EXTERNAL = {"https://cdn.jsdelivr.net/npm/mathjax@3/es5/tex-mml-chtml.js"}
+
+if SITE is None:
+    pytest.skip("the built pages are tested where LOGITNORM_SITE names their folder (after make book)",
+                allow_module_level=True)
+if not (SITE / "index.html").is_file():
+    raise RuntimeError(f"LOGITNORM_SITE: {SITE} holds no index.html; run make book first")
+
+PAGES = sorted(str(path.relative_to(SITE)) for path in SITE.rglob("*.html") if "_static" not in path.parts)
+READ = [f"{page}.html" for page in book.pages()]  # the pages of the table of contents
+EXPLORERS = [page for page in PAGES if "data-explorer" in (SITE / page).read_text(encoding="utf-8")]
+OPENED = [page for page in PAGES if 'http-equiv="Refresh"' not in (SITE / page).read_text(encoding="utf-8")]
+# The scope lets pytest run all tests of a page together, so that each page is opened only three times.
+every_page = pytest.mark.parametrize("name", OPENED, scope="module")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with opened() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def address():
+    """The site on a local server, as the public one serves it."""
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(SITE)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def visit(browser, address):
+    """visit(page, width, dark) -> (page object, what went wrong); the same visit is made once."""
+    @cache
+    def go(name, width=1280, dark=False):
+        context = browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce",
+                                      color_scheme="dark" if dark else "light")
+        page, wrong = context.new_page(), []
+
+        def answer(route):
+            if not route.request.url.startswith(address):
+                if route.request.url not in EXTERNAL:
+                    wrong.append(f"asks the network for {route.request.url}")
+                route.fulfill(status=200, body="", content_type="text/javascript")
+            else:
+                route.continue_()
+
+        context.route(re.compile("^http"), answer)
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("response", lambda response: wrong.append(f"{response.status} {response.url}")
+                if response.status >= 400 else None)
+        page.goto(address + name, wait_until="load")
+        if name in EXPLORERS:
+            page.wait_for_selector("[data-explorer][data-ready]")
+        return page, wrong
+
+    current = []
+
+    def once(name, width=1280, dark=False):
+        if current != [name]:  # keep the visits of one page only: a hundred open tabs take gigabytes
+            for context in browser.contexts:
+                context.close()
+            go.cache_clear()
+            current[:] = [name]
+        return go(name, width, dark)
+
+    return once
+
+
+# ---------------------------------------------------------------- without a browser
+
+@cache
+def soup(name):
+    from bs4 import BeautifulSoup
+
+    return BeautifulSoup((SITE / name).read_text(encoding="utf-8"), "html.parser")
+
+
+@cache
+def anchors(name):
+    return {tag.get("id") or tag.get("name") for tag in soup(name).find_all(True)}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_and_pictures_lead_somewhere(name):
+    broken = []
+    for tag, attribute in (("a", "href"), ("link", "href"), ("img", "src"), ("script", "src")):
+        for found in soup(name).find_all(tag, **{attribute: True}):
+            target = urljoin(f"https://site/{name}", found[attribute])
+            url, fragment = urldefrag(target)
+            parts = urlsplit(url)
+            if parts.netloc != "site":
+                continue
+            file = SITE / unquote(parts.path).lstrip("/")
+            file = file / "index.html" if file.is_dir() else file
+            if not file.is_file():
+                broken.append(found[attribute])
+            elif tag == "a" and fragment and file.suffix == ".html":
+                if unquote(fragment) not in anchors(str(file.relative_to(SITE))):
+                    broken.append(found[attribute])
+    assert not broken
+
+
+def test_every_launch_link_opens_a_file_of_the_repository():
+    url, branch = book.repository()
+    start = f"https://colab.research.google.com/github/{url.removeprefix('https://github.com/')}/blob/{branch}/"
+    launched = {link["href"] for name in PAGES for link in soup(name).find_all("a", href=True)
+                if "colab.research.google.com" in link["href"] or "mybinder.org" in link["href"]}
+    assert launched, "no page has a launch link"
+    assert not [link for link in launched
+                if not link.startswith(start) or not (REPOSITORY / link.removeprefix(start)).is_file()]
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_an_explorer_page_is_light(name):
+    assert (SITE / name).stat().st_size < 1_000_000, "the library apart, a page must stay below one megabyte"
+    scripts = [tag["src"] for tag in soup(name).find_all("script", src=True)]
+    assert len([src for src in scripts if "bokeh" in src]) == 1
+
+
+# ---------------------------------------------------------------- with one
+
+@every_page
+def test_nothing_goes_wrong_on_loading(visit, name):
+    page, wrong = visit(name)
+    assert not wrong
+
+
+@every_page
+def test_a_phone_need_not_scroll_sideways(visit, name):
+    page, _ = visit(name, width=375)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375, page.evaluate(
+        """[...document.querySelectorAll("article *")].filter((e) => e.getBoundingClientRect().right > 376)
+           .slice(0, 5).map((e) => e.outerHTML.slice(0, 120))""")
+
+
+def violations(page, only=None):
+    """Serious and critical findings of axe-core that tests/axe_allowed.yaml does not explain."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    options = {"resultTypes": ["violations"]} | ({"runOnly": only} if only else {})
+    found = []
+    for rule in Axe().run(page, options=options).response["violations"]:
+        if rule["impact"] not in ("serious", "critical"):
+            continue
+        for node in rule["nodes"]:
+            target = " ".join(map(str, node["target"]))
+            if not any(entry["rule"] == rule["id"] and re.search(entry["target"], target) for entry in ALLOWED):
+                found.append(f"{rule['id']}: {target}: {node['html'][:150]}")
+    return found
+
+
+@every_page
+def test_axe_finds_no_serious_barrier(visit, name):
+    page, _ = visit(name)
+    assert violations(page) == []
+
+
+@every_page
+def test_dark_pages_are_dark_and_readable(visit, name):
+    page, _ = visit(name, dark=True)
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert max(map(int, re.findall(r"\d+", background)[:3])) < 80, background
+    assert violations(page, only=["color-contrast"]) == []
+
+
+def test_every_allowed_finding_says_why():
+    for entry in ALLOWED:
+        assert set(entry) == {"rule", "target", "reason"} and len(entry["reason"]) > 20
+        re.compile(entry["target"])
+
+
+@pytest.mark.parametrize("name", READ, scope="module")
+def test_the_first_tab_skips_to_the_content(visit, name):
+    page, _ = visit(name)
+    page.evaluate("window.scrollTo(0, 0); document.activeElement.blur()")
+    page.keyboard.press("Tab")
+    assert "skip" in page.evaluate("document.activeElement.closest('[id*=skip],[class*=skip]')?.outerHTML || ''")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    inside = page.evaluate("Boolean(document.activeElement.closest('main'))")
+    assert inside, page.evaluate("document.activeElement.outerHTML.slice(0, 200)")
+
+
+def reach(page, selector, steps=400):
+    """Press Tab until the element has the focus, and show that the focus is seen."""
+    for _ in range(steps):
+        page.keyboard.press("Tab")
+        if page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
+            style = page.evaluate("(({ outlineStyle, boxShadow }) => [outlineStyle, boxShadow])"
+                                  "(getComputedStyle(document.activeElement))")
+            assert style != ["none", "none"], f"{selector} has the focus, but nothing shows it"
+            return
+    raise AssertionError(f"{steps} times Tab did not reach {selector}")
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_explorers_answer_to_the_keyboard(visit, name):
+    page, _ = visit(name)
+    page.evaluate("document.activeElement.blur()")
+    numbers = page.locator("[data-value]")
+    controls = page.locator("[data-control]")
+    page.locator("[data-explorer]").scroll_into_view_if_needed()
+    for i in range(controls.count()):
+        control = controls.nth(i)
+        if control.evaluate("(e) => e.tagName === 'SELECT' && e.options.length < 2"):
+            continue
+        selector = f"[data-control={control.get_attribute('data-control')}]"
+        before = numbers.all_inner_texts()
+        reach(page, selector)
+        page.keyboard.press("ArrowLeft" if control.get_attribute("type") == "range" else "ArrowDown")
+        page.wait_for_function("(before) => JSON.stringify([...document.querySelectorAll('[data-value]')]"
+                               ".map((e) => e.innerText)) !== JSON.stringify(before)", arg=before, timeout=5000)
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_explorers_work_from_the_disk_without_a_network(browser, name):
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.goto((SITE / name).as_uri(), wait_until="domcontentloaded")
+    page.wait_for_selector("[data-explorer][data-ready]")
+    assert all(text.strip() for text in page.locator("[data-value]").all_inner_texts())
+    context.close()
