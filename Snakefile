@@ -37,9 +37,9 @@ PAGES = [TOC["root"]] + [chapter["file"] for part in TOC["parts"] for chapter in
 NOTEBOOKS = [Path(page).name for page in PAGES if page.startswith("notebooks/")]
 RESULTS = [name for name in NOTEBOOKS if name != "train"]
 FINISHED = sorted(str(path) for path in Path("data/runs").glob("*/run.json"))
-PAPER = sorted(str(path) for path in Path("data/paper").glob("*.csv"))
+PAPER = sorted(str(path) for path in Path("data/paper").iterdir())
 MODULES = sorted(str(path) for path in Path("lib/logitnorm").glob("*.py"))
-LIB = [path for path in MODULES if Path(path).stem not in ("book", "experiments", "runner")]  # notebooks use these
+LIB = [path for path in MODULES if Path(path).stem not in ("book", "experiments", "runner", "sphinx_extension")]  # notebooks use these
 
 RUNS_DIR = config.get("runs_dir", "data/runs")
 GPUS = config.get("gpus")  # None: whatever the machine, or the cluster, shows a job

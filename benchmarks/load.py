@@ -25,7 +25,8 @@ def write(folder: Path, count: int) -> None:
         for seed in range(2, count // 2 + 1):
             copy = folder / first.name.replace("seed1", f"seed{seed}")
             shutil.copytree(first, copy)
-            (copy / "run.json").write_text(text.replace("seed1", f"seed{seed}").replace('"seed": 1,', f'"seed": {seed},'))
+            other = text.replace("seed1", f"seed{seed}").replace('"seed": 1,', f'"seed": {seed},')
+            (copy / "run.json").write_text(other)
 
 
 def main() -> int:
@@ -41,8 +42,8 @@ def main() -> int:
         end = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
     assert len(found) == frame.run.nunique() == count // 2 * 2
-    print(f"{len(found)} run folders of {size / len(found) / 1024:.0f} KiB: loaded and checked in {loaded - start:.2f} s, "
-          f"{len(frame):,} rows tabulated in {end - loaded:.2f} s, {end - start:.2f} s in all, peak {peak:.0f} MiB")
+    print(f"{len(found)} run folders of {size / len(found) / 1024:.0f} KiB: loaded and checked in "
+          f"{loaded - start:.2f} s, {len(frame):,} rows tabulated in {end - loaded:.2f} s, {end - start:.2f} s in all, peak {peak:.0f} MiB")
     return 0
 
 

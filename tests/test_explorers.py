@@ -6,6 +6,7 @@ import re
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from browser import opened
@@ -14,7 +15,7 @@ from fake_runs import SMALL_SETS, write_grid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logitnorm import book, explorers, losses, metrics, runs
+from logitnorm import book, explorers, losses, metrics, runs, scores, train
 
 SCORES_WITH_TIES = st.lists(st.integers(-20, 20).map(lambda x: x / 8), min_size=1, max_size=90)
 
@@ -46,17 +47,31 @@ def test_counts_are_those_of_the_metrics(loaded):
     for run, shown in zip(loaded, data["runs"]):
         for score, entry in zip(explorers.score_names(run), shown["scores"]):
             id_scores = explorers.score_of(run, score, run.config.id_dataset)
-            assert entry["id"]["accepted"][at95] == (id_scores >= metrics.threshold95(id_scores)).sum()
+            assert sum(entry["id"]["added"][:at95 + 1]) == (id_scores >= metrics.threshold95(id_scores)).sum()
             assert len(entry["sets"]) == len(run.sets) - 1
             for name, found in zip(run.sets[1:], entry["sets"]):
                 # metrics.csv was written by the trainer, from the same arrays
                 printed = run.metrics.query("score == @score and ood_dataset == @name").set_index("metric")["value"]
-                assert 100 * found["accepted"][at95] / found["n"] == pytest.approx(printed["fpr95"], abs=1e-9)
+                assert 100 * sum(found["added"][:at95 + 1]) / found["n"] == pytest.approx(printed["fpr95"], abs=1e-9)
                 assert found["auroc"] == pytest.approx(printed["auroc"], abs=0.00501)
             for images in (entry["id"], *entry["sets"]):
-                assert sum(images["histogram"]) == images["n"] and len(images["accepted"]) == explorers.STEPS
-                assert images["accepted"] == sorted(images["accepted"])
-            assert entry["id"]["accepted"][-1] == entry["id"]["n"]
+                assert sum(images["histogram"]) == images["n"] and len(images["added"]) == explorers.STEPS
+                assert min(images["added"]) >= 0
+            assert sum(entry["id"]["added"]) == entry["id"]["n"]
+
+
+def test_a_score_of_the_methods_own_is_read_as_it_was_stored():
+    class Stub:
+        config = train.Config(method="learned_confidence", id_dataset="digits")
+        metrics = pd.DataFrame({"score": ["", "msp", "confidence", "confidence"]})
+        arrays = {"digits/logits": np.eye(10, dtype=np.float32), "digits/confidence": np.arange(10, dtype=np.float32)}
+
+        def tensor(self, name):
+            return self.arrays[name]
+
+    assert explorers.score_names(Stub()) == ["msp", "confidence"]
+    assert explorers.score_of(Stub(), "confidence", "digits").tolist() == list(range(10))
+    np.testing.assert_array_equal(explorers.score_of(Stub(), "msp", "digits"), scores.msp(np.eye(10)))
 
 
 @pytest.mark.parametrize("K", [3, 10, 100])

@@ -264,10 +264,11 @@ def test_what_the_pages_include_is_written(small, tmp_path):
         folded = row.find_parent("details") is not None
         assert folded == ("not yet run" in row.td.text or "not judged" in row.td.text), row["id"]
     story = (tmp_path / "generated" / "story.md").read_text()
-    shown = re.findall(r"(\d+\.\d\d) % of the OOD images pass", story)
-    run = paper.chosen(runs.load_all(small), "logitnorm")[0]
-    fpr95 = run.metrics.query("score == 'msp' and ood_dataset == 'svhn_part' and metric == 'fpr95'")["value"].item()
-    assert f"{fpr95:.2f}" in shown and (tmp_path / "generated" / "story.png").read_bytes().startswith(b"\x89PNG")
+    for method, name in (("cross_entropy", "Cross-entropy"), ("logitnorm", "LogitNorm")):
+        run = paper.chosen(runs.load_all(small), method)[0]
+        fpr95 = run.metrics.query("score == 'msp' and ood_dataset == 'svhn_part' and metric == 'fpr95'")["value"].item()
+        assert f"{name}: {fpr95:.2f} % of the OOD images pass." in story
+    assert (tmp_path / "generated" / "story.png").read_bytes().startswith(b"\x89PNG")
     cost = (tmp_path / "generated" / "cost.md").read_text()
     assert "| small | WRN-10-1, CIFAR-10, 4 | none: synthetic numbers | 6 | 1.0 | 1,000 |" in cost
     assert "| paper | not yet run" in cost

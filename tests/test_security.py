@@ -24,7 +24,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 FORBIDDEN_MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 # call -> keywords with which it is allowed; None: never
-GUARDED = {"torch.load": {"weights_only": True}, "np.load": {"allow_pickle": False}, "numpy.load": {"allow_pickle": False},
+GUARDED = {"torch.load": {"weights_only": True}, "np.load": {"allow_pickle": False},
+           "numpy.load": {"allow_pickle": False},
            "yaml.load": None, "yaml.unsafe_load": None, "yaml.full_load": None, "pd.read_pickle": None,
            "pandas.read_pickle": None, "os.system": None, "os.popen": None, "eval": None, "exec": None, "compile": None,
            "shutil.unpack_archive": None}
@@ -55,7 +56,8 @@ def dangers(source):
 
 
 @pytest.mark.parametrize("bad", [
-    "import pickle", "from pickle import loads", "import joblib", "torch.load(path)", "torch.load(p, weights_only=False)",
+    "import pickle", "from pickle import loads", "import joblib", "torch.load(path)",
+    "torch.load(p, weights_only=False)",
     "np.load(p)", "np.load(p, allow_pickle=True)", "yaml.load(text)", "pd.read_pickle(p)", "eval(text)", "exec(code)",
     "tar.extractall(folder)", "tarfile.open(p).extract('x')", "shutil.unpack_archive(p)", "os.system('ls')",
     "subprocess.run('ls', shell=True)",
@@ -134,7 +136,7 @@ def test_a_run_folders_files_are_never_unpickled(tmp_path, bomb, name):
 
 def test_torchvisions_pickles_are_read_only_after_their_checksum(tmp_path, monkeypatch, bomb):
     """A CIFAR archive that is not the recorded one is refused before its pickles are opened."""
-    from torchvision import datasets
+    from torchvision.datasets import utils
 
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as tar:
@@ -142,7 +144,8 @@ def test_torchvisions_pickles_are_read_only_after_their_checksum(tmp_path, monke
         body = pickle.dumps(Bomb())
         member.size = len(body)
         tar.addfile(member, io.BytesIO(body))
-    monkeypatch.setattr(datasets.utils, "_urlretrieve",
+    monkeypatch.setattr(utils, "_get_redirect_url", lambda url, **more: url)
+    monkeypatch.setattr(utils, "_urlretrieve",
                         lambda url, filename, *rest, **more: Path(filename).write_bytes(content.getvalue()))
     monkeypatch.setenv("LOGITNORM_DATA", str(tmp_path / "cache"))
     with pytest.raises(data.DataError, match="the download of cifar10 does not have the recorded checksum"):
@@ -219,7 +222,8 @@ def secrets(text):
 @pytest.mark.parametrize("kind, text", [
     ("private key", "-----BEGIN RSA " + "PRIVATE KEY-----"), ("AWS key", "AKIA" + "A1B2C3D4E5F6G7H8"),
     ("GitHub token", "ghp_" + "a" * 36), ("Hugging Face token", "hf_" + "a" * 34), ("PyPI token", "pypi-" + "a" * 60),
-    ("password", "password = " + "'correct horse'".replace(" ", "-")), ("password in a URL", "https://me:" + "secret@example.org"),
+    ("password", "password = " + "'correct horse'".replace(" ", "-")),
+    ("password in a URL", "https://me:" + "secret@example.org"),
 ])
 def test_the_search_finds_planted_secrets(kind, text):
     assert kind in secrets(text)

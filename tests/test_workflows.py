@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -69,8 +70,17 @@ def test_every_command_calls_what_exists(path):
             assert (REPOSITORY / "lib" / f"{module.replace('.', '/')}.py").is_file(), line
         for word in shlex.split(line.replace("$(", "").replace(")", "")):
             word = word.strip(";")
+            word = word.removeprefix("/book/")  # where the repository lies inside Colab's image
             if re.match(r"(\.ci|tests|notebooks|tools|\.github)/", word) and "*" not in word:
                 assert (REPOSITORY / word).exists(), f"{line}: there is no {word}"
+
+
+def test_the_script_for_colabs_image_is_one():
+    script = REPOSITORY / ".github" / "colab.sh"
+    assert subprocess.run(["bash", "-n", script]).returncode == 0
+    for word in re.findall(r"\btests/\S+", script.read_text(encoding="utf-8")):
+        assert (REPOSITORY / word).is_file()
+    assert "LOGITNORM_COLAB_PYTHON" in (REPOSITORY / "tests" / "test_colab.py").read_text(encoding="utf-8")
 
 
 @every_workflow

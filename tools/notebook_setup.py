@@ -34,12 +34,12 @@ if "google.colab" in sys.modules or "LOGITNORM_CLONE" in os.environ:
     url = os.environ.get("LOGITNORM_CLONE", "{url}")
     tag = os.environ.get("LOGITNORM_TAG", "v{version}")
     if not os.path.isdir("logitnorm-book"):
-        clone = ["git", "clone", "--quiet", "--depth", "1", "--branch", tag, url, "logitnorm-book"]
+        clone = ["git", "-c", "advice.detachedHead=false", "clone", "--quiet", "--depth", "1", "--branch", tag, url, "logitnorm-book"]
         subprocess.run(clone, check=True)
     needed = {{"torch": "torch", "torchvision": "torchvision", "sklearn": "scikit-learn",
               "skimage": "scikit-image", "yaml": "pyyaml"}}
     needed.update((name, name) for name in
-                  "matplotlib numpy pandas pooch safetensors scipy seaborn sympy tqdm".split())
+                  "bokeh matplotlib numpy pandas pooch safetensors scipy seaborn sympy tqdm".split())
     missing = [package for module, package in needed.items() if importlib.util.find_spec(module) is None]
     if missing:
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True)

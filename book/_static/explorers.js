@@ -45,6 +45,12 @@
 
   async function startThreshold(block, { data, items }) {
     const { control, say, value, shown } = parts(block);
+    for (const score of data.runs.flatMap((run) => run.scores)) {
+      for (const images of [score.id, ...score.sets]) {
+        let sum = 0;
+        images.accepted = images.added.map((count) => (sum += count));
+      }
+    }
     const [histogram, roc] = await embed(items);
 
     function update() {

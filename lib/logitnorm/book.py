@@ -121,6 +121,14 @@ def stage(train: Path) -> None:
     (STAGE / "_static").mkdir()
     for sheet in (ROOT / "book" / "_static").glob("*.css"):
         shutil.copy2(sheet, STAGE / "_static")  # Jupyter Book adds each style sheet found there to every page
+    prose = [path.read_text(encoding="utf-8") for path in (STAGE / "book").glob("*.md")]
+    if any("{include} generated/" in text for text in prose):
+        from . import ledger, runs  # they import torch, which nothing else here needs
+
+        try:
+            ledger.write(STAGE / "book" / "generated")
+        except runs.RunError as error:
+            raise BookError(str(error)) from error
     for page in pages():
         if not page.startswith("notebooks/"):
             continue

@@ -18,7 +18,7 @@ from . import paths, runs
 from .data import DataError
 from .runner import report
 from .runs import RunError
-from .train import Config, train
+from .train import Config, train_together
 
 FILE = paths.ROOT / "experiments.yaml"
 
@@ -54,7 +54,8 @@ def read(file: Path) -> tuple[dict[str, dict[str, Setting]], list[tuple[int, dic
                                "the book, where experiments.yaml lies") from None
     except yaml.YAMLError as error:
         line = error.problem_mark.line + 1 if getattr(error, "problem_mark", None) else 1
-        raise ExperimentsError(f"{file}, line {line}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+        reason = getattr(error, "problem", None) or error
+        raise ExperimentsError(f"{file}, line {line}: not valid YAML: {reason}") from None
     top = _mapping(file, root, "the file", ("sizes", "runs"))
     for name in ("sizes", "runs"):
         if name not in top:
@@ -89,10 +90,12 @@ def configs(file: Path = FILE, size: str | None = None, only: str = "") -> list[
             settings = {**given, **{key: Setting(value, given[key].line) for key, value in zip(lists, values)}}
             config = _config(settings, name, seed)
             try:
-                config.check()
+                if seed == seeds[0]:  # nothing to check in a seed
+                    config.check()
             except ValueError as error:
                 where = _culprit(settings, name, seed, line)
-                raise ExperimentsError(f"{file}, line {where}: run {number} ({name}, {config.method}): {error}") from None
+                raise ExperimentsError(f"{file}, line {where}: run {number} ({name}, {config.method}): "
+                                       f"{error}") from None
             if config.run_id in found:
                 raise ExperimentsError(f"{file}, line {line}: the run {config.run_id} is listed twice, first in line "
                                        f"{found[config.run_id][1]}; change a seed or delete one entry")
@@ -167,7 +170,8 @@ def _plain(file, node):
     try:
         return loader.construct_object(node, deep=True)
     except yaml.YAMLError as error:
-        raise ExperimentsError(f"{file}, line {_line(node)}: not plain YAML: {getattr(error, 'problem', error)}") from None
+        reason = getattr(error, "problem", error)
+        raise ExperimentsError(f"{file}, line {_line(node)}: not plain YAML: {reason}") from None
     finally:
         loader.dispose()
 
@@ -231,23 +235,38 @@ def problems(runs_dir: Path = paths.RUNS, file: Path = FILE) -> list[str]:
         for field in fields(Config):
             was, now = getattr(config, field.name), getattr(listed, field.name)
             if was != now:
-                found.append(f"{folder} was trained with {field.name} = {was!r}, but {Path(file).name} now says {now!r}; "
-                             "put the old value back, or move the folder away and train the run again")
+                found.append(f"{folder} was trained with {field.name} = {was!r}, but {Path(file).name} now says "
+                             f"{now!r}; put the old value back, or move the folder away and train the run again")
                 break
     return found
 
 
+def side_by_side(chosen: list[Config], count: int) -> list[list[Config]]:
+    """The runs in their order, in groups of at most `count` that share their ID set, so that they can share it."""
+    groups: list[list[Config]] = []
+    for config in chosen:
+        if not groups or len(groups[-1]) == count or groups[-1][0].id_dataset != config.id_dataset:
+            groups.append([])
+        groups[-1].append(config)
+    return groups
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m logitnorm.experiments", description="Train the runs of experiments.yaml.")
+    parser = argparse.ArgumentParser(prog="python -m logitnorm.experiments",
+                                     description="Train the runs of experiments.yaml.")
     parser.add_argument("--size", help="only the runs of this size (smoke, small, paper)")
     parser.add_argument("--only", default="", help="only the runs whose id matches this regular expression")
     parser.add_argument("--runs-dir", type=Path, default=paths.RUNS, help="where run folders go (default: data/runs)")
     parser.add_argument("--list", action="store_true", help="print the run ids and train nothing")
     parser.add_argument("--check", action="store_true",
                         help="train nothing; fail if a finished run is damaged or not as experiments.yaml lists it")
+    parser.add_argument("--together", type=int, default=1, metavar="N",
+                        help="train N runs side by side in this process, as a large GPU has room for (default: 1)")
     args = parser.parse_args(arguments)
     failed = 0
     try:
+        if args.together < 1:
+            raise ValueError(f"--together must be at least 1, got {args.together}")
         if args.check:
             for sentence in problems(args.runs_dir, FILE):
                 failed = report(RunError(sentence))
@@ -255,14 +274,18 @@ def main(arguments: list[str] | None = None) -> int:
         chosen = configs(FILE, args.size, args.only)
         if not chosen:
             raise ValueError(f"no run of {FILE.name} matches --size {args.size} --only {args.only!r}; see --list")
-        for number, config in enumerate(chosen, start=1):
-            if args.list:
-                print(config.run_id)
-                continue
-            print(f"[{number}/{len(chosen)}] {config.run_id}", flush=True)
+        if args.list:
+            print("\n".join(config.run_id for config in chosen))
+            return 0
+        done = 0
+        for group in side_by_side(chosen, args.together):
+            for number, config in enumerate(group, start=done + 1):
+                print(f"[{number}/{len(chosen)}] {config.run_id}", flush=True)
+            done += len(group)
             try:
-                print(f"wrote {train(config, args.runs_dir)}", flush=True)
-            except (RunError, FloatingPointError) as error:  # they concern this run; the others can go on
+                for path in train_together(group, args.runs_dir):
+                    print(f"wrote {path}", flush=True)
+            except (RunError, FloatingPointError) as error:  # they concern these runs; the others can go on
                 failed = report(error)
     except (DataError, ValueError, OSError) as error:
         return report(error)

@@ -61,8 +61,9 @@ def threshold_data(runs: list) -> dict:
     """What the threshold explorer shows of these runs: per run, score and OOD set exact counts of accepted images.
 
     {"runs": [{"title", "scores": [{"title", "thresholds", "low", "high", "id", "sets"}]}]}; id and each of sets are
-    {"title", "n", "accepted", "histogram"}, the sets with their "auroc" as well: accepted[j - 1] images reach
-    thresholds[j - 1], histogram counts images between low and high, those outside in the first and last bin.
+    {"title", "n", "added", "histogram"}, the sets with their "auroc" as well: added[j - 1] images reach
+    thresholds[j - 1] but not the one before (so their running sum is what a threshold accepts), histogram counts
+    images between low and high, those outside in the first and last bin.
     """
     return {"steps": STEPS, "runs": [
         {"title": run_title(run), "scores": [_score_data(run, score) for score in score_names(run)]} for run in runs]}
@@ -98,8 +99,8 @@ def _score_data(run, score: str) -> dict:
 
     def counts(name: str) -> dict:
         ordered = np.sort(values[name])
-        return {"title": paper.named(name), "n": len(ordered),
-                "accepted": (len(ordered) - np.searchsorted(ordered, at, side="left")).tolist(),
+        accepted = len(ordered) - np.searchsorted(ordered, at, side="left")
+        return {"title": paper.named(name), "n": len(ordered), "added": np.diff(accepted, prepend=0).tolist(),
                 "histogram": np.histogram(np.clip(ordered, edges[0], edges[-1]), edges)[0].tolist()}
 
     sets = [{**counts(name), "auroc": round(metrics.auroc(id_scores, values[name]), 2)}

@@ -392,12 +392,16 @@ def _html_row(row: dict) -> str:
     if row["runs"]:
         links = ", ".join(f'<a href="../notebooks/provenance.html#{first}" title="{escape(label)}">{number}</a>'
                           for number, (label, first) in enumerate(groups(row["runs"]).items(), 1))
-        ours.append(f"<small>size {escape(row['size'])}, runs {links}</small>")
+        ours.append(_aside(f"size {escape(row['size'])}, runs {links}"))
     mark = MARKS[VERDICTS[row["verdict"]]]
     said = [f'<span aria-hidden="true">{mark}</span> {escape(row["verdict"])}']
-    said += [f"<small>{escape(row[key])}</small>" for key in ("difference", "tally") if row[key]]
+    said += [_aside(escape(row[key])) for key in ("difference", "tally") if row[key]]
     cells = "".join(f"<td>{cell}</td>" for cell in ("<br>".join(said), _unbroken(row["theirs"]), "<br>".join(ours)))
     return f'<tr id="claim-{row["id"]}"><th scope="row" style="font-weight:normal">{claim}</th>{cells}</tr>'
+
+
+def _aside(text: str) -> str:
+    return f'<span style="font-size:0.92em">{text}</span>'  # the theme's <small> is larger than this table's text
 
 
 def _unbroken(numbers: str) -> str:

@@ -53,7 +53,8 @@ UNSCORED = ("accuracy", "ece", "ece_ts", "logit_norm_id", "logit_norm_ood")  # n
 METRIC_TITLES = {"fpr95": "FPR95 ↓", "auroc": "AUROC ↑", "aupr": "AUPR ↑", "accuracy": "accuracy ↑", "ece": "ECE ↓",
                  "ece_ts": "ECE, temperature scaled ↓", "logit_norm_id": "logit norm, ID",
                  "logit_norm_ood": "logit norm, OOD"}
-SCORE_TITLES = {"msp": "Softmax (MSP)", "odin": "ODIN", "energy": "Energy", "gradnorm": "GradNorm", "godin": "GODIN"}
+SCORE_TITLES = {"msp": "Softmax (MSP)", "odin": "ODIN", "energy": "Energy", "gradnorm": "GradNorm", "godin": "GODIN",
+                "confidence": "confidence c", "confidence_step": "confidence c, input step"}
 ARCHITECTURE_TITLES = {"wrn40_2": "WRN-40-2", "resnet34": "ResNet-34", "densenet": "DenseNet-BC"}
 
 
@@ -128,6 +129,7 @@ def ours(loaded: list) -> pd.DataFrame:
                                                ("logit_norm_ood", run.config.history_ood, "norm_ood"))]
         parts.append(pd.DataFrame([*means, *norms]))
     frame = pd.concat(parts, ignore_index=True)
+    frame["score"] = frame["score"].replace("cosine", "godin")  # the tables name GODIN's score after the method
     official = {run.id: set(map(counterpart, run.config.ood_sets)) == set(run.config.ood_sets) == set(SIX)
                 for run in loaded}
     frame["paper_id"] = frame["id_dataset"].map(counterpart)

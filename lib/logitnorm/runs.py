@@ -15,6 +15,7 @@ import os
 import platform
 import shutil
 import subprocess
+import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -92,7 +93,8 @@ def write_history(path: Path, rows: list[dict]) -> None:
     columns = ["epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy",
                "norm_train", "norm_test", "norm_ood", "grad_norm", "images_per_second"]
     columns += [name for name in ("lambda", "confidence_loss") if any(name in row for row in rows)]
-    pd.DataFrame(rows, columns=columns).to_csv(path, index=False, float_format="%.8g")
+    frame = pd.DataFrame(rows, columns=columns)
+    write_atomically(path, lambda p: frame.to_csv(p, index=False, float_format="%.8g"))
 
 
 def finish(folder: Path, info: dict) -> Path:
@@ -145,6 +147,12 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
+def code_version() -> str:
+    """The version of this library: from the project file of a checkout (in Colab nothing is installed), else from pip."""
+    project = paths.ROOT / "pyproject.toml"
+    return tomllib.loads(project.read_text())["project"]["version"] if project.exists() else version("logitnorm")
+
+
 def provenance() -> dict:
     """The code and the libraries of a run: commit, uncommitted changes, a checksum of the library, versions."""
     def git(*command: str) -> str | None:
@@ -156,7 +164,7 @@ def provenance() -> dict:
     has_git = shutil.which("git") is not None
     changes = git("status", "--porcelain", "--", "lib") if has_git else None
     packages = ("torch", "torchvision", "numpy", "scikit-learn")
-    return {"code": {"version": version("logitnorm"), "commit": git("rev-parse", "HEAD") if has_git else None,
+    return {"code": {"version": code_version(), "commit": git("rev-parse", "HEAD") if has_git else None,
                      "dirty": None if changes is None else bool(changes), "library_sha256": source},
             "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}}}
 

@@ -102,7 +102,8 @@ class Config:
         need(data.SETS[self.id_dataset].num_classes > 1,
              f"{self.id_dataset!r} has no classes to train on; use one of "
              + ", ".join(n for n, s in data.SETS.items() if s.num_classes > 1))
-        models.build(self.architecture, 2, self.dropout)
+        with torch.device("meta"):  # to see whether there is such a net: takes no memory
+            models.build(self.architecture, 2, self.dropout)
 
     @property
     def run_id(self) -> str:
@@ -512,7 +513,7 @@ def write_results(trainer: Trainer, folder: Path, sets: dict[str, data.ImageSet]
     runs.write_history(folder / "history.csv", trainer.history)
     runs.write_tensors(folder / "scores.safetensors", arrays, {"run_id": config.run_id})
     measured = runs.measure(config, arrays)
-    measured.to_csv(folder / "metrics.csv", index=False)
+    runs.write_atomically(folder / "metrics.csv", lambda path: measured.to_csv(path, index=False))
     if config.keep_model:
         runs.write_tensors(folder / "model.safetensors", trainer.net.state_dict(), {"run_id": config.run_id})
     info = {"run_id": config.run_id, "config": asdict(config), **known,

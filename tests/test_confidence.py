@@ -1,0 +1,56 @@
+"""Learned Confidence at toy size: the data, the branch it learns, and the threshold taken from errors."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logitnorm import confidence, metrics
+
+
+def test_xor_labels_are_the_quadrants_and_noise_flips_its_share():
+    x, y = confidence.xor(20_000, 0.0, torch.Generator().manual_seed(0))
+    assert x.abs().max() <= 1 and x.min() < -0.99
+    assert torch.equal(y, ((x[:, 0] > 0) != (x[:, 1] > 0)).long())
+    noisy = confidence.xor(20_000, 0.3, torch.Generator().manual_seed(0))[1]
+    assert (noisy != y).double().mean().item() == pytest.approx(0.3, abs=0.015)  # over four standard deviations
+
+
+def test_the_branch_is_less_sure_at_the_borders_and_the_budget_is_met():
+    toy = confidence.train_toy(noise=0.2, steps=600)
+    assert toy.accuracy > 90
+    c = confidence.grid(toy.net)
+    assert c.shape == (81, 81) and 0 <= c.min() and c.max() <= 1
+    far = c[[10, 10, 70, 70], [10, 70, 10, 70]].mean()  # the middles of the quadrants
+    near = np.concatenate([c[40], c[:, 40]]).mean()  # the axes, where labels change
+    assert near < far
+    assert toy.confidence_loss == pytest.approx(0.3, abs=0.06)
+
+
+def test_more_budget_means_less_confidence():
+    low, high = (confidence.train_toy(noise=0.2, budget=budget, steps=600) for budget in (0.1, 1.0))
+    assert confidence.grid(high.net).mean() < confidence.grid(low.net).mean()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.integers(1, 30), st.integers(1, 30))
+def test_the_threshold_is_the_best_of_all(seed, levels, right, wrong):
+    """Against a plain loop over every threshold, with ties; the detection error is that of metrics."""
+    draw = np.random.default_rng(seed)
+    score = draw.integers(levels, size=right + wrong) / levels
+    correct = np.arange(right + wrong) < right
+    found = confidence.threshold_from_errors(score, correct)
+
+    def error(threshold):
+        return 50 * (np.mean(score[correct] < threshold) + np.mean(score[~correct] >= threshold))
+
+    assert error(found) == pytest.approx(min(error(t) for t in [*score, np.inf]))
+    assert confidence.detection_error_at(score[correct], score[~correct], found) == pytest.approx(error(found))
+    assert error(found) == pytest.approx(metrics.detection_error(score[correct], score[~correct]))
+
+
+@pytest.mark.parametrize("correct", [np.ones(3, bool), np.zeros(3, bool)])
+def test_without_errors_there_is_no_threshold(correct):
+    with pytest.raises(ValueError, match="needs both right and wrong"):
+        confidence.threshold_from_errors(np.arange(3.0), correct)
