@@ -287,12 +287,24 @@ def test_damaged_unlisted_and_foreign_runs_are_each_reported(stored, monkeypatch
 def test_one_run_that_fails_does_not_stop_the_others(stored, monkeypatch, capsys):
     trained = []
 
-    def fake(config, runs_dir):
+    def fake(group, runs_dir):
+        [config] = group
         if config.seed == 1:
             raise experiments.RunError(f"{config.run_id} is being trained by another process")
         trained.append(config.run_id)
-        return runs_dir / config.run_id
-    monkeypatch.setattr(experiments, "train", fake)
+        return [runs_dir / config.run_id]
+    monkeypatch.setattr(experiments, "train_together", fake)
     monkeypatch.setattr(experiments, "FILE", stored / "e.yaml")
     assert experiments.main(["--only", "logitnorm"]) == 1
     assert capsys.readouterr().err.count("is being trained by another process") == 2 and len(trained) == 2
+
+
+def test_runs_are_grouped_in_order_by_their_id_set(monkeypatch, capsys):
+    groups = []
+    monkeypatch.setattr(experiments, "train_together", lambda group, runs_dir: groups.append(group) or [])
+    assert experiments.main(["--size", "paper", "--together", "4"]) == 0
+    assert sum(groups, []) == experiments.configs(size="paper")
+    assert max(map(len, groups)) == 4 and all(len({c.id_dataset for c in group}) == 1 for group in groups)
+    assert any(a[0].id_dataset != b[0].id_dataset for a, b in zip(groups, groups[1:]))
+    assert experiments.main(["--together", "0"]) == 1
+    assert "--together must be at least 1, got 0" in capsys.readouterr().err

@@ -9,28 +9,41 @@ from hypothesis import strategies as st
 from logitnorm import confidence, metrics
 
 
-def test_xor_labels_are_the_quadrants_and_noise_flips_its_share():
-    x, y = confidence.xor(20_000, 0.0, torch.Generator().manual_seed(0))
+def test_xor_labels_are_the_quadrants_and_noise_is_of_the_kind_asked_for():
+    x, y = confidence.xor(20_000, 0.0, 0.0, torch.Generator().manual_seed(0))
     assert x.abs().max() <= 1 and x.min() < -0.99
     assert torch.equal(y, ((x[:, 0] > 0) != (x[:, 1] > 0)).long())
-    noisy = confidence.xor(20_000, 0.3, torch.Generator().manual_seed(0))[1]
+    same, noisy = confidence.xor(20_000, 0.3, 0.0, torch.Generator().manual_seed(0))
+    assert torch.equal(same, x)
     assert (noisy != y).double().mean().item() == pytest.approx(0.3, abs=0.015)  # over four standard deviations
+    moved, kept = confidence.xor(20_000, 0.0, 0.2, torch.Generator().manual_seed(0))
+    assert torch.equal(kept, y) and (moved - x).std().item() == pytest.approx(0.2, abs=0.005)
 
 
-def test_the_branch_is_less_sure_at_the_borders_and_the_budget_is_met():
-    toy = confidence.train_toy(noise=0.2, steps=600)
-    assert toy.accuracy > 90
+def borders(c):
+    """Mean confidence in the middles of the quadrants and on the axes, where labels change."""
+    return c[[10, 10, 70, 70], [10, 70, 10, 70]].mean(), np.concatenate([c[40], c[:, 40]]).mean()
+
+
+def test_the_branch_is_less_sure_at_mixed_borders_and_the_budget_is_met():
+    toy = confidence.train_toy(jitter=0.2, steps=600)
+    assert toy.accuracy > 85
     c = confidence.grid(toy.net)
     assert c.shape == (81, 81) and 0 <= c.min() and c.max() <= 1
-    far = c[[10, 10, 70, 70], [10, 70, 10, 70]].mean()  # the middles of the quadrants
-    near = np.concatenate([c[40], c[:, 40]]).mean()  # the axes, where labels change
-    assert near < far
+    middle, border = borders(c)
+    assert border < middle - 0.2
     assert toy.confidence_loss == pytest.approx(0.3, abs=0.06)
 
 
-def test_more_budget_means_less_confidence():
-    low, high = (confidence.train_toy(noise=0.2, budget=budget, steps=600) for budget in (0.1, 1.0))
-    assert confidence.grid(high.net).mean() < confidence.grid(low.net).mean()
+def test_labels_flipped_everywhere_give_the_constant_that_costs_the_budget():
+    toy = confidence.train_toy(flipped=0.3, steps=600)
+    c = confidence.grid(toy.net)
+    assert c.std() < 0.1 and c.mean() == pytest.approx(np.exp(-0.3), abs=0.06)
+
+
+def test_without_hints_the_branch_learns_nothing():
+    toy = confidence.train_toy(jitter=0.2, hints=0.0, steps=600)
+    assert confidence.grid(toy.net).min() > 0.99 and toy.weight < 1e-3
 
 
 @settings(max_examples=60, deadline=None)

@@ -177,6 +177,7 @@ class Trainer:
         self.net = models.build(config.architecture, num_classes, config.dropout, HEADS.get(config.method, "linear"))
         self.net.to(device, memory_format=torch.channels_last)
         on_gpu = device.type == "cuda"
+        torch.backends.cudnn.benchmark = on_gpu  # every batch has the same shape: try the algorithms once
         # A graph reads its learning rate from memory, so on a GPU it is a tensor.
         self.optimizer = torch.optim.SGD(self.net.parameters(), torch.tensor(config.lr, device=device) if on_gpu else config.lr,
                                          config.momentum, weight_decay=config.weight_decay, nesterov=config.nesterov,
