@@ -464,7 +464,7 @@ def _train(configs: list[Config], folders: list[Path], device: torch.device) -> 
                 waiting.remove(t)
             else:
                 add_row(t, row)
-        for t in set(abreast) & set(waiting):
+        for t in [t for t in abreast if t in waiting]:
             now = time.perf_counter()
             t.seconds["total"] += (now - begun) / len(abreast)
             if now - last_saved[t] >= CHECKPOINT_SECONDS or t.epoch == t.config.epochs:
