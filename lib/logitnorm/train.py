@@ -202,8 +202,14 @@ class Trainer:
         self.epoch, self.history, self.seconds = 0, [], {"train": 0.0, "total": 0.0}
 
     def train_epoch(self) -> dict:
-        """One pass over the training set; returns the epoch's training columns of history.csv."""
-        return train_epochs([self])[0]
+        """One pass over the training set; returns the epoch's training columns of history.csv.
+
+        Raises FloatingPointError where the loss is no longer finite.
+        """
+        row, = train_epochs([self])
+        if isinstance(row, FloatingPointError):
+            raise row
+        return row
 
     def begin_epoch(self) -> None:
         """Draw the epoch's order and augmentation (one entry per image seen) and clear the sums."""
