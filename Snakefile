@@ -37,6 +37,7 @@ PAGES = [TOC["root"]] + [chapter["file"] for part in TOC["parts"] for chapter in
 NOTEBOOKS = [Path(page).name for page in PAGES if page.startswith("notebooks/")]
 RESULTS = [name for name in NOTEBOOKS if name != "train"]
 FINISHED = sorted(str(path) for path in Path("data/runs").glob("*/run.json"))
+MEASURED = sorted(str(path) for path in Path("data/benchmarks").glob("*.json"))
 PAPER = sorted(str(path) for path in Path("data/paper").glob("*.*"))
 MODULES = sorted(str(path) for path in Path("lib/logitnorm").glob("*.py"))
 LIB = [path for path in MODULES if Path(path).stem not in ("book", "experiments", "runner", "sphinx_extension")]  # notebooks use these
@@ -159,6 +160,7 @@ rule results:
         lib=LIB,
         paper=PAPER,
         runs=FINISHED,
+        benchmarks=MEASURED,
     output:
         "build/executed/{name}.ipynb",
     message: "results {wildcards.name}"

@@ -1,0 +1,858 @@
+"""paper.py against the CSV files read by other means, against cases worked by hand, and against its own rule."""
+
+import csv
+import math
+import re
+import statistics
+from dataclasses import asdict
+from pathlib import Path
+
+import fake_runs
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logitnorm import data, paper, paths, plots, runs, train
+
+SMALL_SETS = fake_runs.SMALL_SETS
+SMALL = dict(size="small", architecture="wrn10_1", epochs=4, ood_sets=SMALL_SETS, history_ood="svhn_part")
+STAND_IN = dict(zip(paper.SIX, SMALL_SETS))
+ALL_TABLES = (*"123456789", "text-4.2")
+percent = st.floats(0, 100, allow_nan=False).map(lambda x: round(x, 2))
+
+
+def made(values, norms=(10.0, 4.0), **settings):
+    """A run as runs.load gives it, with metrics typed by hand: {(score, OOD set, metric): value}."""
+    config = train.Config(**settings)
+    run = runs.Run(Path("nowhere"), {"run_id": config.run_id, "config": asdict(config)})
+    vars(run)["metrics"] = pd.DataFrame([(*key, float(value)) for key, value in values.items()],
+                                        columns=["score", "ood_dataset", "metric", "value"])
+    vars(run)["history"] = pd.DataFrame({"epoch": [0, 1], "norm_test": [0.5, norms[0]], "norm_ood": [0.5, norms[1]]})
+    return run
+
+
+def ce(values, **settings):
+    return made(values, **settings, method="cross_entropy")
+
+
+def on(sets, *values, metric="fpr95", score="msp"):
+    """The metric on each of the sets; one value is for all."""
+    return {(score, name, metric): value for name, value in zip(sets, values * len(sets) if len(values) == 1 else values)}
+
+
+def seeds(key, *values, **settings):
+    """One run per value of one metric."""
+    return [made({key: value}, seed=seed, **settings) for seed, value in enumerate(values, 1)]
+
+
+def line(rows, **where):
+    """The only row with these values."""
+    for column, value in where.items():
+        rows = rows[rows[column] == value]
+    assert len(rows) == 1, where
+    return rows.iloc[0]
+
+
+def nothing(rows):
+    """Whether the rows of compare claim no result."""
+    judged = ["ours", "sd", "n", "exact", "used", "difference", "tolerance", "paper_change", "change", "ratio"]
+    return rows[judged].isna().all().all()
+
+
+# ---------------------------------------------------------------- the printed numbers
+
+def printed():
+    """paper_tables.csv by the csv module, in the words of the library."""
+    unscored = {"accuracy", "ece15", "logit_norm_id", "logit_norm_ood"}
+    with open(paths.PAPER_DATA / "paper_tables.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            metric = row["metric"]
+            if metric == "ece15":
+                metric = {"none": "ece", "temperature_scaling": "ece_ts"}[row["score"]]
+            yield (row["table"], row["id_dataset"], row["architecture"], row["loss"],
+                   "" if row["metric"] in unscored else row["score"], row["ood_dataset"], metric, float(row["value"]))
+
+
+def test_numbers_are_those_of_the_file():
+    frame = paper.numbers()
+    assert list(frame.columns) == ["table", *paper.KEYS, "paper"]
+    assert list(frame.itertuples(index=False, name=None)) == list(printed())
+    assert set(frame["table"]) == set(ALL_TABLES)
+
+
+@pytest.mark.parametrize("tables", [("1",), ("4", "5"), ("text-4.2",), ("9", "2")])
+def test_numbers_of_some_tables(tables):
+    frame = paper.numbers(*tables)
+    assert list(frame.itertuples(index=False, name=None)) == [row for row in printed() if row[0] in tables]
+    assert list(frame.index) == list(range(len(frame)))
+
+
+def test_numbers_as_read_in_the_pdf():
+    """arXiv 2205.09310v2: one number of every table and of the text."""
+    for table, id_dataset, architecture, method, score, ood_dataset, metric, value in (
+            ("1", "cifar10", "wrn40_2", "logitnorm", "msp", "average", "fpr95", 15.65),
+            ("2", "cifar100", "wrn40_2", "logitnorm", "msp", "average", "fpr95", 58.35),
+            ("3", "cifar10", "resnet34", "logitnorm", "", "", "accuracy", 95.14),
+            ("4", "cifar10", "wrn40_2", "logitnorm", "", "", "ece", 66.95),
+            ("4", "cifar10", "wrn40_2", "logitnorm", "", "", "ece_ts", 0.41),
+            ("5", "cifar10", "wrn40_2", "logit_penalty", "", "svhn", "logit_norm_ood", 1.74),
+            ("6", "cifar10", "wrn40_2", "godin", "godin", "average", "auroc", 95.07),
+            ("9", "cifar10", "densenet", "logitnorm", "msp", "places365", "aupr", 98.09),
+            ("text-4.2", "cifar100", "wrn40_2", "cross_entropy", "", "", "accuracy", 75.23)):
+        row = line(paper.numbers(table), id_dataset=id_dataset, architecture=architecture, method=method, score=score,
+                   ood_dataset=ood_dataset, metric=metric)
+        assert row["paper"] == value
+
+
+def test_the_averages_of_table_1_are_those_of_its_rows():
+    groups = list(paper.numbers("1").groupby(["id_dataset", "method", "metric"]))
+    assert len(groups) == 12
+    for _, group in groups:
+        six = group[group["ood_dataset"] != "average"]
+        assert tuple(six["ood_dataset"]) == paper.SIX
+        assert six["paper"].mean() == pytest.approx(line(group, ood_dataset="average")["paper"], abs=0.006)
+
+
+def test_an_unknown_table_is_refused():
+    with pytest.raises(ValueError, match=r"no table \['10'\]; it has .*'text-4.2'"):
+        paper.numbers("1", "10")
+
+
+@pytest.mark.parametrize("number", [1, 2, 4, 5])
+def test_figure_is_the_file(number):
+    with open(paths.PAPER_DATA / f"fig{number}_digitised.csv", newline="") as file:
+        head, *lines = csv.reader(file)
+    frame = paper.figure(number)
+    assert list(frame.columns) == head and len(frame) == len(lines)
+    for found, wanted in zip(frame.itertuples(index=False), lines):
+        for value, text in zip(found, wanted):
+            assert value == text if isinstance(value, str) else value == float(text) if text else math.isnan(value)
+
+
+def test_figures_agree_with_the_tables():
+    last = paper.figure(1).iloc[-1]
+    norms = paper.numbers("5").query("method == 'cross_entropy'").set_index("metric")["paper"]
+    assert last["id_test"] == pytest.approx(norms["logit_norm_id"], abs=0.01)
+    assert last["ood_svhn_test"] == pytest.approx(norms["logit_norm_ood"], abs=0.01)
+    assert paper.figure(5).set_index("tau")["fpr95"][0.04] == 15.65
+
+
+# ---------------------------------------------------------------- the paper's words
+
+@pytest.mark.parametrize("name, wanted", [("svhn_part", "svhn"), ("svhn", "svhn"), ("places_mini", "places365"),
+                                          ("digits", "cifar10"), ("cifar100", "cifar100"), ("average", "average"),
+                                          ("", "")])
+def test_counterpart(name, wanted):
+    assert paper.counterpart(name) == wanted
+
+
+@pytest.mark.parametrize("name", data.SETS)
+def test_a_counterpart_stands_for_itself(name):
+    theirs = paper.counterpart(name)
+    assert theirs in data.SETS and paper.counterpart(theirs) == theirs
+
+
+@pytest.mark.parametrize("name, wanted", [("wrn40_2", "wrn40_2"), ("wrn10_1", "wrn40_2"), ("wrn28_10", "wrn40_2"),
+                                          ("densenet", "densenet"), ("resnet34", "resnet34"), ("vgg13", "vgg13")])
+def test_counterpart_architecture(name, wanted):
+    assert paper.counterpart_architecture(name) == wanted
+
+
+# ---------------------------------------------------------------- ours
+
+def test_ours_adds_averages_and_norms():
+    run = ce({**on(paper.SIX, 10, 20, 30, 40, 50, 75), **on(paper.SIX, 90, metric="auroc", score="odin"),
+              ("msp", "cifar100", "fpr95"): 1000, ("", "", "accuracy"): 94}, norms=(12.5, 3.25),
+             extra_sets=("cifar100",))
+    frame = paper.ours([run])
+    mean = frame[frame["ood_dataset"] == "average"]
+    assert len(mean) == 2  # the far sets only: 1000 does not enter, accuracy has no average
+    assert line(mean, score="msp", metric="fpr95")["value"] == 37.5
+    assert line(mean, score="odin", metric="auroc")["value"] == 90
+    id_norm, ood_norm = line(frame, metric="logit_norm_id"), line(frame, metric="logit_norm_ood")
+    assert (id_norm["value"], id_norm["ood_dataset"], id_norm["score"]) == (12.5, "", "")
+    assert (ood_norm["value"], ood_norm["ood_dataset"], ood_norm["score"]) == (3.25, "svhn", "")
+    assert len(frame) == len(run.metrics) + 4
+    assert frame["run"].eq(run.id).all() and frame["seed"].eq(1).all() and frame["method"].eq("cross_entropy").all()
+
+
+@given(st.lists(st.tuples(*[percent] * 6), min_size=1, max_size=3))
+@settings(max_examples=15, deadline=None)
+def test_an_average_is_of_its_own_run(values):
+    frame = paper.ours([ce(on(paper.SIX, *six), seed=seed) for seed, six in enumerate(values)])
+    mean = frame[frame["ood_dataset"] == "average"].sort_values("seed")["value"]
+    assert mean.tolist() == pytest.approx([statistics.fmean(six) for six in values])
+
+
+def test_no_average_over_a_part_of_the_sets():
+    assert "average" not in set(paper.ours([ce(on(paper.SIX[:5], 10, 20, 30, 40, 50))])["ood_dataset"])
+
+
+def test_ours_keeps_what_is_in_the_run_folders(tmp_path):
+    folders = fake_runs.write_grid(tmp_path, seeds=(1, 2))
+    frame = paper.ours(runs.load_all(tmp_path))
+    for folder in folders:
+        mine = frame[frame["run"] == folder.name]
+        with open(folder / "metrics.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            found = line(mine, score=row["score"], ood_dataset=row["ood_dataset"], metric=row["metric"])["value"]
+            assert found == pytest.approx(float(row["value"]), rel=1e-12)
+        fpr95 = [float(row["value"]) for row in rows if row["score"] == "energy" and row["metric"] == "fpr95"
+                 and row["ood_dataset"] in SMALL_SETS]
+        assert len(fpr95) == 6
+        assert line(mine, score="energy", ood_dataset="average", metric="fpr95")["value"] == pytest.approx(
+            statistics.fmean(fpr95))
+    scale = {"cross_entropy": 12.6, "logitnorm": 2.1}  # fake_runs._history at the last epoch
+    norms = frame[frame["metric"] == "logit_norm_id"]
+    assert len(norms) == 4 and np.allclose(norms["value"], norms["method"].map(scale))
+
+
+def test_godins_own_score_is_called_godin():
+    frame = paper.ours([made({("cosine", "svhn", "fpr95"): 1.0, ("msp", "svhn", "fpr95"): 2.0}, method="godin")])
+    assert line(frame, score="godin")["value"] == 1 and line(frame, score="msp")["value"] == 2
+    assert "cosine" not in set(frame["score"])
+
+
+def test_without_runs_ours_is_empty_with_the_same_columns():
+    full = paper.ours([ce(on(paper.SIX, 1))])
+    empty = paper.ours([])
+    assert len(empty) == 0 and list(empty.columns) == list(full.columns)
+
+
+@pytest.mark.parametrize("settings, exact", [
+    ({}, True), (dict(size="small"), False), (dict(architecture="wrn10_1"), False), (dict(id_dataset="digits"), False),
+    (dict(architecture="resnet34"), True), (dict(id_dataset="cifar100"), True)])
+def test_exact_is_the_papers_size_net_and_images(settings, exact):
+    frame = paper.ours([ce({**on(paper.SIX, 1), ("", "", "accuracy"): 94}, **settings)])
+    assert len(frame) == 10 and set(frame["exact"]) == {exact}
+
+
+def test_one_stand_in_takes_the_average_with_it():
+    sets = ("textures", "svhn_part", *paper.SIX[2:])
+    frame = paper.ours([ce({**on(sets, 1), ("", "", "accuracy"): 94}, ood_sets=sets)])
+    inexact = frame[~frame["exact"].astype(bool)]
+    assert set(inexact["ood_dataset"]) == {"svhn_part", "average"}
+    assert line(frame, ood_dataset="svhn_part")["paper_set"] == "svhn"
+
+
+def test_an_average_over_other_sets_is_not_the_papers():
+    for sets in (paper.SIX[:5], (*paper.SIX, "mnist")):
+        frame = paper.ours([ce(on(sets, 1), ood_sets=sets)])
+        assert not line(frame, ood_dataset="average")["exact"] and line(frame, ood_dataset="isun")["exact"]
+
+
+def test_the_average_is_judged_run_by_run():
+    full, part = ce(on(paper.SIX, 1)), ce(on(paper.SIX[:5], 1), ood_sets=paper.SIX[:5], seed=2)
+    frame = paper.ours([full, part])
+    mean = frame[frame["ood_dataset"] == "average"].set_index("seed")["exact"]
+    assert mean[1] and not mean[2]
+
+
+# ---------------------------------------------------------------- which runs
+
+def test_the_taus_of_the_tables():
+    assert paper.TAU == {"cifar10": 0.04, "cifar100": 0.0085}
+
+
+def grid():
+    """Every method and several tau, on both ID sets, with two networks."""
+    key = ("msp", "svhn", "fpr95")
+    return [made({key: tau}, tau=tau, method=method, id_dataset=id_dataset, seed=seed)
+            for seed in (2, 1) for id_dataset in ("cifar10", "cifar100", "digits")
+            for method, taus in (("cross_entropy", (0.04,)), ("logitnorm", (0.0085, 0.04, 0.1)), ("godin", (0.04,)))
+            for tau in taus]
+
+
+def test_at_table_tau():
+    frame = paper.at_table_tau(paper.ours(grid()))
+    kept = {(row.id_dataset, row.method, row.value) for row in frame[frame["metric"] == "fpr95"].itertuples()}
+    assert kept == {(name, method, 0.04) for name in ("cifar10", "digits", "cifar100")
+                    for method in ("cross_entropy", "godin", "logitnorm")} - {("cifar100", "logitnorm", 0.04)} | {
+                        ("cifar100", "logitnorm", 0.0085)}
+
+
+def test_chosen_by_tau_set_net_and_seed():
+    small = [made({}, architecture="resnet34", seed=1), made({}, architecture="wrn10_1", seed=3)]
+    found = paper.chosen([*small, *grid()], "logitnorm")
+    assert [(run.config.architecture, run.config.seed) for run in found] == [
+        ("wrn40_2", 1), ("wrn40_2", 1), ("wrn40_2", 2), ("wrn40_2", 2), ("wrn10_1", 3), ("resnet34", 1)]
+    assert {run.config.id_dataset for run in found} == {"cifar10", "digits"}
+    assert {run.config.tau for run in found} == {0.04}
+    found = paper.chosen(grid(), "logitnorm", "cifar100")
+    assert [(run.config.tau, run.config.seed) for run in found] == [(0.0085, 1), (0.0085, 2)]
+    assert [run.config.seed for run in paper.chosen(grid(), "cross_entropy", "cifar100")] == [1, 2]
+    assert paper.chosen(grid(), "logit_penalty") == [] == paper.chosen([], "logitnorm")
+
+
+# ---------------------------------------------------------------- the rule
+
+def test_floors_and_least_are_those_written_down():
+    rule = paper.__doc__
+    assert "`floor` is 5 points for FPR95; 2 points for AUROC, AUPR, accuracy\nand calibration error" in rule
+    assert [paper.floor(metric, 50.0) for metric in ("fpr95", "auroc", "aupr", "accuracy", "ece", "ece_ts")] == [
+        5, 2, 2, 2, 2, 2]
+    assert "2 points for FPR95, 0.5 for AUPR (which starts near 98), 1 for AUROC, accuracy and calibration" in rule
+    assert [paper.floor(metric, 50.0, paper.LEAST)
+            for metric in ("fpr95", "auroc", "aupr", "accuracy", "ece", "ece_ts")] == [2, 1, 0.5, 1, 1, 1]
+
+
+@pytest.mark.parametrize("floors", [paper.FLOORS, paper.LEAST])
+@pytest.mark.parametrize("metric", ["logit_norm_id", "logit_norm_ood"])
+def test_a_norms_floor_is_a_fifth_of_it(metric, floors):
+    assert paper.floor(metric, 12.8, floors) == pytest.approx(2.56)
+    assert paper.floor(metric, 0.49, floors) == pytest.approx(0.098)
+
+
+def test_every_printed_metric_has_a_floor():
+    metrics = set(paper.numbers()["metric"])
+    assert metrics == set(paper.FLOORS) | {"logit_norm_id", "logit_norm_ood"} == set(paper.LEAST) | {
+        "logit_norm_id", "logit_norm_ood"}
+
+
+@pytest.mark.parametrize("paper_change, change, wanted", [
+    (-40, -30, "same direction"), (40, 6, "same direction"), (-40, 6, "opposite direction"),
+    (40, -30, "opposite direction"), (-40, -5, "no clear change"), (40, 5, "no clear change"),
+    (3, 4, "no clear change"), (2, 5, "no change, as in the paper"),
+    (-2, 0, "no change, as in the paper"), (2, 6, "change, the paper has none"),
+    (0, -6, "change, the paper has none")])
+def test_direction_by_hand(paper_change, change, wanted):
+    assert paper.direction(paper_change, change, noise=5, least=2) == wanted
+
+
+WAYS = {(1, 1): "same direction", (-1, -1): "same direction", (1, -1): "opposite direction",
+        (-1, 1): "opposite direction", (1, 0): "no clear change", (-1, 0): "no clear change",
+        (0, 1): "change, the paper has none", (0, -1): "change, the paper has none",
+        (0, 0): "no change, as in the paper"}
+change = st.floats(-100, 100, allow_subnormal=False).filter(lambda x: x == 0 or abs(x) > 1e-100)
+
+
+@given(change, change, st.floats(0, 20), st.floats(0, 20))
+def test_direction_compares_signs_beyond_the_noise(theirs, mine, noise, least):
+    def sign(x, bound):
+        return 1 if x > bound else -1 if x < -bound else 0
+    assert paper.direction(theirs, mine, noise, least) == WAYS[sign(theirs, least), sign(mine, noise)]
+
+
+@pytest.mark.parametrize("mine, way, wanted", [
+    (50, "", "reproduced"), (55, "", "reproduced"), (45, "opposite direction", "reproduced"), (55.5, "", "partly"),
+    (60, "opposite direction", "partly"), (40, "", "partly"), (60.5, "", "not reproduced"),
+    (39.5, "", "not reproduced"), (60.5, "same direction", "partly"), (0, "same direction", "partly"),
+    (60.5, "opposite direction", "not reproduced"), (60.5, "no clear change", "not reproduced"),
+    (60.5, "no change, as in the paper", "not reproduced"), (60.5, "change, the paper has none", "not reproduced")])
+def test_verdict_by_hand(mine, way, wanted):
+    assert paper.verdict(mine, 50, 5, way) == wanted
+
+
+quarters = st.integers(-400, 400).map(lambda n: n / 4)  # exact in binary, so that boundaries are hit and are exact
+ORDER = ["reproduced", "partly", "not reproduced"]
+
+
+@given(quarters, quarters, quarters.map(abs), quarters.map(abs), st.sampled_from(["", *set(WAYS.values())]))
+def test_verdict_is_symmetric_and_never_better_farther_off(theirs, off, tolerance, more, way):
+    said = paper.verdict(theirs + off, theirs, tolerance, way)
+    assert said == paper.verdict(theirs - off, theirs, tolerance, way)
+    assert ORDER.index(said) <= ORDER.index(paper.verdict(theirs + abs(off) + more, theirs, tolerance, way))
+    assert ORDER.index(said) >= ORDER.index(paper.verdict(theirs + off, theirs, tolerance + more, way))
+    assert (said == "reproduced") == (abs(off) <= tolerance)
+
+
+# ---------------------------------------------------------------- compare: exact rows
+
+# Printed for LogitNorm, CIFAR-10, WRN-40-2 (Tables 1, 3, 4, 5): SVHN 8.03 / 98.47 / 99.68, accuracy 94.69, ECE 66.95
+# and 0.41, norm 1.48. A single run without a cross-entropy run beside it: only the distance decides.
+@pytest.mark.parametrize("score, ood_dataset, metric, off, wanted", [
+    ("msp", "svhn", "fpr95", 4.9, "reproduced"), ("msp", "svhn", "fpr95", 5.1, "partly"),
+    ("msp", "svhn", "fpr95", 9.9, "partly"), ("msp", "svhn", "fpr95", 10.1, "not reproduced"),
+    ("msp", "svhn", "auroc", -1.9, "reproduced"), ("msp", "svhn", "auroc", -2.1, "partly"),
+    ("msp", "svhn", "auroc", -4.1, "not reproduced"), ("msp", "svhn", "aupr", -1.9, "reproduced"),
+    ("msp", "svhn", "aupr", -2.1, "partly"), ("msp", "svhn", "aupr", -4.1, "not reproduced"),
+    ("", "", "accuracy", 1.9, "reproduced"), ("", "", "accuracy", -2.1, "partly"),
+    ("", "", "accuracy", -4.1, "not reproduced"), ("", "", "ece", -1.9, "reproduced"),
+    ("", "", "ece", 2.1, "partly"), ("", "", "ece_ts", 4.1, "not reproduced")])
+def test_one_run_is_judged_by_its_distance(score, ood_dataset, metric, off, wanted):
+    keys = dict(id_dataset="cifar10", architecture="wrn40_2", method="logitnorm", score=score, ood_dataset=ood_dataset,
+                metric=metric)
+    theirs = line(paper.numbers({"accuracy": "3", "ece": "4", "ece_ts": "4"}.get(metric, "1")), **keys)["paper"]
+    run = made({(score, ood_dataset, metric): theirs + off})
+    row = line(paper.compare(paper.ours([run]), "1", "3", "4"), **keys)
+    assert row["verdict"] == wanted
+    assert row["exact"] and row["n"] == 1 and math.isnan(row["sd"])
+    assert row["difference"] == pytest.approx(off) and row["tolerance"] == (5 if metric == "fpr95" else 2)
+    assert math.isnan(row["change"]) and math.isnan(row["ratio"])
+
+
+@pytest.mark.parametrize("mine, wanted", [(1.77, "reproduced"), (1.19, "reproduced"), (1.79, "partly"),
+                                          (2.06, "partly"), (2.08, "not reproduced"), (0.88, "not reproduced")])
+def test_a_norm_may_be_a_fifth_off(mine, wanted):
+    frame = paper.ours([made({("", "", "accuracy"): 94}, norms=(mine, 0.49))])  # Table 5: 1.48 and 0.49
+    rows = paper.compare(frame, "5").query("method == 'logitnorm'")
+    assert line(rows, metric="logit_norm_id")["verdict"] == wanted
+    assert line(rows, metric="logit_norm_id")["tolerance"] == pytest.approx(0.296)
+    assert line(rows, metric="logit_norm_ood")["verdict"] == "reproduced"
+
+
+def svhn(frame, method="logitnorm", metric="fpr95", table="1"):
+    return line(paper.compare(frame, table), id_dataset="cifar10", method=method, score="msp", ood_dataset="svhn",
+                metric=metric)
+
+
+def test_two_standard_deviations_widen_the_tolerance():
+    key = ("msp", "svhn", "fpr95")
+    row = svhn(paper.ours(seeds(key, 10.03, 18.03)))  # mean 14.03, sd 4 sqrt(2); printed 8.03
+    assert row["ours"] == pytest.approx(14.03) and row["sd"] == pytest.approx(math.sqrt(32)) and row["n"] == 2
+    assert row["difference"] == pytest.approx(6) and row["tolerance"] == pytest.approx(2 * math.sqrt(32))
+    assert row["verdict"] == "reproduced"
+    assert svhn(paper.ours(seeds(key, 14.03)))["verdict"] == "partly"
+    narrow = svhn(paper.ours(seeds(key, 14.02, 14.03, 14.04)))
+    assert narrow["sd"] == pytest.approx(0.01) and narrow["tolerance"] == 5 and narrow["n"] == 3
+
+
+@given(st.lists(percent, min_size=1, max_size=4), st.sampled_from(["fpr95", "auroc", "aupr"]), st.randoms())
+@settings(max_examples=15, deadline=None)
+def test_reproduced_is_within_tolerance(values, metric, random):
+    key = ("msp", "svhn", metric)
+    row = svhn(paper.ours(seeds(key, *values)), metric=metric)
+    sd = statistics.stdev(values) if len(values) > 1 else 0
+    tolerance = max(2 * sd, {"fpr95": 5, "auroc": 2, "aupr": 2}[metric])
+    off = abs(statistics.fmean(values) - {"fpr95": 8.03, "auroc": 98.47, "aupr": 99.68}[metric])
+    if min(abs(off - tolerance), abs(off - 2 * tolerance)) > 1e-9:
+        assert row["verdict"] == ORDER[(off > tolerance) + (off > 2 * tolerance)]
+    random.shuffle(values)
+    again = svhn(paper.ours(seeds(key, *values)), metric=metric)
+    assert again["ours"] == pytest.approx(row["ours"]) and again["tolerance"] == pytest.approx(row["tolerance"])
+
+
+# Table 1, SVHN, FPR95: cross-entropy 50.33, LogitNorm 8.03, so the paper's change is -42.30
+@pytest.mark.parametrize("baseline, mine, wanted, change", [
+    (50, 30, "partly", -20), (30, 28.5, "not reproduced", -1.5), (20, 30, "not reproduced", 10),
+    (50, 9, "reproduced", -41), (5, 9, "reproduced", 4)])
+def test_far_off_but_the_right_way_is_partly(baseline, mine, wanted, change):
+    key = ("msp", "svhn", "fpr95")
+    row = svhn(paper.ours([ce({key: baseline}), made({key: mine})]))
+    assert row["verdict"] == wanted
+    assert row["paper_change"] == pytest.approx(-42.3) and row["change"] == pytest.approx(change)
+    assert row["ratio"] == pytest.approx(change / -42.3)
+
+
+def test_cross_entropy_itself_is_judged_but_has_no_change():
+    row = svhn(paper.ours([ce({("msp", "svhn", "fpr95"): 47})]), method="cross_entropy")
+    assert row["verdict"] == "reproduced" and row["difference"] == pytest.approx(-3.33)
+    assert math.isnan(row["change"]) and math.isnan(row["paper_change"])
+
+
+def test_the_average_of_the_papers_own_sets():
+    run = made(on(paper.SIX, 28.64, 8.03, 2.37, 10.93, 12.28, 31.64))  # Table 1; they average 15.65
+    row = line(paper.compare(paper.ours([run]), "1"), id_dataset="cifar10", method="logitnorm", ood_dataset="average",
+               metric="fpr95")
+    assert row["verdict"] == "reproduced" and row["difference"] == pytest.approx(0, abs=0.006) and row["exact"]
+
+
+def test_cifar100_has_its_own_tau_and_numbers():
+    key = ("msp", "svhn", "fpr95")  # Table 1: 79.09 and 45.98
+    base = ce({key: 79.09}, id_dataset="cifar100")
+    rows = [paper.compare(paper.ours([base, made({key: 45.98}, id_dataset="cifar100", tau=tau)]), "1")
+            for tau in (0.0085, 0.04)]
+    found = [line(part, id_dataset="cifar100", method="logitnorm", ood_dataset="svhn", metric="fpr95")
+             for part in rows]
+    assert [row["verdict"] for row in found] == ["reproduced", plots.NOT_RUN]
+    assert found[0]["ratio"] == pytest.approx(1) and found[0]["paper_change"] == pytest.approx(45.98 - 79.09)
+
+
+def test_godins_score_has_the_softmax_score_as_its_baseline():
+    base = ce({**on(paper.SIX, 50), **on(paper.SIX, 1, score="energy")})
+    godin = made({**on(paper.SIX, 30, score="cosine"), **on(paper.SIX, 77)}, method="godin")
+    row = line(paper.compare(paper.ours([base, godin]), "6"), method="godin", metric="fpr95")  # Table 6: 25.24
+    assert row["ours"] == 30 and row["score"] == "godin" and row["verdict"] == "reproduced"
+    assert row["change"] == -20 and row["paper_change"] == pytest.approx(25.24 - 49.52)
+
+
+def test_other_architectures_have_their_own_baseline():
+    key = ("msp", "svhn", "fpr95")
+    frame = paper.ours([ce({key: 90}), ce({key: 60}, architecture="resnet34"),
+                        made({key: 20}, architecture="resnet34"), made({key: 89}, architecture="densenet")])
+    rows = paper.compare(frame, "9").query("ood_dataset == 'svhn' and metric == 'fpr95' and method == 'logitnorm'")
+    assert line(rows, architecture="resnet34")["change"] == -40
+    assert math.isnan(line(rows, architecture="densenet")["change"])
+
+
+# ---------------------------------------------------------------- compare: stand-ins and other sizes
+
+SVHN_PART = ("msp", "svhn_part", "fpr95")
+
+
+def pair(base, mine, key=SVHN_PART, **where):
+    """compare's rows of cross-entropy and LogitNorm on stand-ins, one run per value."""
+    frame = paper.ours([*seeds(key, *base, method="cross_entropy", **SMALL), *seeds(key, *mine, **SMALL)])
+    return [line(paper.compare(frame, "1" if key[0] else "3"), id_dataset="cifar10", architecture="wrn40_2",
+                 method=method, ood_dataset=paper.counterpart(key[1]), metric=key[2])
+            for method in ("cross_entropy", "logitnorm")]
+
+
+@pytest.mark.parametrize("base, mine, wanted", [
+    ([60], [30], "same direction"), ([60], [57.5], "same direction"), ([60], [58.5], "no clear change"),
+    ([60], [62.5], "opposite direction"), ([60], [8.03], "same direction"),
+    # sd sqrt(50) and sqrt(8): noise 2 sqrt(58) = 15.23
+    ([50, 60], [38, 42], "no clear change"), ([50, 60], [37, 41], "same direction"),
+    ([50, 60], [70, 72], "opposite direction"), ([60], [50, 56], "no clear change"), ([50, 56], [60], "no clear change"),
+    ([50, 56], [40], "same direction")])
+def test_elsewhere_only_the_change_is_judged(base, mine, wanted):
+    first, second = pair(base, mine)
+    assert first["verdict"] == "baseline" and second["verdict"] == wanted
+    assert not first["exact"] and not second["exact"] and second["used"] == "svhn_part"
+    change = statistics.fmean(mine) - statistics.fmean(base)
+    assert second["change"] == pytest.approx(change) and second["ratio"] == pytest.approx(change / -42.3)
+
+
+@pytest.mark.parametrize("mine, wanted", [(80, "no change, as in the paper"), (80.9, "no change, as in the paper"),
+                                          (83, "change, the paper has none"), (77, "change, the paper has none")])
+def test_where_the_paper_has_no_change_there_is_no_ratio(mine, wanted):
+    _, row = pair([80], [mine], ("", "", "accuracy"))  # Table 3: 94.75 and 94.69
+    assert row["verdict"] == wanted and math.isnan(row["ratio"])
+    assert row["paper_change"] == pytest.approx(-0.06) and row["change"] == pytest.approx(mine - 80)
+
+
+@pytest.mark.parametrize("metric, least", [("fpr95", 2.0), ("auroc", 1.0), ("aupr", 0.5)])
+def test_the_least_change_of_each_metric(metric, least):
+    sign = -1 if metric == "fpr95" else 1
+    for change, wanted in ((least + 0.1, "same direction"), (least - 0.1, "no clear change")):
+        _, row = pair([50], [50 + sign * change], ("msp", "svhn_part", metric))
+        assert row["verdict"] == wanted
+
+
+def test_the_least_change_of_a_norm():
+    accuracy = {("", "", "accuracy"): 90}
+    base = ce(accuracy, norms=(12, 12), **SMALL)  # Table 5: 12.80 -> 1.48, a fifth of which is 0.296
+    for mine, wanted in ((11.8, "no clear change"), (11.6, "same direction"), (12.4, "opposite direction")):
+        rows = paper.compare(paper.ours([base, made(accuracy, norms=(mine, 12), **SMALL)]), "5")
+        assert line(rows, method="logitnorm", metric="logit_norm_id")["verdict"] == wanted
+
+
+def test_the_papers_sets_at_another_size_get_no_verdict_of_their_own():
+    key = ("msp", "svhn", "fpr95")
+    settings = dict(size="small", architecture="wrn40_2")
+    frame = paper.ours([ce({key: 50.33}, **settings), made({key: 8.03}, **settings)])
+    row = svhn(frame)
+    assert row["verdict"] == "same direction" and not row["exact"] and row["ratio"] == pytest.approx(1)
+    assert svhn(paper.ours([made({key: 8.03}, **settings)]))["verdict"] == "no baseline"
+
+
+def test_the_papers_own_set_counts_where_its_stand_in_is_there_too():
+    both = {("msp", "svhn_part", "fpr95"): 90, ("msp", "svhn", "fpr95"): 9}
+    for order in (both, dict(reversed(both.items()))):
+        row = svhn(paper.ours([made(order, extra_sets=("svhn_part",))]))
+        assert row["ours"] == 9 and row["used"] == "svhn" and row["n"] == 1 and row["verdict"] == "reproduced"
+
+
+def test_one_stand_in_run_among_the_seeds_ends_exactness():
+    sets = ("textures", "svhn_part", *paper.SIX[2:])
+    mixed = [made({("msp", "svhn", "fpr95"): 8}), made({SVHN_PART: 9}, seed=2, ood_sets=sets)]
+    row = svhn(paper.ours(mixed))
+    assert row["n"] == 2 and row["ours"] == 8.5 and not row["exact"] and row["used"] == "svhn, svhn_part"
+    assert row["verdict"] == "no baseline"
+
+
+def test_one_size_at_a_time():
+    frame = paper.ours([ce(on(paper.SIX, 1)), ce(on(SMALL_SETS, 1), **SMALL)])
+    with pytest.raises(ValueError, match=r"one size .* holds \['paper', 'small'\]"):
+        paper.compare(frame, "1")
+    assert len(paper.compare(frame[frame["size"] == "paper"], "1")) == 84
+
+
+# ---------------------------------------------------------------- nothing invented
+
+@pytest.mark.parametrize("table", ALL_TABLES)
+def test_without_runs_there_are_only_the_papers_numbers(table):
+    rows = paper.compare(paper.ours([]), table)
+    theirs = paper.numbers(table)
+    assert set(rows["verdict"]) == {plots.NOT_RUN} and nothing(rows)
+    pd.testing.assert_frame_equal(rows[list(theirs.columns)], theirs)
+    assert paper.tally(rows) == f"Of {len(theirs)} numbers: {len(theirs)} not yet run."
+    assert paper.long(rows)["ours"].isna().all() and set(paper.long(rows)["verdict"]) == {plots.NOT_RUN}
+    assert list(rows.columns) == ["table", *paper.KEYS, "paper", "ours", "sd", "n", "exact", "used", "difference",
+                                  "tolerance", "paper_change", "change", "ratio", "verdict"]
+
+
+def test_what_was_not_run_stays_empty_beside_what_was():
+    run = ce({**on(paper.SIX[:5], 50), ("", "", "accuracy"): 94})
+    rows = paper.compare(paper.ours([run]))
+    mine = (rows["method"] == "cross_entropy") & (rows["architecture"] == "wrn40_2") & (rows["id_dataset"] == "cifar10")
+    assert set(rows[~mine]["verdict"]) == {plots.NOT_RUN} and nothing(rows[~mine])
+    there = mine & (((rows["score"] == "msp") & rows["ood_dataset"].isin(paper.SIX[:5]) & (rows["metric"] == "fpr95"))
+                    | rows["metric"].isin(["accuracy", "logit_norm_id", "logit_norm_ood"]))
+    assert there.sum() == 5 + 1 + 2 and rows[there]["ours"].notna().all()
+    absent = rows[mine & ~there]
+    assert len(absent) and set(absent["verdict"]) == {paper.NOT_MEASURED} and nothing(absent)
+
+
+@given(st.sets(st.sampled_from(["cross_entropy", "logitnorm", "logit_penalty", "godin"])),
+       st.sets(st.sampled_from(paper.SIX)))
+@settings(max_examples=12, deadline=None)
+def test_a_number_of_ours_comes_from_a_run(methods, sets):
+    loaded = [made({**on(sorted(sets), 40), ("", "", "accuracy"): 90}, method=method) for method in sorted(methods)]
+    rows = paper.compare(paper.ours(loaded), "1", "5")
+    held = rows["method"].isin(methods) & (rows["id_dataset"] == "cifar10")
+    measured = held & (((rows["metric"] == "fpr95") & (
+        rows["ood_dataset"].isin(sets) | ((rows["ood_dataset"] == "average") & (len(sets) == 6))))
+        | rows["metric"].str.startswith("logit_norm"))
+    assert (rows["ours"].notna() == measured).all()
+    assert (rows["verdict"].eq(plots.NOT_RUN) == ~held).all()
+    assert (rows["verdict"].eq(paper.NOT_MEASURED) == (held & ~measured)).all()
+
+
+# ---------------------------------------------------------------- Figure 5
+
+def test_compare_tau():
+    loaded = [ce(on(paper.SIX, 50)), made(on(paper.SIX, 16), tau=0.04), made(on(paper.SIX, 26), tau=0.1),
+              made(on(paper.SIX, 30), tau=0.1, seed=2), made(on(paper.SIX, 99), tau=0.0123)]
+    rows = paper.compare_tau(paper.ours(loaded))
+    assert rows["tau"].tolist() == [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1]
+    assert rows["paper"].tolist() == [24.26, 20.47, 17.09, 15.65, 15.71, 15.86, 17.19, 20.74]
+    assert set(rows["table"]) == {"figure 5"}
+    at = rows.set_index("tau")
+    assert at["ours"][0.04] == 16 and at["ours"][0.1] == 28 and at["n"][0.1] == 2
+    assert at["ours"].notna().sum() == 2 and nothing(rows[~rows["tau"].isin([0.04, 0.1])])
+    assert at["verdict"].drop([0.04, 0.1]).eq(plots.NOT_RUN).all()
+    assert at["verdict"][0.04] == "reproduced" and at["change"][0.04] == -34
+    assert at["paper_change"][0.1] == pytest.approx(20.74 - 49.52) and at["difference"][0.1] == pytest.approx(7.26)
+    assert at["verdict"][0.1] == "partly"  # 7.26 is beyond 2 sd = 5.66
+
+
+def test_compare_tau_without_runs():
+    rows = paper.compare_tau(paper.ours([]))
+    assert len(rows) == 8 and set(rows["verdict"]) == {plots.NOT_RUN} and nothing(rows)
+
+
+# ---------------------------------------------------------------- tables to read
+
+@pytest.fixture
+def paired():
+    """compare's rows of Table 1 on CIFAR-10, FPR95: cross-entropy and LogitNorm on two stand-ins, and iSUN unmeasured."""
+    def values(textures, svhn_part):
+        return {("msp", "textures_part", "fpr95"): textures, ("msp", "svhn_part", "fpr95"): svhn_part}
+    frame = paper.ours([ce(values(60, 50), **SMALL), ce(values(64, 50), **SMALL, seed=2),
+                        made(values(40, 49), **SMALL)])
+    return paper.compare(frame, "1").query("id_dataset == 'cifar10' and metric == 'fpr95'")
+
+
+def test_wide(paired):
+    table = paper.wide(paired, "ood_dataset")
+    assert list(table.columns) == ["OOD set", "Cross-entropy, paper", "Cross-entropy, ours", "LogitNorm, paper",
+                                   "LogitNorm, ours", "verdict"]
+    assert table["OOD set"].tolist() == ["Textures (part) (for Textures)", "SVHN (part) (for SVHN)", "LSUN-C", "LSUN-R",
+                                         "iSUN", "Places365", "average"]
+    assert table["Cross-entropy, paper"].tolist()[:2] == [64.13, 50.33]
+    assert table["LogitNorm, paper"].tolist()[:2] == [28.64, 8.03]
+    assert table["Cross-entropy, ours"].tolist()[:3] == ["62.00 ± 2.83 (n = 2)", "50.00 ± 0.00 (n = 2)", "not measured"]
+    assert table["LogitNorm, ours"].tolist()[:3] == ["40.00 (n = 1)", "49.00 (n = 1)", "not measured"]
+    # -22 / -35.49 and -1 / -42.30; the baseline says nothing
+    assert table["verdict"].tolist()[:3] == ["same direction (0.62 × the paper's)",
+                                             "no clear change (0.02 × the paper's)", "not measured"]
+
+
+def test_wide_of_exact_rows_names_who_is_judged_how():
+    key = ("msp", "svhn", "fpr95")
+    rows = paper.compare(paper.ours([ce({key: 50}), made({key: 30})]), "1").query(
+        "id_dataset == 'cifar10' and metric == 'fpr95'")
+    table = paper.wide(rows, "ood_dataset").set_index("OOD set")
+    assert table.loc["SVHN", "verdict"] == "Cross-entropy: reproduced; LogitNorm: partly"  # no ratio beside a verdict
+    both = paper.compare(paper.ours([ce({key: 50}), made({key: 9})]), "1").query(
+        "id_dataset == 'cifar10' and metric == 'fpr95' and ood_dataset == 'svhn'")
+    assert paper.wide(both, "ood_dataset")["verdict"].tolist() == ["reproduced"]
+    assert paper.wide(paper.compare(paper.ours([ce({SVHN_PART: 5}, **SMALL)]), "1").query(
+        "id_dataset == 'cifar10' and ood_dataset == 'svhn' and metric == 'fpr95' and method == 'cross_entropy'"),
+        "ood_dataset")["verdict"].tolist() == ["baseline"]
+
+
+def test_wide_by_two_columns():
+    rows = paper.compare(paper.ours([]), "8").query("id_dataset == 'cifar10' and metric == 'fpr95'")
+    table = paper.wide(rows, "score", "ood_dataset")
+    assert list(table.columns)[0] == "score, OOD set" and len(table) == 18
+    assert {"ODIN, Textures", "Energy, SVHN", "GradNorm, Places365"} <= set(table["score, OOD set"])
+    assert table["LogitNorm, ours"].isna().all() and set(table["verdict"]) == {plots.NOT_RUN}
+    theirs = line(rows, score="energy", ood_dataset="svhn", method="logitnorm")["paper"]
+    assert line(table, **{"score, OOD set": "Energy, SVHN"})["LogitNorm, paper"] == theirs
+    shown = plots.table(table, caption="Table 8").data
+    assert shown.count(plots.NOT_RUN) == 3 * 18  # two methods and the verdict, on every line
+
+
+@pytest.mark.parametrize("row, first", [("architecture", "WRN-40-2"), ("metric", "accuracy ↑")])
+def test_wide_uses_the_readers_names(row, first):
+    rows = paper.compare(paper.ours([]), "3").query("metric == 'accuracy'")
+    assert paper.wide(rows, row).iloc[0, 0] == first
+
+
+def test_long(paired):
+    table = paper.long(paired)
+    assert len(table) == len(paired) == 14
+    assert table.iloc[0].tolist() == ["FPR95 ↓", "Cross-entropy", 64.13, "62.00 ± 2.83 (n = 2)", "baseline"]
+    assert table.iloc[1].tolist() == ["FPR95 ↓", "LogitNorm", 28.64, "40.00 (n = 1)",
+                                      "same direction (0.62 × the paper's)"]
+    assert table.iloc[4].tolist() == ["FPR95 ↓", "Cross-entropy", paired.iloc[4]["paper"], "not measured", "not measured"]
+
+
+def test_tally(paired):
+    assert paper.tally(paired) == "Of 12 numbers: 10 not measured, 1 same direction, 1 no clear change."
+
+
+@given(st.lists(st.sampled_from([*ORDER, plots.NOT_RUN, "baseline"]), min_size=1).filter(
+    lambda said: set(said) != {"baseline"}))
+def test_tally_counts_all_but_baselines(said):
+    text = paper.tally(pd.DataFrame({"verdict": said}))
+    total, *counts = map(int, re.findall(r"\d+", text))
+    assert total == sum(counts) == len(said) - said.count("baseline") and "baseline" not in text
+    for words in set(said) - {"baseline"}:
+        assert re.search(rf"[:,] {said.count(words)} {words}[,.]", text)
+
+
+def test_shown_takes_the_sizes_that_have_a_number(paired):
+    empty = paper.compare(paper.ours([]), "1").query("id_dataset == 'cifar10'")
+    part = paper.shown({"paper": empty, "small": paired}, metric="fpr95", ood_dataset="svhn")
+    assert list(part) == ["size small"] and part["size small"]["paper"].tolist() == [50.33, 8.03]
+    # iSUN was measured nowhere: the paper's numbers remain, under a name that says so
+    part = paper.shown({"paper": empty, "small": paired}, metric="fpr95", ood_dataset="isun")
+    assert list(part) == ["not yet run at size paper or small"]
+    assert next(iter(part.values()))["paper"].tolist() == [46.56, 12.28]
+    both = paper.shown({"paper": paired, "small": paired})
+    assert list(both) == ["size paper", "size small"] and len(both["size paper"]) == 14
+
+
+def test_own():
+    frame = paper.ours([ce({**on(SMALL_SETS, 60), ("msp", "mnist", "fpr95"): 30}, **SMALL),
+                        ce(on(SMALL_SETS, 64), **SMALL, seed=2),
+                        made({**on(SMALL_SETS, 40), **on(SMALL_SETS, 7, score="odin")}, **SMALL),
+                        made(on(SMALL_SETS, 99), **SMALL, tau=0.1)])
+    table = paper.own(frame, ["svhn_part", "mnist", "average", "isun", "cifar100"], metrics=("fpr95",))
+    assert list(table.columns) == ["OOD set", "Cross-entropy, FPR95 ↓", "LogitNorm, FPR95 ↓"]
+    assert table["OOD set"].tolist() == ["SVHN (part) (for SVHN)", "MNIST", "average", "iSUN", "CIFAR-100"]
+    assert table["Cross-entropy, FPR95 ↓"].tolist()[:4] == ["62.00 ± 2.83", "30.00", "62.00 ± 2.83", "62.00 ± 2.83"]
+    ln = table["LogitNorm, FPR95 ↓"]
+    assert [ln[0], ln[2], ln[3]] == ["40.00"] * 3  # tau 0.1 is no table's
+    assert pd.isna(ln[1]) and table.iloc[4, 1:].isna().all()
+    odin = paper.own(frame, ["isun"], score="odin")
+    assert odin["LogitNorm, FPR95 ↓"].tolist() == ["7.00"] and odin["Cross-entropy, FPR95 ↓"].isna().all()
+    assert odin["LogitNorm, AUROC ↑"].isna().all()
+    assert paper.own(paper.ours([]), ["svhn"]).to_dict("list") == {"OOD set": ["SVHN"]}
+
+
+def test_spread_by_hand():
+    assert paper.spread(pd.Series([], dtype=float)) is None
+    assert paper.spread(pd.Series([63.519])) == "63.52"
+    assert paper.spread(pd.Series([1.0, 2.0, 3.0])) == "2.00 ± 1.00"
+
+
+@given(st.lists(percent, min_size=2, max_size=6))
+def test_spread_is_the_sample_standard_deviation(values):
+    mean, sd = map(float, paper.spread(pd.Series(values)).split(" ± "))
+    assert mean == pytest.approx(statistics.fmean(values), abs=0.0051)
+    assert sd == pytest.approx(statistics.stdev(values), abs=0.0051)
+
+
+# ---------------------------------------------------------------- in words
+
+@pytest.mark.parametrize("name, wanted", [("fpr95", "FPR95 ↓"), ("godin", "GODIN"), ("wrn40_2", "WRN-40-2"),
+                                          ("svhn_part", "SVHN (part)"), ("average", "average")])
+def test_title(name, wanted):
+    assert paper.title(name) == wanted
+
+
+@pytest.mark.parametrize("name, wanted", [("svhn_part", "SVHN (part) (for SVHN)"), ("isun", "iSUN"),
+                                          ("digits", "Digits 8x8"), ("average", "average")])
+def test_named(name, wanted):
+    assert paper.named(name) == wanted
+
+
+@pytest.mark.parametrize("name, wanted", [("wrn40_2", "WRN-40-2"), ("wrn10_1", "WRN-10-1"), ("resnet34", "ResNet-34"),
+                                          ("densenet", "DenseNet-BC"), ("vgg13", "VGG13")])
+def test_network(name, wanted):
+    assert paper.network(name) == wanted
+
+
+def test_method_title_names_tau_where_there_is_one():
+    assert paper.method_title(train.Config(tau=0.0085)) == "LogitNorm τ = 0.0085"
+    assert paper.method_title(train.Config(method="cross_entropy")) == "Cross-entropy"
+
+
+def test_describe_says_what_ran():
+    small = [ce({}, **SMALL, seed=1), ce({}, **SMALL, seed=3), made({}, **SMALL)]
+    assert paper.describe(small, "small") == (
+        "**Size `small`:** WRN-10-1 trained on all training images of CIFAR-10 for 4 epochs with Cross-entropy "
+        "(seeds 1, 3) and LogitNorm τ = 0.04 (seed 1). OOD sets: Textures (part) (for Textures), SVHN (part) (for "
+        "SVHN), LSUN-like crops (for LSUN-C), LSUN-like resized (for LSUN-R), iSUN, MiniPlaces (for Places365). Runs: "
+        "`small-cifar10-wrn10_1-cross_entropy-seed{1,3}`, `small-cifar10-wrn10_1-logitnorm-tau0.04-seed{1}`.")
+    other = made({}, size="small", id_dataset="cifar100", tau=0.0085)
+    text = paper.describe([*small, other], "small")
+    assert "; WRN-40-2 trained on all training images of CIFAR-100 for 200 epochs with LogitNorm τ = 0.0085 (seed 1). " in text
+    assert "MiniPlaces (for Places365); or Textures, SVHN, LSUN-C, LSUN-R, iSUN, Places365. Runs" in text
+
+
+def test_describe_without_runs():
+    text = paper.describe([], "paper")
+    assert text == "**Size `paper`:** no finished run yet, so our numbers read 'not yet run'."
+
+
+def full(method, fpr95, auroc, accuracy, ece, extra=(), **settings):
+    """A run with everything that `plainly` tells."""
+    sets = settings.get("ood_sets", paper.SIX)
+    return made({**on(sets, *fpr95), **on(sets, auroc, metric="auroc"), ("", "", "accuracy"): accuracy,
+                 ("", "", "ece"): ece, **on([name for name, _ in extra], *[value for _, value in extra])},
+                method=method, extra_sets=tuple(name for name, _ in extra), **settings)
+
+
+def test_plainly_by_hand():
+    loaded = [full("cross_entropy", (60, 50, 40, 30, 20, 10), 90, 91, 5, [("mnist", 50), ("cifar100", 70)], **SMALL),
+              full("cross_entropy", (62, 52, 42, 32, 22, 12), 92, 92, 6, [("mnist", 50), ("cifar100", 70)], **SMALL,
+                   seed=2),
+              full("logitnorm", (31, 21, 11, 41, 11, 11.5), 95, 90, 30.5, [("mnist", 55), ("cifar100", 60)], **SMALL),
+              full("logitnorm", (0, 0, 0, 0, 0, 0), 1, 1, 1, [("mnist", 0)], **SMALL, tau=0.1)]
+    assert paper.plainly(loaded, "small") == (
+        "Size `small`, 2 + 1 runs: LogitNorm's ID accuracy is 90.00 %, cross-entropy's 91.50 % (-1.50 points). Averaged "
+        "over the six far OOD sets, FPR95 by MSP goes from 36.00 to 21.08 (-14.92) and AUROC from 91.00 to 95.00 "
+        "(+4.00); the paper's changes are -33.87 and +5.36. LogitNorm's FPR95 is higher than cross-entropy's on "
+        "LSUN-like resized (+10.00 FPR95), MiniPlaces (+0.50 FPR95) of the six. LogitNorm's FPR95 is higher than "
+        "cross-entropy's on MNIST (+5.00 FPR95) of the other sets. Its calibration error before temperature scaling is "
+        "higher: 30.50 % against 5.50 %. What this cannot show: the net (WRN-10-1) and the training (4 epochs) are not "
+        "the paper's (WRN-40-2, 200 epochs); stand-in image sets: Textures (part) (for Textures), SVHN (part) (for "
+        "SVHN), LSUN-like crops (for LSUN-C), LSUN-like resized (for LSUN-R), MiniPlaces (for Places365); only 1 "
+        "LogitNorm seed, so the spread is unknown. The absolute numbers are therefore no verdict on the paper's.")
+
+
+def test_plainly_quotes_the_papers_changes():
+    means = paper.numbers("1").query("id_dataset == 'cifar10' and ood_dataset == 'average'").set_index(
+        ["method", "metric"])["paper"]
+    loaded = [full(method, (1, 2, 3, 4, 5, 6), 90, 91, 5, **SMALL) for method in ("cross_entropy", "logitnorm")]
+    changes = [means["logitnorm", metric] - means["cross_entropy", metric] for metric in ("fpr95", "auroc")]
+    assert f"the paper's changes are {changes[0]:+.2f} and {changes[1]:+.2f}." in paper.plainly(loaded, "small")
+
+
+def test_plainly_at_the_papers_settings_has_no_limits_to_tell():
+    loaded = [full(method, (50,) if method == "cross_entropy" else (20,), 90, 94, 5 if method == "cross_entropy" else 3,
+                   seed=seed) for method in ("cross_entropy", "logitnorm") for seed in range(5)]
+    text = paper.plainly(loaded, "paper")
+    assert text.startswith("Size `paper`, 5 + 5 runs") and "cannot show" not in text and "no verdict" not in text
+    assert "on none of the six" in text and "is lower: 3.00 % against 5.00 %" in text
+    fewer = paper.plainly(loaded[:8], "paper")
+    assert "What this cannot show: only 3 LogitNorm seeds, so the spread is roughly known." in fewer
+
+
+@pytest.mark.parametrize("methods", [(), ("cross_entropy",), ("logitnorm",), ("godin", "logit_penalty")])
+def test_plainly_needs_both_methods(methods):
+    loaded = [full(method, (1, 2, 3, 4, 5, 6), 90, 91, 5) for method in methods]
+    assert paper.plainly(loaded, "paper") == "Size `paper`: not yet run."
+
+
+def test_provenance(tmp_path):
+    folder = fake_runs.write_run(tmp_path, method="cross_entropy")
+    run = runs.load(folder)
+    run.info["code"] = {"commit": "0123456789abcdef", "dirty": False}
+    run.info.update(wall_seconds=150.0, images_per_second=999.6)
+    run.info["data"]["cifar10-train"] = "abcdef0123456789"
+    changed = runs.load(folder)
+    changed.info["code"] = {"commit": "fedcba9876543210", "dirty": True}
+    table = paper.provenance([run, changed])
+    assert table.iloc[0].tolist() == [folder.name, "01234567", "none: synthetic numbers", 2.5, "1000", "abcdef012345",
+                                      "2000-01-01T00:00:00+00:00"]
+    assert table["commit"].tolist() == ["01234567", "fedcba98 + changes"]
+    assert paper.provenance([]).to_dict("list") == {"run": [plots.NOT_RUN]}
