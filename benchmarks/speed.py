@@ -201,7 +201,7 @@ def main() -> None:
               "versions": {"python": platform.python_version(), **{p: version(p) for p in ("torch", "torchvision")}},
               "measured": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     args.out.mkdir(parents=True, exist_ok=True)
-    file = args.out / f"{device.type}-{args.architecture}.json"
+    file = args.out / f"speed-{device.type}-{args.architecture}.json"
     file.write_text(json.dumps(result, indent=1) + "\n")
     print(f"wrote {file}")
 

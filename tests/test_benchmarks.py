@@ -1,0 +1,59 @@
+"""The benchmark commands run and write what the page on speed reads. How fast they are is not tested."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from logitnorm import data
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_speed_writes_every_number_of_its_page(tmp_path, monkeypatch, capsys):
+    speed = script("speed")
+    few = speed.random_set(2048)
+    monkeypatch.setattr(speed, "random_set", lambda count=0: few)
+    monkeypatch.setattr(speed, "metrics_seconds", lambda: 1.0)
+    monkeypatch.setattr(sys, "argv", ["speed.py", "--architecture", "wrn10_1", "--seconds", "0.1", "--out", str(tmp_path)])
+    speed.main()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    found = json.loads((tmp_path / f"speed-{device}-wrn10_1.json").read_text())
+    plain, ours, *_ = found["training"]
+    assert ours["times_plain"] == pytest.approx(ours["images_per_second"] / plain["images_per_second"], abs=0.02)
+    assert plain["minutes_for_200_epochs"] == pytest.approx(
+        200 * 390 * 128 / plain["images_per_second"] / 60, rel=0.01, abs=0.06)
+    assert all(rate > 0 for rate in found["scoring_images_per_second"].values())
+    assert str(tmp_path) in capsys.readouterr().out
+
+
+def test_the_plain_loop_sees_torchvisions_images():
+    speed = script("speed")
+    few = speed.random_set(4)
+    x, y = speed.PlainDataset(few)[2]
+    assert x.shape == (3, 32, 32) and y == few.labels[2]
+    mean, std = (np.array(v)[:, None, None] for v in (data.MEAN, data.STD))
+    pixels = {tuple(p) for p in few.images[2].reshape(-1, 3).tolist()} | {(0, 0, 0)}  # the crop may show the padding
+    back = np.rint((x.numpy() * std + mean) * 255).astype(int).reshape(3, -1).T
+    assert {tuple(p) for p in back.tolist()} <= pixels
+
+
+def test_passes_are_the_released_protocols():
+    found = script("speed").passes()
+    assert found["released protocol"] == {"three scores": 390_000, "with ODIN": 650_000}
+    assert found["the paper's 2,000 images of each set"]["three scores"] == 22_000
+
+
+def test_the_work_of_a_training_step_is_three_forward_passes():
+    assert script("speed").training_flops("wrn40_2") == pytest.approx(3 * 2 * 327.6e6, rel=0.01)
