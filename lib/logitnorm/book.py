@@ -7,6 +7,7 @@ with every warning an error, and then checks the HTML: pages, alt texts, Colab l
 """
 
 import argparse
+import importlib.util
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from .paths import ROOT
 from .runner import RunnerError, report
 
 STAGE = ROOT / "build" / "book"
+MATHJAX = "mathjax/tex-svg.js"  # as _config.yml names it; one file that needs no fonts, so formulas work offline
 EXECUTED = ROOT / "build" / "executed"
 
 
@@ -149,12 +151,12 @@ def jupyter_book() -> None:
 
 
 def finish(html: Path) -> None:
-    """Take out scripts that no page uses, and put in those of the explorers where a page has one.
+    """Take out scripts that no page uses; put in MathJax, and those of the explorers where a page has one.
 
     Jupyter Book 1 adds Thebe's settings twice, so that every page reports an error in the browser's console; no
     cell runs inside a page here, with or without Thebe.
     """
-    explored = False
+    explored = formulas = False
     for page in html.rglob("*.html"):
         before = page.read_text(encoding="utf-8")
         after = re.sub(r"\s*<script>const THEBE_JS_URL.*?</script>|\s*<script[^>]*sphinx-thebe\.js[^>]*></script>", "",
@@ -162,6 +164,12 @@ def finish(html: Path) -> None:
         if after != before:
             page.write_text(after, encoding="utf-8")
         explored |= "data-explorer" in after
+        formulas |= MATHJAX in after
+    if formulas:
+        package = importlib.util.find_spec("sphinx-mathjax-offline")
+        source = Path(package.origin).parent / "static" / MATHJAX
+        (html / "_static" / MATHJAX).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, html / "_static" / MATHJAX)
     if explored:
         from .explorers import copy_scripts  # imports torch, which nothing else here needs
 
