@@ -859,3 +859,7 @@ def test_provenance(tmp_path):
                                       "2000-01-01T00:00:00+00:00"]
     assert table["commit"].tolist() == ["01234567", "fedcba98 + changes"]
     assert paper.provenance([]).to_dict("list") == {"run": [plots.NOT_RUN]}
+
+
+def test_a_tally_of_nothing_is_a_sentence():
+    assert paper.tally(pd.DataFrame({"verdict": ["baseline", "baseline"]})) == "None of these numbers is judged."

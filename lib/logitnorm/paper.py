@@ -386,6 +386,8 @@ def tally(compared: pd.DataFrame) -> str:
     """One sentence that counts the verdicts."""
     counts = compared["verdict"].value_counts()
     counts = counts[counts.index != "baseline"]
+    if counts.empty:
+        return "None of these numbers is judged."
     parts = [f"{n} {words}" for words, n in counts.items()]
     return f"Of {counts.sum()} numbers: " + ", ".join(parts) + "."
 
