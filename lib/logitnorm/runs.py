@@ -148,7 +148,7 @@ def file_sha256(path: Path) -> str:
 
 
 def code_version() -> str:
-    """The version of this library: from the project file of a checkout (in Colab nothing is installed), else from pip."""
+    """The library's version: from the project file of a checkout (in Colab nothing is installed), else from pip."""
     project = paths.ROOT / "pyproject.toml"
     return tomllib.loads(project.read_text())["project"]["version"] if project.exists() else version("logitnorm")
 

@@ -95,7 +95,8 @@ class Config:
         need(0 <= self.dropout < 1, f"dropout is a probability below 1, got {self.dropout}")
         need(self.penalty >= 0, f"penalty, the lambda of LogitPenalty, must not be negative, got {self.penalty}")
         need(self.budget > 0, f"budget, the beta of Learned Confidence, must be positive, got {self.budget}")
-        need(0 <= self.cutout <= data.SIZE, f"cutout is the side of a square in pixels, 0 to {data.SIZE}, got {self.cutout}")
+        need(0 <= self.cutout <= data.SIZE,
+             f"cutout is the side of a square in pixels, 0 to {data.SIZE}, got {self.cutout}")
         need(self.precision in PRECISIONS, f"unknown precision {self.precision!r}; known: {', '.join(PRECISIONS)}")
         for name in (self.id_dataset, *self.ood_sets, *self.extra_sets, self.history_ood):
             need(name in data.SETS, f"unknown image set {name!r}; known: {', '.join(data.SETS)}")
@@ -170,8 +171,8 @@ class Trainer:
         self.config, self.device, self.set = config, device, train_set
         self.steps = len(train_set.labels) // config.batch_size
         if self.steps == 0:
-            raise ValueError(f"{config.id_dataset} has {len(train_set.labels)} training images, fewer than one batch of "
-                             f"{config.batch_size}; lower batch_size")
+            raise ValueError(f"{config.id_dataset} has {len(train_set.labels)} training images, "
+                             f"fewer than one batch of {config.batch_size}; lower batch_size")
         torch.manual_seed(config.seed)
         num_classes = data.SETS[config.id_dataset].num_classes
         self.net = models.build(config.architecture, num_classes, config.dropout, HEADS.get(config.method, "linear"))
@@ -179,9 +180,9 @@ class Trainer:
         on_gpu = device.type == "cuda"
         torch.backends.cudnn.benchmark = on_gpu  # every batch has the same shape: try the algorithms once
         # A graph reads its learning rate from memory, so on a GPU it is a tensor.
-        self.optimizer = torch.optim.SGD(self.net.parameters(), torch.tensor(config.lr, device=device) if on_gpu else config.lr,
-                                         config.momentum, weight_decay=config.weight_decay, nesterov=config.nesterov,
-                                         fused=on_gpu)
+        lr = torch.tensor(config.lr, device=device) if on_gpu else config.lr
+        self.optimizer = torch.optim.SGD(self.net.parameters(), lr, config.momentum, fused=on_gpu,
+                                         weight_decay=config.weight_decay, nesterov=config.nesterov)
         for p in self.net.parameters():  # PyTorch makes these in its first step; zeros give the same step
             self.optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
         self.precision = precision_on(config.precision, device)
@@ -327,7 +328,7 @@ def train_epochs(trainers: list[Trainer]) -> list[dict | FloatingPointError]:
     """One epoch of several trainers side by side, step by step; a row of history each, or why the run must stop.
 
     On a GPU their steps overlap, because each replays its graph on its own stream; on a CPU they take turns. Each
-    ends with the weights that it would have alone.
+    ends with the weights that it would have alone. The time of the epoch is shared out evenly among them.
     """
     start = time.perf_counter()
     for trainer in trainers:
@@ -355,8 +356,9 @@ def refuse_nan(step_losses: Tensor, epoch: int, history: list[dict]) -> None:
         step = bad[0].item()
         before = history[-1].get("train_loss", math.nan) if history else math.nan  # row 0 is the untrained net
         last = step_losses[step - 1].item() if step else before
-        raise FloatingPointError(f"the training loss became {step_losses[step].item()} in epoch {epoch}, step {step + 1} "
-                                 f"of {len(step_losses)}; the last finite loss was {last:.4g}; lower lr or raise warmup")
+        raise FloatingPointError(f"the training loss became {step_losses[step].item()} in epoch {epoch}, "
+                                 f"step {step + 1} of {len(step_losses)}; the last finite loss was {last:.4g}; "
+                                 "lower lr or raise warmup")
 
 
 def evaluate(trainer: Trainer, id_test: data.ImageSet, ood: Tensor) -> dict:
@@ -364,8 +366,11 @@ def evaluate(trainer: Trainer, id_test: data.ImageSet, ood: Tensor) -> dict:
 
     In the precision of the training, because it is done after every epoch; the final scores are in float32.
     """
-    f, f_ood = (torch.from_numpy(scores.collect(trainer.net, images, trainer.device, precision=trainer.precision)["logits"])
-                for images in (id_test.images, ood))
+    def logits(images: Tensor) -> Tensor:
+        found = scores.collect(trainer.net, images, trainer.device, precision=trainer.precision)
+        return torch.from_numpy(found["logits"])
+
+    f, f_ood = logits(id_test.images), logits(ood)
     return {"test_loss": F.cross_entropy(f, id_test.labels).item(),
             "test_accuracy": 100 * (f.argmax(1) == id_test.labels).double().mean().item(),
             "norm_test": f.norm(dim=1).mean().item(), "norm_ood": f_ood.norm(dim=1).mean().item()}
@@ -373,7 +378,7 @@ def evaluate(trainer: Trainer, id_test: data.ImageSet, ood: Tensor) -> dict:
 
 def score_sets(config: Config, net: nn.Module, test_sets: dict[str, data.ImageSet],
                device: torch.device) -> dict[str, np.ndarray]:
-    """One forward pass per image set for every score but those that follow a gradient: what scores.safetensors holds."""
+    """What scores.safetensors holds: one forward pass per image set for all scores but those with a gradient."""
     arrays = {f"{config.id_dataset}/labels": test_sets[config.id_dataset].labels.numpy()}
     for name, image_set in test_sets.items():
         found = scores.collect(net, image_set.images, device)
