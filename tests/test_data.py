@@ -605,6 +605,17 @@ def test_damaged_file_is_refused_or_harmless(cache, draw):
         assert np.array_equal(got.images, images) and got.labels.tolist() == labels.tolist()
 
 
+def test_a_header_that_hides_the_end_of_the_array_is_refused(cache):
+    """One bit of the header's length: NumPy would read an image set shifted by a byte, and never reach the CRC."""
+    path = store(cache, "cifar10-test.npz", images=random_images(3, 32, 32, 3), labels=np.array([1, 2, 3]))
+    content = bytearray(path.read_bytes())
+    place = content.index(b"\x93NUMPY") + 8
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(data.DataError, match="cifar10-test.npz"):
+        data.load("cifar10")
+
+
 TWO = np.zeros((2, 32, 32, 3), np.uint8)
 
 

@@ -240,7 +240,10 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Arrays `images` and `labels` (None where there are none) of a cached file."""
     try:
         # np.load takes a file that is no zip archive for a pickle; ZipFile says what is wrong with it.
-        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as arrays:
+        with zipfile.ZipFile(path) as archive, np.load(path, allow_pickle=False) as arrays:
+            # NumPy reads as many bytes as the array's header says; only reading all of them checks the CRC.
+            if altered := archive.testzip():
+                raise zipfile.BadZipFile(f"the checksum of {altered} does not fit its content")
             if "images" in arrays:
                 return arrays["images"], arrays["labels"] if "labels" in arrays else None
             found = ", ".join(arrays) or "nothing"
