@@ -10,11 +10,11 @@ import argparse
 import json
 import tempfile
 from dataclasses import replace
-from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from speed import save
 
 from logitnorm import experiments, paths, runs, train
 
@@ -39,12 +39,8 @@ def main() -> None:
                              "accuracy": round(run.info["test_accuracy"], 3), "auroc": round(far, 3)})
                 print(json.dumps(rows[-1]), flush=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    result = {"size": args.size, "device": train.device_name(device), "torch": version("torch"), "rows": rows,
-              "measured": datetime.now(timezone.utc).isoformat(timespec="seconds")}
-    args.out.mkdir(parents=True, exist_ok=True)
-    file = args.out / f"precision-{device.type}-{args.size}.json"
-    file.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"wrote {file}")
+    save(args.out / f"precision-{device.type}-{args.size}.json",
+         {"size": args.size, "device": train.device_name(device), "torch": version("torch"), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -163,6 +163,14 @@ def passes() -> dict:
     return found
 
 
+def save(file: Path, result: dict) -> None:
+    """Write a measurement as JSON, with its time, for the page on speed."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    result |= {"measured": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    file.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"wrote {file}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--architecture", default="wrn40_2")
@@ -198,12 +206,8 @@ def main() -> None:
               "threads": torch.get_num_threads(), "cores": torch.multiprocessing.cpu_count(), "training": rows,
               "scoring_images_per_second": {k: round(v, 1) for k, v in scoring_rate(config, device).items()},
               "metrics_480_cells_seconds": round(metrics_seconds(), 2), "passes": passes(),
-              "versions": {"python": platform.python_version(), **{p: version(p) for p in ("torch", "torchvision")}},
-              "measured": datetime.now(timezone.utc).isoformat(timespec="seconds")}
-    args.out.mkdir(parents=True, exist_ok=True)
-    file = args.out / f"speed-{device.type}-{args.architecture}.json"
-    file.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"wrote {file}")
+              "versions": {"python": platform.python_version(), **{p: version(p) for p in ("torch", "torchvision")}}}
+    save(args.out / f"speed-{device.type}-{args.architecture}.json", result)
 
 
 if __name__ == "__main__":
