@@ -1,5 +1,6 @@
 """The loop: schedules against PyTorch's, resume after SIGKILL, refusals, and one whole smoke run."""
 
+import contextlib
 import json
 import math
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -325,3 +327,71 @@ def test_mixed_precision_is_bfloat16_where_it_is_native_else_float16(monkeypatch
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native)
         assert train.precision_on("mixed", torch.device("cuda")) == expected
     assert train.precision_on("float32", torch.device("cuda")) == "float32"
+
+
+# What a GPU would do, as far as a CPU can tell -------------------------------------------------------------
+
+@pytest.mark.parametrize("method", train.METHODS)
+def test_a_step_never_asks_the_host_for_a_value(few, method, monkeypatch):
+    """On the meta device tensors have no values: .item(), .cpu() or a tensor left on the host would raise.
+
+    A CUDA graph cannot record such a step either. Autocast and generators do not exist there and are taken away.
+    """
+    monkeypatch.setattr(torch, "Generator", lambda device, cpu=torch.Generator: cpu())
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    meta = torch.device("meta")
+    on_meta = data.ImageSet(few.images.to(meta), few.labels.to(meta))
+    trainer = train.Trainer(small(method=method, cutout=16, dropout=0.3), on_meta, meta)
+    trainer.net.train()
+    trainer._step()
+    assert trainer.loss_of_step.is_meta
+    with pytest.raises(RuntimeError, match="meta"):  # that it can fail
+        monkeypatch.setattr(train, "objective", lambda *a, f=train.objective: (f(*a)[0] * f(*a)[0].item(), f(*a)[1]))
+        trainer._step()
+
+
+class RecordedStep:
+    """Stands for torch.cuda.CUDAGraph: replay runs the step anew."""
+
+    def __init__(self, trainer):
+        self.replay, self.register_generator_state = trainer._step, lambda generator: None
+
+
+@pytest.mark.parametrize("method", ["logitnorm", "learned_confidence"])
+def test_steps_made_to_record_a_graph_leave_no_trace(few, method, monkeypatch):
+    """Recording runs a few steps first; weights, momentum, lambda and random numbers must be as without them."""
+    config = small(method=method, dropout=0.3, cutout=16)
+    plain, graphed = (train.Trainer(config, few, torch.device("cpu")) for _ in range(2))
+    graphed.stream = SimpleNamespace(wait_stream=lambda other: None)
+    taken = []
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: RecordedStep(graphed))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: graphed.stream)
+    for name in ("stream", "graph"):
+        monkeypatch.setattr(torch.cuda, name, lambda *a, name=name, **k: taken.append(name) or contextlib.nullcontext())
+    for _ in range(config.epochs):
+        expected, row = plain.train_epoch(), graphed.train_epoch()
+        expected.pop("images_per_second"), row.pop("images_per_second")
+        assert row == expected
+    assert taken.count("graph") == 1 and taken.count("stream") == 1 + config.epochs * graphed.steps
+    for name, tensor in plain.state().items():
+        assert torch.equal(graphed.state()[name], tensor), name
+
+
+def test_fused_sgd_with_its_rate_in_memory_makes_the_same_step():
+    """A GPU trains with this variant: the graph reads the rate from memory. CPUs have it too."""
+    torch.manual_seed(0)
+    start, gradients = torch.randn(50), torch.randn(5, 50)
+    found = []
+    for lr, fused in ((0.1, False), (torch.tensor(0.1), True)):
+        p = torch.nn.Parameter(start.clone())
+        optimizer = torch.optim.SGD([p], lr, 0.9, weight_decay=5e-4, nesterov=True, fused=fused)
+        optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        for i, gradient in enumerate(gradients):
+            if fused:
+                optimizer.param_groups[0]["lr"].fill_(0.1 / (1 + i))
+            else:
+                optimizer.param_groups[0]["lr"] = 0.1 / (1 + i)
+            p.grad = gradient.clone()
+            optimizer.step()
+        found.append(p.detach())
+    torch.testing.assert_close(found[1], found[0])

@@ -299,6 +299,7 @@ class Trainer:
         with torch.cuda.stream(self.stream):
             for _ in range(3):
                 self._step()
+                self.now.zero_()  # an epoch may have fewer steps
         torch.cuda.current_stream(self.device).wait_stream(self.stream)
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.dropout)
