@@ -50,9 +50,13 @@ def test_the_plain_loop_sees_torchvisions_images():
 
 
 def test_passes_are_the_released_protocols():
-    found = script("speed").passes()
+    speed = script("speed")
+    sizes = speed.sizes_of_a_run()
+    assert sizes["cifar10"] == 10_000 and len(sizes) == 7
+    found = speed.passes(sizes)
     assert found["released protocol"] == {"three scores": 390_000, "with ODIN": 650_000}
     assert found["the paper's 2,000 images of each set"]["three scores"] == 22_000
+    assert found["all images of the sets in data/runs"]["with ODIN"] == 2 * sum(sizes.values())
 
 
 def test_the_work_of_a_training_step_is_three_forward_passes():

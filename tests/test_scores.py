@@ -196,6 +196,43 @@ def test_odin_without_step_and_temperature_is_msp_and_the_step_raises_it():
     assert (stepped > msp).all()
 
 
+class WithConfidence(nn.Module):
+    """small_net with a confidence branch."""
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.branch = small_net(), nn.Linear(12, 1)
+
+    def forward(self, x):
+        f, phi = self.net(x)
+        return f, phi, self.branch(phi)[:, 0]
+
+
+def test_confidence_step_agrees_with_one_image_at_a_time():
+    net, x, epsilon = WithConfidence().eval(), images(20), 0.05
+    expected = []
+    for image in x:
+        z = data.to_float(image[None]).requires_grad_()
+        (-net(z)[2].sigmoid().log()).sum().backward()
+        expected.append(net(z.detach() - epsilon * z.grad.sign())[2].item())
+    found = scores.collect(net, x, batch_size=7, steps={"stepped": scores.confidence_step(epsilon)})
+    np.testing.assert_allclose(found["stepped"], expected, rtol=1e-4, atol=1e-5)
+    assert (found["stepped"] > found["own"]).all() and found["own"].dtype == np.float32
+
+
+def test_input_steps_share_the_first_pass_and_change_nothing_else():
+    net, x, passes = WithConfidence(), images(20), []
+    net.branch.register_forward_hook(lambda *_: passes.append(1))
+    plain = scores.collect(net, x)
+    odin = scores.odin(net, x)
+    assert len(passes) == 3  # one, and two for ODIN alone
+    both = scores.collect(net, x, steps={"odin": scores.odin_step(), "c": scores.confidence_step()})
+    assert len(passes) == 6
+    np.testing.assert_array_equal(both["odin"], odin)
+    for name in ("logits", "features", "feature_l1", "own"):
+        np.testing.assert_array_equal(both[name], plain[name])
+
+
 def test_odin_divides_by_another_rounding_of_the_normalisation():
     np.testing.assert_allclose(scores.ODIN_STD, data.STD, atol=6e-4)
     assert scores.ODIN_STD != data.STD

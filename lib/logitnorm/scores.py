@@ -2,11 +2,14 @@
 
 Logits f (N x K) are evaluated in float32, scores are computed in float64: a float32 softmax rounds confident
 predictions to exactly 1 and so makes ties. Every score uses the raw logits, LogitNorm normalises in training
-only. One forward pass gives the logits and features for MSP, Energy and GradNorm; only ODIN needs another.
+only. One forward pass gives the logits and features for MSP, Energy and GradNorm, and the gradient of ODIN's
+step on the input; only the stepped image needs another.
 Networks return (logits B x K, features B x D), the features being the input of the final linear layer.
 """
 
+from collections.abc import Callable
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -57,42 +60,45 @@ def gradnorm(logits, feature_l1, T=1.0) -> np.ndarray:
     return np.abs(K * p - 1).sum(axis=1) * feature_l1 / T
 
 
-def odin(net: nn.Module, images: Tensor, T=1000.0, epsilon=0.0014, batch_size=500, device=None) -> np.ndarray:
-    """ODIN (Liang et al. 2018) of uint8 images N x H x W x C: max_k softmax_k(f(x') / T), N float64 values.
+class InputStep(NamedTuple):
+    """A score of the image after a small step, x' = x - size * sign(d loss / dx): what ODIN does.
+
+    loss: from the net's outputs (f, phi, ...) on x to one number; size: in units of normalised pixels, a number or
+    one per channel (1 x C x 1 x 1); score: from the net's outputs on x' to B values.
+    """
+
+    loss: Callable[[tuple], Tensor]
+    size: Tensor
+    score: Callable[[tuple], Tensor]
+
+
+def odin_step(T=1000.0, epsilon=0.0014) -> InputStep:
+    """ODIN (Liang et al. 2018): max_k softmax_k(f(x') / T), float64.
 
     x' = x - epsilon sign(d/dx CE(f(x) / T, y^)) / std with y^ the predicted class: a small step that raises
     the confidence, more so for ID images. T = 1000 and epsilon = 0.0014 are the paper's, after ODIN's;
     epsilon is in units of pixels in [0, 1] and ODIN_STD takes it to the normalised ones. Nothing is clipped.
     """
-    logits = []
-    with _evaluation(net, device) as device:
-        step = epsilon / torch.tensor(ODIN_STD, device=device).view(1, -1, 1, 1)
-        for x in _batches(images, batch_size, device):
-            with torch.enable_grad():
-                x.requires_grad_()
-                f = net(x)[0]
-                # The sum keeps each image's gradient apart from the batch size; the mean has the same sign.
-                loss = F.cross_entropy(f / T, f.argmax(dim=1), reduction="sum")
-                gradient, = torch.autograd.grad(loss, x)
-            logits.append(net(x.detach() - step * gradient.sign())[0].cpu())
-    return msp(torch.cat(logits), T)
+    def loss(out: tuple) -> Tensor:
+        # The sum keeps each image's gradient apart from the batch size; the mean has the same sign.
+        return F.cross_entropy(out[0] / T, out[0].argmax(dim=1), reduction="sum")
+
+    return InputStep(loss, epsilon / torch.tensor(ODIN_STD).view(1, -1, 1, 1),
+                     lambda out: torch.from_numpy(msp(out[0].cpu(), T)))
 
 
-def confidence_step(net: nn.Module, images: Tensor, epsilon=0.001, batch_size=500, device=None) -> np.ndarray:
-    """Learned Confidence with its input preprocessing (its section 3.1): the logit of c(x'), N float32 values.
+def confidence_step(epsilon=0.001) -> InputStep:
+    """Learned Confidence with its input preprocessing (its section 3.1): the logit of c(x'), float32.
 
     x' = x - epsilon sign(d L_c / dx) with L_c = -log c: a small step that raises the confidence. epsilon is in
-    units of normalised pixels, as in the released code. images: uint8 N x H x W x C.
+    units of normalised pixels, as in the released code.
     """
-    found = []
-    with _evaluation(net, device) as device:
-        for x in _batches(images, batch_size, device):
-            with torch.enable_grad():
-                x.requires_grad_()
-                loss = F.softplus(-net(x)[2]).sum()
-                gradient, = torch.autograd.grad(loss, x)
-            found.append(net(x.detach() - epsilon * gradient.sign())[2].cpu())
-    return torch.cat(found).numpy()
+    return InputStep(lambda out: F.softplus(-out[2]).sum(), torch.tensor(epsilon), lambda out: out[2].float())
+
+
+def odin(net: nn.Module, images: Tensor, T=1000.0, epsilon=0.0014, batch_size=500, device=None) -> np.ndarray:
+    """ODIN alone (see odin_step) of uint8 images N x H x W x C: N float64 values."""
+    return collect(net, images, device, batch_size, steps={"odin": odin_step(T, epsilon)})["odin"]
 
 
 def confidence_summary(c_logit) -> dict:
@@ -105,26 +111,33 @@ def confidence_summary(c_logit) -> dict:
     return {"mean": float(c.mean()), "sd": float(c.std()), "collapsed": bool(c.std() < 0.01)}
 
 
-def collect(net: nn.Module, images: Tensor, device=None, batch_size=500, precision="float32") -> dict[str, np.ndarray]:
-    """One forward pass over uint8 images N x H x W x C: everything the scores need but those that follow a gradient.
+def collect(net: nn.Module, images: Tensor, device=None, batch_size=500, precision="float32",
+            steps: dict[str, InputStep] | None = None) -> dict[str, np.ndarray]:
+    """One forward pass over uint8 images N x H x W x C: everything the scores need; one more pass for each input step.
 
-    Returns float32 arrays: logits N x K, features N x D, feature_l1 N (the features' L1 norms, for GradNorm), and
-    for a net with a head of its own that head's score, own N. Evaluation mode; each module's own mode is restored
-    afterwards. device=None: where the net is. precision: float32, or bfloat16 / float16 for a quick look.
+    Returns float32 arrays: logits N x K, features N x D, feature_l1 N (the features' L1 norms, for GradNorm), for a
+    net with a head of its own that head's score, own N, and by its name what each of `steps` gives, N. Evaluation
+    mode; each module's own mode is restored afterwards. device=None: where the net is. precision: float32, or
+    bfloat16 / float16 for a quick look.
     """
-    logits, features, own = [], [], []
+    steps, found = steps or {}, {}
     low = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision)
     with _evaluation(net, device) as device:
         for x in _batches(images, batch_size, device):
-            with torch.autocast(device.type, low, enabled=low is not None):
-                f, phi, *rest = net(x)
-            logits.append(f.float().cpu())
-            features.append(phi.float().cpu())
-            own.extend(score.float().cpu() for score in rest)
-    logits, features = torch.cat(logits).numpy(), torch.cat(features).numpy()
-    feature_l1 = np.abs(features).sum(axis=1, dtype=np.float64).astype(np.float32)
-    found = {"logits": logits, "features": features, "feature_l1": feature_l1}
-    return found | ({"own": torch.cat(own).numpy()} if own else {})
+            with torch.set_grad_enabled(bool(steps)), torch.autocast(device.type, low, enabled=low is not None):
+                x.requires_grad_(bool(steps))
+                out = net(x)
+                gradients = {name: torch.autograd.grad(step.loss(out), x, retain_graph=True)[0]
+                             for name, step in steps.items()}
+            values = dict(zip(("logits", "features", "own"), (value.detach().float() for value in out)))
+            del out  # with its graph: the step needs room for another pass
+            for name, step in steps.items():
+                values[name] = step.score(net(x.detach() - step.size.to(device) * gradients[name].sign()))
+            for name, value in values.items():
+                found.setdefault(name, []).append(value.cpu())
+    arrays = {name: torch.cat(values).numpy() for name, values in found.items()}
+    feature_l1 = np.abs(arrays["features"]).sum(axis=1, dtype=np.float64).astype(np.float32)
+    return arrays | {"feature_l1": feature_l1}
 
 
 def of_method(method: str) -> tuple[str, ...]:

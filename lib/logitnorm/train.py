@@ -379,20 +379,17 @@ def evaluate(trainer: Trainer, id_test: data.ImageSet, ood: Tensor) -> dict:
 
 def score_sets(config: Config, net: nn.Module, test_sets: dict[str, data.ImageSet],
                device: torch.device) -> dict[str, np.ndarray]:
-    """What scores.safetensors holds: one forward pass per image set for all scores but those with a gradient."""
+    """What scores.safetensors holds: per image set one forward pass for all scores, one more per step on the input."""
+    steps = {"odin": scores.odin_step(config.odin_temperature, config.odin_epsilon)}
+    if config.method == "learned_confidence":
+        steps["confidence_step"] = scores.confidence_step(config.confidence_epsilon)
     arrays = {f"{config.id_dataset}/labels": test_sets[config.id_dataset].labels.numpy()}
     for name, image_set in test_sets.items():
-        found = scores.collect(net, image_set.images, device)
-        arrays[f"{name}/logits"] = found["logits"]
-        arrays[f"{name}/feature_l1"] = found["feature_l1"]
-        arrays[f"{name}/odin"] = scores.odin(net, image_set.images, T=config.odin_temperature,
-                                             epsilon=config.odin_epsilon, device=device)
-        if config.method == "godin":
-            arrays[f"{name}/cosine"] = found["own"]
-        if config.method == "learned_confidence":
-            arrays[f"{name}/confidence"] = found["own"]
-            arrays[f"{name}/confidence_step"] = scores.confidence_step(
-                net, image_set.images, epsilon=config.confidence_epsilon, device=device)
+        found = scores.collect(net, image_set.images, device, steps=steps)
+        for key in ("logits", "feature_l1", *steps):
+            arrays[f"{name}/{key}"] = found[key]
+        if config.method in HEADS:
+            arrays[f"{name}/{scores.OWN_SCORES[config.method][0]}"] = found["own"]
         if config.keep_features:
             arrays[f"{name}/features"] = found["features"].astype(np.float16)
     return arrays
