@@ -23,7 +23,7 @@ PACKAGES = ("pytorch-ood", "torchmetrics", "lightning-utilities", "oodeel", "det
             "scikit-learn")
 RUNS = ("small-cifar10-wrn10_2-cross_entropy-seed1", "small-cifar10-wrn10_2-logitnorm-tau0.04-seed1")
 OOD_SETS = ("svhn_part", "lsun_like_crop")
-SCORES = ("msp", "energy", "msp_float32", "energy_float32")
+SCORES = ("msp", "energy", "msp_float32", "gradnorm_float32")
 
 
 def one_file(package: str, path: str):

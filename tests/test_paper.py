@@ -681,8 +681,14 @@ def test_wide_by_two_columns():
 
 @pytest.mark.parametrize("row, first", [("architecture", "WRN-40-2"), ("metric", "accuracy ↑")])
 def test_wide_uses_the_readers_names(row, first):
-    rows = paper.compare(paper.ours([]), "3").query("metric == 'accuracy'")
+    rows = paper.compare(paper.ours([]), "3").query("metric == 'accuracy' and architecture == 'wrn40_2'")
     assert paper.wide(rows, row).iloc[0, 0] == first
+
+
+def test_wide_refuses_to_drop_a_number():
+    rows = paper.compare(paper.ours([]), "3").query("metric == 'accuracy'")  # three nets
+    with pytest.raises(ValueError, match="accuracy.*two rows of one method"):
+        paper.wide(rows, "metric")
 
 
 def test_long(paired):
@@ -692,6 +698,10 @@ def test_long(paired):
     assert table.iloc[1].tolist() == ["FPR95 ↓", "LogitNorm", 28.64, "40.00 (n = 1)",
                                       "same direction (0.62 × the paper's)"]
     assert table.iloc[4].tolist() == ["FPR95 ↓", "Cross-entropy", paired.iloc[4]["paper"], *["not measured"] * 2]
+
+
+def test_long_gives_no_ratio_beside_a_verdict_on_the_number_itself(paired):
+    assert paper.long(paired.assign(exact=True).iloc[:2])["verdict"].tolist() == ["baseline", "same direction"]
 
 
 def test_tally(paired):

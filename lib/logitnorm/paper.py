@@ -335,12 +335,14 @@ def wide(compared: pd.DataFrame, *rows: str) -> pd.DataFrame:
     for _, group in compared.groupby(list(rows), sort=False):
         first = group.assign(ood_dataset=group["used"].fillna(group["ood_dataset"])).iloc[0]
         line = {head: ", ".join(named(first[row]) if row == "ood_dataset" else title(first[row]) for row in rows)}
+        if group["method"].duplicated().any():
+            raise ValueError(f"{line[head]} has two rows of one method: filter them, or name another column in rows")
         said = []
         for _, cell in group.iterrows():
             label = METHODS[cell["method"]].label
             line[f"{label}, paper"] = cell["paper"]
             line[f"{label}, ours"] = value(cell)
-            said.append((label, cell["verdict"] + ("" if cell["exact"] is True else _times(cell["ratio"]))))
+            said.append((label, _said(cell)))
         said = [pair for pair in said if pair[1] != "baseline"] or said
         words = [text for _, text in said]
         one = len(set(words)) == 1
@@ -353,7 +355,7 @@ def long(compared: pd.DataFrame) -> pd.DataFrame:
     """compare's rows as a table to read, one number a line."""
     return pd.DataFrame([{
         "quantity": title(cell["metric"]), "loss": METHODS[cell["method"]].label, "paper": cell["paper"],
-        "ours": value(cell), "verdict": cell["verdict"] + _times(cell["ratio"])} for _, cell in compared.iterrows()])
+        "ours": value(cell), "verdict": _said(cell)} for _, cell in compared.iterrows()])
 
 
 def own(frame: pd.DataFrame, sets: list, metrics: tuple = ("fpr95", "auroc"), score: str = "msp") -> pd.DataFrame:
@@ -378,8 +380,10 @@ def spread(values: pd.Series) -> str | None:
     return f"{values.mean():.2f}" + (f" ± {values.std():.2f}" if len(values) > 1 else "")
 
 
-def _times(ratio: float) -> str:
-    return "" if math.isnan(ratio) else f" ({ratio:.2f} × the paper's)"
+def _said(cell: pd.Series) -> str:
+    """The verdict; where only the change is judged, with its size."""
+    return cell["verdict"] + ("" if cell["exact"] is True or math.isnan(cell["ratio"])
+                              else f" ({cell['ratio']:.2f} × the paper's)")
 
 
 def tally(compared: pd.DataFrame) -> str:
@@ -419,15 +423,16 @@ def plainly(loaded: list, size: str) -> str:
               f"stand-in image sets: {', '.join(stand_ins)}" if stand_ins else "",
               f"only {len(ln)} LogitNorm seed{'s' * (len(ln) > 1)}, so the spread is "
               + ("unknown" if len(ln) == 1 else "roughly known") if len(ln) < 5 else ""]
-    text.append(f"What this cannot show: {'; '.join(filter(None, limits))}. The absolute numbers are therefore no "
-                "verdict on the paper's." if any(limits) else "")
+    text.append(f"What this cannot show: {'; '.join(filter(None, limits))}." if any(limits) else "")
+    text.append("" if frame["exact"].any() else "The absolute numbers are therefore no verdict on the paper's.")
     return " ".join(filter(None, text))
 
 
 def provenance(loaded: list) -> pd.DataFrame:
     """One line per run from its run.json: code, device, time, data."""
     return pd.DataFrame([{
-        "run": run.id, "commit": str(run.info["code"]["commit"])[:8] + (" + changes" if run.info["code"]["dirty"] else ""),
+        "run": run.id,
+        "commit": (run.info["code"]["commit"] or "unknown")[:8] + (" + changes" if run.info["code"]["dirty"] else ""),
         "device": run.info["device"], "wall time (min)": run.info["wall_seconds"] / 60,
         "images/s": str(round(run.info["images_per_second"])),
         "training images (sha256)": run.info["data"][f"{run.config.id_dataset}-train"][:12],
