@@ -19,8 +19,8 @@ from speed import save
 
 from logitnorm import conventions, paths, runs
 
-PACKAGES = ("pytorch-ood", "torchmetrics", "lightning-utilities", "oodeel", "detectors", "torch-uncertainty", "ood-metrics",
-            "scikit-learn")
+PACKAGES = ("pytorch-ood", "torchmetrics", "lightning-utilities", "oodeel", "detectors", "torch-uncertainty",
+            "ood-metrics", "scikit-learn")
 RUNS = ("small-cifar10-wrn10_2-cross_entropy-seed1", "small-cifar10-wrn10_2-logitnorm-tau0.04-seed1")
 OOD_SETS = ("svhn_part", "lsun_like_crop")
 SCORES = ("msp", "energy", "msp_float32", "gradnorm_float32")
@@ -53,7 +53,7 @@ def oodeel(id_scores, ood_scores) -> dict:
 
 
 def torch_uncertainty(id_scores, ood_scores) -> dict:
-    """As its classification routine has it: criteria are minus the score, OOD is 1, AUROC and AUPR are torchmetrics'."""
+    """As in its classification routine: criteria are minus the score, OOD is 1, AUROC and AUPR are torchmetrics'."""
     from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
     fpr95 = one_file("torch-uncertainty", "torch_uncertainty/metrics/classification/fpr.py").FPR95(pos_label=1)
@@ -124,8 +124,8 @@ def installed() -> dict[str, str]:
         except PackageNotFoundError:
             missing.append(name)
     if missing:
-        raise SystemExit(f"benchmarks/peers.py needs {', '.join(missing)}: install with `pip install --no-deps --target "
-                         f"build/peers {' '.join(missing)}` and start it again with PYTHONPATH=build/peers")
+        raise SystemExit(f"benchmarks/peers.py needs {', '.join(missing)}: install with `pip install --no-deps "
+                         f"--target build/peers {' '.join(missing)}` and start it again with PYTHONPATH=build/peers")
     return found
 
 

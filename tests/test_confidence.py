@@ -67,3 +67,15 @@ def test_the_threshold_is_the_best_of_all(seed, levels, right, wrong):
 def test_without_errors_there_is_no_threshold(correct):
     with pytest.raises(ValueError, match="needs both right and wrong"):
         confidence.threshold_from_errors(np.arange(3.0), correct)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_the_threshold_curve_is_the_detection_error_and_its_flat_part_holds_the_best(inside, outside):
+    curve = confidence.threshold_curve(inside, outside, points=11)
+    expected = [50 * (np.mean(np.array(inside) < t) + np.mean(np.array(outside) >= t)) for t in curve.threshold]
+    np.testing.assert_allclose(curve.error, expected)
+    low, high = curve.flat
+    within = (curve.threshold >= low) & (curve.threshold <= high)
+    assert (curve.error[within] <= curve.error.min() + 2).all() and within[np.argmin(curve.error)]
+    outer = np.flatnonzero(within)[[0, -1]] + [-1, 1]  # just beyond either end it is worse
+    assert all(curve.error[i] > curve.error.min() + 2 for i in outer if 0 <= i < 11)

@@ -99,6 +99,29 @@ def detection_error_at(id_score, ood_score, threshold: float) -> float:
     return float(100 * error[0])
 
 
+class ThresholdCurve(NamedTuple):
+    """The detection error (percent) at each threshold, and the range of thresholds around the best one that are
+    nearly as good.
+    """
+
+    threshold: np.ndarray
+    error: np.ndarray
+    flat: tuple[float, float]
+
+
+def threshold_curve(id_score, ood_score, points=201, near=2.0) -> ThresholdCurve:
+    """The detection error against a threshold in [0, 1] (Figure 4 of the paper); near: points above the lowest."""
+    threshold = np.linspace(0, 1, points)
+    error = 100 * _error(np.sort(id_score), np.sort(ood_score), threshold)
+    low = high = int(np.argmin(error))
+    good = error <= error[low] + near
+    while low > 0 and good[low - 1]:
+        low -= 1
+    while high < points - 1 and good[high + 1]:
+        high += 1
+    return ThresholdCurve(threshold, error, (float(threshold[low]), float(threshold[high])))
+
+
 def _error(inside: np.ndarray, outside: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     below = np.searchsorted(inside, thresholds, side="left") / len(inside)
     above = 1 - np.searchsorted(outside, thresholds, side="left") / len(outside)
