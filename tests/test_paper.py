@@ -748,6 +748,33 @@ def test_own():
     assert paper.own(paper.ours([]), ["svhn"]).to_dict("list") == {"OOD set": ["SVHN"]}
 
 
+def test_joint_gives_each_method_its_own_score_on_the_main_network():
+    frame = paper.ours([ce(on(SMALL_SETS, 60), **SMALL), ce(on(SMALL_SETS, 64), **SMALL, seed=2),
+                        made(on(SMALL_SETS, 40), **SMALL), made(on(SMALL_SETS, 99), **SMALL, tau=0.1),
+                        made({**on(SMALL_SETS, 50), **on(SMALL_SETS, 30, score="confidence")}, **SMALL,
+                             method="learned_confidence"),
+                        made({**on(SMALL_SETS, 50), **on(SMALL_SETS, 20, score="cosine")}, **SMALL, method="godin"),
+                        made(on(SMALL_SETS, 1), **{**SMALL, "architecture": "vgg13"}, method="learned_confidence")])
+    table = paper.joint(frame, "cross_entropy", "logitnorm", "godin", "learned_confidence", "logit_penalty")
+    assert table[["loss", "score", "FPR95 ↓ (%)"]].values.tolist() == [
+        ["Cross-entropy", "Softmax (MSP)", "62.00 ± 2.83"], ["LogitNorm", "Softmax (MSP)", "40.00"],
+        ["GODIN", "Softmax (MSP)", "50.00"], ["GODIN", "GODIN", "20.00"],
+        ["Learned Confidence", "Softmax (MSP)", "50.00"], ["Learned Confidence", "confidence c", "30.00"],
+        ["Learned Confidence", "confidence c, input step", None], ["LogitPenalty", "Softmax (MSP)", None]]
+    assert table["seeds"].tolist() == ["2", "1", "1", "1", "1", "1", "1", "0"]
+
+
+def test_by_tau_takes_means_over_seeds_of_the_main_network():
+    def at(tau, seed, accuracy, far, noise, **settings):
+        return made({**on(SMALL_SETS, far), ("", "", "accuracy"): accuracy, ("msp", "gaussian_noise", "fpr95"): noise,
+                     ("energy", "gaussian_noise", "fpr95"): 99}, **{**SMALL, **settings}, tau=tau, seed=seed)
+
+    frame = paper.ours([at(0.1, 1, 90, 30, 5), at(0.01, 1, 80, 50, 9), at(0.01, 2, 84, 54, 1),
+                        at(0.04, 1, 1, 1, 1, architecture="resnet34")])
+    assert paper.by_tau(frame).values.tolist() == [[0.01, 2, 82, 5, 52], [0.1, 1, 90, 5, 30]]
+    assert list(paper.by_tau(paper.ours([])).columns) == ["tau", "n", "accuracy", "noise", "far"]
+
+
 def test_spread_by_hand():
     assert paper.spread(pd.Series([], dtype=float)) is None
     assert paper.spread(pd.Series([63.519])) == "63.52"

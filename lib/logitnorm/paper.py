@@ -34,7 +34,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from logitnorm import data, paths, runs
+from logitnorm import data, paths, runs, scores
 from logitnorm.plots import METHODS, NOT_RUN
 
 FLOORS = {"fpr95": 5.0, "auroc": 2.0, "aupr": 2.0, "accuracy": 2.0, "ece": 2.0, "ece_ts": 2.0}
@@ -371,6 +371,40 @@ def own(frame: pd.DataFrame, sets: list, metrics: tuple = ("fpr95", "auroc"), sc
                 line[f"{METHODS[method].label}, {title(metric)}"] = spread(values)
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def joint(frame: pd.DataFrame, *methods: str) -> pd.DataFrame:
+    """The methods on the same network and images, each by MSP and by the scores of its own head (rows of `ours`).
+
+    Main network of the paper's CIFAR-10 only; averages over the far OOD sets, mean ± sd over seeds.
+    """
+    main = at_table_tau(frame)[lambda all_: (all_["paper_id"] == "cifar10") & (all_["paper_architecture"] == "wrn40_2")]
+    lines = []
+    for method in methods:
+        own = ["godin" if score == "cosine" else score for score in scores.OWN_SCORES.get(method, ())]
+        for score in ("msp", *own):
+            mine = main[(main["method"] == method) & main["score"].isin(["", score])]
+            far = mine[mine["ood_dataset"] == "average"]
+            values = {"accuracy": mine[mine["metric"] == "accuracy"]}
+            values |= {metric: far[far["metric"] == metric] for metric in ("fpr95", "auroc", "aupr")}
+            line = {"loss": METHODS[method].label, "score": title(score), "seeds": str(mine["run"].nunique())}
+            lines.append(line | {f"{title(metric)} (%)": spread(part["value"]) for metric, part in values.items()})
+    return pd.DataFrame(lines)
+
+
+def by_tau(frame: pd.DataFrame) -> pd.DataFrame:
+    """LogitNorm on the main network for CIFAR-10 at each tau (rows of `ours`): columns tau, n (seeds), then means over
+    seeds of accuracy, noise (FPR95 on Gaussian noise) and far (FPR95 averaged over the far OOD sets), all by MSP.
+    """
+    main = frame[(frame["method"] == "logitnorm") & (frame["paper_id"] == "cifar10")
+                 & (frame["paper_architecture"] == "wrn40_2") & frame["score"].isin(["", "msp"])]
+    wanted = {"accuracy": ("", "accuracy"), "noise": ("gaussian_noise", "fpr95"), "far": ("average", "fpr95")}
+    lines = []
+    for tau, part in main.groupby("tau"):
+        cells = {name: part[(part["ood_dataset"] == where) & (part["metric"] == metric)]["value"].mean()
+                 for name, (where, metric) in wanted.items()}
+        lines.append({"tau": tau, "n": part["seed"].nunique()} | cells)
+    return pd.DataFrame(lines, columns=["tau", "n", *wanted])
 
 
 def spread(values: pd.Series) -> str | None:
