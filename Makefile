@@ -18,13 +18,14 @@ ERRORS := build/errors.txt
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv book test site runs unlock clean
+.PHONY: help venv book test site pdf runs unlock clean
 .SILENT:
 
 help:
 	echo "make book                      build the book (first time: a few minutes of downloads); prints its index.html"
 	echo "make test                      run the test suite"
 	echo "make site                      check the built pages in a headless browser (Chromium or Chrome)"
+	echo "make pdf                       the book as one page and as a PDF, printed by Chromium or Chrome"
 	echo "make runs SIZE=small ONLY=re   train the runs of experiments.yaml of that size whose id matches the regex"
 	echo "          GPUS=2 SHARE=3       ... on two GPUs, three runs at a time on each; GPUS=0: on the CPU, one run a core"
 	echo "make clean                     remove build/ (never data/runs/, never .venv)"
@@ -49,6 +50,9 @@ test: $(STAMP)
 
 site: $(STAMP)
 	LOGITNORM_SITE=build/book/_build/html $(THREADS) $(BIN)/python -m pytest tests/test_site.py
+
+pdf: book
+	$(BIN)/python -m logitnorm.book pdf
 
 runs: $(STAMP)
 	$(SNAKEMAKE); snake runs --resources gpu=0 $(GPU_LIMITS) \

@@ -1,18 +1,16 @@
 """The browser of the tests that need one: the system's Chromium, or the program named in LOGITNORM_BROWSER."""
 
 import contextlib
-import os
-import shutil
 
 import pytest
 
-NAMES = (os.environ.get("LOGITNORM_BROWSER", ""), "chromium", "chromium-browser", "google-chrome")
+from logitnorm import book
 
 
 @contextlib.contextmanager
 def opened():
     """A headless browser of Playwright's; the test is skipped where there is none."""
-    program = next(filter(None, map(shutil.which, NAMES)), None)
+    program = book.browser()
     if program is None:
         pytest.skip("no browser: install Chromium (Debian: apt install chromium) or set LOGITNORM_BROWSER")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra: test)")

@@ -4,6 +4,10 @@
 
 stages build/book (configuration, book/, lib/, executed notebooks made ready for pages), runs Jupyter Book on it
 with every warning an error, and then checks the HTML: pages, alt texts, Colab links.
+
+    python -m logitnorm.book pdf
+
+joins the pages that stand there into one, and prints that one to build/book.pdf.
 """
 
 import argparse
@@ -14,6 +18,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from .paths import ROOT
 from .runner import RunnerError, report
@@ -21,6 +26,9 @@ from .runner import RunnerError, report
 STAGE = ROOT / "build" / "book"
 MATHJAX = "mathjax/tex-svg.js"  # as _config.yml names it; one file that needs no fonts, so formulas work offline
 EXECUTED = ROOT / "build" / "executed"
+ONE_PAGE = STAGE / "_build" / "singlehtml"
+PDF = ROOT / "build" / "book.pdf"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 class BookError(RunnerError):
@@ -54,7 +62,8 @@ def ready_for_page(notebook, name: str):
 
     - alt text and caption, which plots.show leaves beside the figure, become the cell's mystnb metadata, the only
       place from which MyST-NB takes them; the figure is named {name}-{number} for {numref};
-    - parameter cells fold away; papermill's notes and absolute paths of this machine go; empty stderr goes.
+    - parameter cells fold away; papermill's notes and absolute paths of this machine go; empty stderr goes;
+    - lines that a cell prints one after the other stand in one block.
     Raises BookError for a failed cell, a figure without alt text, or two figures in one cell.
     """
     notebook.metadata.pop("papermill", None)
@@ -71,6 +80,7 @@ def ready_for_page(notebook, name: str):
             continue
         cell.outputs = [output for output in cell.outputs
                         if not (output.output_type == "stream" and not output.text.strip())]
+        _join_streams(cell)
         images = [output for output in cell.outputs if _is_image(output)]
         if len(images) > 1:
             raise BookError(f"notebooks/{name}.ipynb shows {len(images)} figures in one cell; "
@@ -88,6 +98,16 @@ def ready_for_page(notebook, name: str):
         for output in cell.outputs:
             _without_paths(output)
     return notebook
+
+
+def _join_streams(cell) -> None:
+    outputs, cell.outputs = cell.outputs, []
+    for output in outputs:
+        last = cell.outputs[-1] if cell.outputs else None
+        if last and output.output_type == last.output_type == "stream" and output.name == last.name:
+            last.text += output.text
+        else:
+            cell.outputs.append(output)
 
 
 def _is_image(output) -> bool:
@@ -141,26 +161,27 @@ def stage(train: Path) -> None:
         nbformat.write(notebook, STAGE / f"{page}.ipynb")
 
 
-def jupyter_book() -> None:
+def jupyter_book(builder: str = "html") -> None:
     """Build the HTML from build/book; a warning is an error, and all of them are shown."""
     start = "from jupyter_book.cli.main import main; main()"
-    command = [sys.executable, "-c", start, "build", str(STAGE), "-n", "-W", "--keep-going", "-q"]
+    command = [sys.executable, "-c", start, "build", str(STAGE), "--builder", builder, "-n", "-W", "--keep-going", "-q"]
     if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
         raise BookError("Jupyter Book found errors or warnings in the pages; they stand above")
-    finish(STAGE / "_build" / "html")
 
 
 def finish(html: Path) -> None:
     """Take out scripts that no page uses; put in MathJax, and those of the explorers where a page has one.
 
     Jupyter Book 1 adds Thebe's settings twice, so that every page reports an error in the browser's console; no
-    cell runs inside a page here, with or without Thebe.
+    cell runs inside a page here, with or without Thebe. Wide tables of the prose learn their columns' names, so
+    that book.css can set a row as a list on a phone.
     """
     explored = formulas = False
     for page in html.rglob("*.html"):
         before = page.read_text(encoding="utf-8")
         after = re.sub(r"\s*<script>const THEBE_JS_URL.*?</script>|\s*<script[^>]*sphinx-thebe\.js[^>]*></script>", "",
                        before)
+        after = re.sub(r'<table class="table">.*?</table>', lambda found: label_cells(found[0]), after, flags=re.S)
         if after != before:
             page.write_text(after, encoding="utf-8")
         explored |= "data-explorer" in after
@@ -174,6 +195,97 @@ def finish(html: Path) -> None:
         from .explorers import copy_scripts  # imports torch, which nothing else here needs
 
         copy_scripts(html / "_static")
+
+
+def label_cells(table: str) -> str:
+    """A table's HTML with each cell's column name in `data-label`, where it has three columns or more.
+
+    Not where a name is a formula, which CSS could not set.
+    """
+    names = [re.sub("<[^>]*>", "", name).strip() for name in re.findall(r'<th class="head">(.*?)</th>', table, re.S)]
+    if len(names) < 3 or any("\\(" in name for name in names):
+        return table
+
+    def row(found):
+        labels = iter(names)
+        return re.sub(r"<td(?=[ >])", lambda cell: f'<td data-label="{next(labels)}"', found[0])
+
+    return re.sub(r"<tr.*?</tr>", row, table, flags=re.S)
+
+
+def one_page() -> None:
+    """Join the staged pages into one, which a reader can save or print: build/book/_build/singlehtml/index.html."""
+    if not (STAGE / "_toc.yml").is_file():
+        raise BookError(f"there are no pages in {STAGE} to join; run make book first")
+    shutil.rmtree(ONE_PAGE, ignore_errors=True)
+    jupyter_book("singlehtml")
+    text = (ONE_PAGE / f"{pages()[0]}.html").read_text(encoding="utf-8")
+    shutil.rmtree(ONE_PAGE / Path(pages()[0]).parent)
+    (ONE_PAGE / "index.html").write_text(joined(text), encoding="utf-8")
+    finish(ONE_PAGE)
+    check_one_page(ONE_PAGE)
+
+
+def joined(text: str) -> str:
+    """The HTML of Sphinx's single page, which stood in a folder and links to pages, for a page that stands alone.
+
+    What is folded unfolds, because paper has no buttons; the notebooks' code stays folded.
+    """
+    def inside(found):
+        page, anchor = found[1], found[2]
+        return f'href="{anchor or ("#" if page == pages()[0] else f"#document-{page}")}"'
+
+    known = "|".join(map(re.escape, pages()))
+    text = re.sub(rf'href="(?:\.\./)?({known})\.html(#[^"]*)?"', inside, text)
+    text = text.replace('src="../_static/', 'src="_static/')
+    scripts = set()
+
+    def once(found):  # two explorers bring the same scripts, and nothing here can be searched
+        unwanted = found[1] in scripts or re.match(r"searchindex|_static/(searchtools|language_data)", found[1])
+        scripts.add(found[1])
+        return "" if unwanted else found[0]
+
+    text = re.sub(r'<script[^>]* src="([^"]*)"[^>]*></script>', once, text)
+    return re.sub(r'<details(?! class="admonition hide)', "<details open", text)
+
+
+def check_one_page(html: Path) -> None:
+    """Raise BookError for a link inside the page that leads nowhere, or for a picture that is not there."""
+    from bs4 import BeautifulSoup
+
+    soup = BeautifulSoup((html / "index.html").read_text(encoding="utf-8"), "html.parser").find("article")
+    anchors = {tag["id"] for tag in soup.find_all(id=True)}
+    for link in soup.find_all("a", href=True):
+        if link["href"].startswith("#") and link["href"] != "#" and unquote(link["href"][1:]) not in anchors:
+            raise BookError(f"the single page links to {link['href']}, which it does not have")
+        if urlsplit(link["href"]).path.endswith(".html") and not urlsplit(link["href"]).scheme:
+            raise BookError(f"the single page links to another page, {link['href']}")
+    for image in soup.find_all("img"):
+        if not (html / unquote(image["src"])).is_file():
+            raise BookError(f"the single page has no picture {image['src']}")
+
+
+def browser() -> str | None:
+    """The Chromium or Chrome of this machine, or the program named in LOGITNORM_BROWSER; None without one."""
+    return next(filter(None, map(shutil.which, (os.environ.get("LOGITNORM_BROWSER", ""), *BROWSERS))), None)
+
+
+def pdf() -> None:
+    """Print the single page to build/book.pdf with a headless browser, which sets the formulas as on the pages."""
+    page, program = ONE_PAGE / "index.html", browser()
+    if program is None:
+        raise BookError(f"no browser to print with: install Chromium (Debian: apt install chromium) or set "
+                        f"LOGITNORM_BROWSER; the book as one page is {page}")
+    PDF.unlink(missing_ok=True)
+    # Containers run as root, where Chromium's own sandbox cannot work; only our own page is opened.
+    root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    # Virtual time passes as fast as the work allows: the page is printed when its formulas are set.
+    command = [program, "--headless", "--disable-gpu", *root, "--no-pdf-header-footer", "--virtual-time-budget=120000",
+               f"--print-to-pdf={PDF}", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode or not PDF.is_file():
+        raise BookError(f"{program} did not print {page}: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}")
+    print(f"The book as one page: {page}\nThe book as a PDF: {PDF}")
 
 
 def check(html: Path = STAGE / "_build" / "html") -> None:
@@ -200,7 +312,7 @@ def check(html: Path = STAGE / "_build" / "html") -> None:
 
 def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m logitnorm.book", description=__doc__.split("\n\n")[0])
-    parser.add_argument("action", choices=["build", "check"])
+    parser.add_argument("action", choices=["build", "check", "pdf"])
     parser.add_argument("--train", type=Path, help="the executed training notebook that becomes notebooks/train")
     options = parser.parse_args(arguments)
     try:
@@ -209,7 +321,12 @@ def main(arguments=None) -> int:
                 raise BookError("--train is missing: which executed training notebook shall the book show?")
             stage(options.train)
             jupyter_book()
-        check()
+            finish(STAGE / "_build" / "html")
+        if options.action == "pdf":
+            one_page()
+            pdf()
+        else:
+            check()
     except RunnerError as error:
         return report(error)
     return 0

@@ -78,7 +78,8 @@ def table(frame: pd.DataFrame, caption: str, decimals: int = 2):
     """The frame's columns as an HTML table with caption; returns an object that a notebook displays.
 
     The first column names the row. Floats are rounded to `decimals`, missing values read 'not yet run'.
-    The table scrolls sideways in its own box on a narrow page and takes its colours from the page.
+    The table scrolls sideways in its own box on a narrow page and takes its colours from the page; a number and
+    its spread stay on one line.
     """
     from IPython.display import HTML
 
@@ -105,4 +106,4 @@ def _cell(value, decimals: int) -> str:
         return NOT_RUN
     if isinstance(value, float):
         return f"{value:.{decimals}f}"
-    return escape(str(value))
+    return escape(str(value)).replace(" ± ", "&nbsp;±&nbsp;").replace("(n = ", "(n&nbsp;=&nbsp;")

@@ -29,6 +29,9 @@ OWN_SCORES = {"godin": ("cosine",), "learned_confidence": ("confidence", "confid
 # data.STD (0.2471, 0.2435, 0.2616 against 0.247, 0.244, 0.262); kept, as the printed numbers come from it.
 ODIN_STD = (63.0 / 255, 62.1 / 255, 66.7 / 255)
 
+# Images scored at once. A CPU is a third faster where what the layers pass on stays in its caches.
+BATCH, CPU_BATCH = 500, 125
+
 # Temperature of the energy score by (method, number of classes), from page 6 of the LogitNorm paper.
 ENERGY_T = {("logitnorm", 10): 0.1, ("logitnorm", 100): 0.01}
 
@@ -96,7 +99,7 @@ def confidence_step(epsilon=0.001) -> InputStep:
     return InputStep(lambda out: F.softplus(-out[2]).sum(), torch.tensor(epsilon), lambda out: out[2].float())
 
 
-def odin(net: nn.Module, images: Tensor, T=1000.0, epsilon=0.0014, batch_size=500, device=None) -> np.ndarray:
+def odin(net: nn.Module, images: Tensor, T=1000.0, epsilon=0.0014, batch_size=None, device=None) -> np.ndarray:
     """ODIN alone (see odin_step) of uint8 images N x H x W x C: N float64 values."""
     return collect(net, images, device, batch_size, steps={"odin": odin_step(T, epsilon)})["odin"]
 
@@ -111,19 +114,19 @@ def confidence_summary(c_logit) -> dict:
     return {"mean": float(c.mean()), "sd": float(c.std()), "collapsed": bool(c.std() < 0.01)}
 
 
-def collect(net: nn.Module, images: Tensor, device=None, batch_size=500, precision="float32",
+def collect(net: nn.Module, images: Tensor, device=None, batch_size=None, precision="float32",
             steps: dict[str, InputStep] | None = None) -> dict[str, np.ndarray]:
     """One forward pass over uint8 images N x H x W x C: everything the scores need; one more pass for each input step.
 
     Returns float32 arrays: logits N x K, features N x D, feature_l1 N (the features' L1 norms, for GradNorm), for a
     net with a head of its own that head's score, own N, and by its name what each of `steps` gives, N. Evaluation
-    mode; each module's own mode is restored afterwards. device=None: where the net is. precision: float32, or
-    bfloat16 / float16 for a quick look.
+    mode; each module's own mode is restored afterwards. device=None: where the net is. batch_size=None: BATCH, or
+    CPU_BATCH images. precision: float32, or bfloat16 / float16 for a quick look.
     """
     steps, found = steps or {}, {}
     low = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision)
     with _evaluation(net, device) as device:
-        for x in _batches(images, batch_size, device):
+        for x in _batches(images, batch_size or (CPU_BATCH if device.type == "cpu" else BATCH), device):
             with torch.set_grad_enabled(bool(steps)), torch.autocast(device.type, low, enabled=low is not None):
                 x.requires_grad_(bool(steps))
                 out = net(x)
