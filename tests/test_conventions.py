@@ -1,0 +1,296 @@
+"""Other projects' conventions: each against scikit-learn, autograd or values by hand, and against the packages' own."""
+
+import importlib.util
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.metrics import (auc, average_precision_score, confusion_matrix, precision_recall_curve, roc_auc_score,
+                             roc_curve)
+
+from logitnorm import conventions, metrics, paths, runs, scores
+
+MEASURED = json.loads((paths.ROOT / "data" / "benchmarks" / "peers.json").read_text())
+
+few = st.integers(1, 40)
+tied = few.flatmap(lambda n: arrays(np.float64, n, elements=st.integers(-3, 3).map(float)))
+spread = few.flatmap(lambda n: arrays(np.float64, n, elements=st.floats(-5, 5).map(lambda x: round(x, 6) + 0.0)))
+either = st.one_of(tied, spread)
+
+
+def labelled(id_scores, ood_scores):
+    return np.repeat([1, 0], [len(id_scores), len(ood_scores)]), np.concatenate([id_scores, ood_scores])
+
+
+def curve(positive, negative):
+    fpr, tpr, _ = roc_curve(*labelled(positive, negative), drop_intermediate=False)
+    return tpr, fpr
+
+
+# ---------------------------------------------------------------- one convention at a time
+
+ID, OOD = np.arange(1.0, 21.0), np.array([0.5, 1.5, 2.5, 19.5, 30.0])
+
+
+def test_fpr95_by_hand():
+    """20 ID scores 1 ... 20: thresholds that keep exactly 19 are those above 1 up to 2."""
+    assert metrics.fpr95(ID, OOD) == 60  # threshold 2: 2.5, 19.5, 30
+    assert conventions.fpr95_nearest(ID, OOD) == 80  # threshold 1.5 keeps 19 as well
+    assert conventions.fpr95_interpolated(ID, OOD) == 80
+    assert conventions.fpr95_window(ID, OOD) == pytest.approx(70, abs=0.01)  # half the window is below 1.5
+    assert conventions.fpr95_strict(ID, np.append(OOD, 2.0)) == 50 and metrics.fpr95(ID, np.append(OOD, 2.0)) > 66
+
+
+def test_ood_positive_by_hand():
+    """Catching 95 % of five OOD images is catching all, at the threshold 30: all 20 ID images lie below."""
+    assert conventions.ood_positive(metrics.fpr95)(ID, OOD) == 100
+    assert conventions.ood_positive(metrics.fpr95)(ID, OOD[:3]) == 10  # 1 and 2 lie below 2.5
+
+
+@given(either, either)
+def test_fpr95_with_ood_positive_is_scikit_learns_first_point_of_95_percent(id_scores, ood_scores):
+    tpr, fpr = curve(-ood_scores, -id_scores)
+    assert conventions.ood_positive(metrics.fpr95)(id_scores, ood_scores) == pytest.approx(100 * fpr[tpr >= 0.95][0])
+
+
+@given(either, either)
+def test_nearest_is_the_nearest_point_of_the_curve_and_the_lowest_of_equals(id_scores, ood_scores):
+    tpr, fpr = curve(id_scores, ood_scores)
+    tpr, fpr = tpr[1:][::-1], fpr[1:][::-1]  # without the point at infinity, from the lowest threshold
+    tpr, fpr = tpr[np.sum(tpr == 1) - 1:], fpr[np.sum(tpr == 1) - 1:]
+    at = int(np.argmin(np.abs(tpr - 0.95)))
+    assert conventions.fpr95_nearest(id_scores, ood_scores) == pytest.approx(100 * fpr[at])
+
+
+@given(st.lists(st.integers(0, 999), min_size=25, max_size=80, unique=True))
+def test_without_ties_nearest_and_interpolated_lie_within_one_id_image_of_ours(ranks):
+    id_scores, ood_scores = np.array(ranks[:-4], dtype=float), np.array(ranks[-4:], dtype=float)
+    ordered = np.sort(id_scores)
+    rank = len(ordered) // 20
+    low = 100 * np.mean(ood_scores >= (ordered[rank - 1] if rank else -np.inf))
+    high = 100 * np.mean(ood_scores >= ordered[rank + 1])
+    for convention in (conventions.fpr95_nearest, conventions.fpr95_interpolated):
+        assert high - 1e-9 <= convention(id_scores, ood_scores) <= low + 1e-9
+
+
+def test_window_by_a_plain_loop():
+    draw = np.random.default_rng(0)
+    id_scores, ood_scores = draw.normal(1, 1, 3000), draw.normal(0, 1, 500)
+    low, high = min(id_scores.min(), ood_scores.min()), max(id_scores.max(), ood_scores.max())
+    found = [np.mean(ood_scores > t) for t in np.arange(low, high, (high - low) / 2000)
+             if 0.9495 <= np.mean(id_scores >= t) <= 0.9505]
+    assert len(found) > 3
+    assert conventions.fpr95_window(id_scores, ood_scores, steps=2000) == pytest.approx(100 * np.mean(found))
+
+
+def test_window_without_a_threshold_has_no_value():
+    assert np.isnan(conventions.fpr95_window(np.ones(100), np.ones(10)))
+    assert np.isnan(conventions.fpr95_window(np.repeat([0.0, 1.0], [10, 90]), np.array([0.5])))
+
+
+@given(either, either)
+def test_every_fourth_by_counting(id_scores, ood_scores):
+    is_ood, outlier = 1 - labelled(id_scores, ood_scores)[0], -np.concatenate([id_scores, ood_scores])
+    points = [(1.0, 1.0)]
+    for threshold in np.sort(outlier)[1::4]:
+        (tn, fp), (fn, tp) = confusion_matrix(is_ood, outlier >= threshold, labels=[0, 1])
+        points.append((tp / (tp + fn), fp / (fp + tn)))
+    points.append((0.0, 0.0))
+    caught, refused = np.array(points).T
+    assert np.allclose(conventions.roc_every_fourth(id_scores, ood_scores), (caught, refused))
+    assert conventions.auroc_every_fourth(id_scores, ood_scores) == pytest.approx(100 * auc(refused, caught), abs=1e-9)
+    assert conventions.fpr95_every_fourth(id_scores, ood_scores) == pytest.approx(
+        100 * next(fpr for tpr, fpr in points if tpr < 0.95))
+
+
+@given(either, either)
+def test_aupr_is_scikit_learns_by_steps_and_by_trapezoids(id_scores, ood_scores):
+    is_id, scores = labelled(id_scores, ood_scores)
+
+    def trapezoid(labels, values):
+        precision, recall, _ = precision_recall_curve(labels, values)
+        return pytest.approx(100 * auc(recall, precision))
+
+    by_steps = 100 * average_precision_score(is_id, scores)
+    assert conventions.aupr_as_given(id_scores, ood_scores) == pytest.approx(by_steps)
+    assert conventions.aupr_trapezoid(id_scores, ood_scores) == trapezoid(is_id, scores)
+    assert conventions.ood_positive(conventions.aupr_trapezoid)(id_scores, ood_scores) == trapezoid(1 - is_id, -scores)
+    assert conventions.aupr_out_unnegated(id_scores, ood_scores) == trapezoid(1 - is_id, scores)
+
+
+def test_sigmoid_only_outside_0_to_1_and_ties_only_large_positive_scores():
+    draw = np.random.default_rng(0)
+    high, low = draw.normal(60, 10, 500).astype(np.float32), draw.normal(50, 10, 300).astype(np.float32)
+    squashed = conventions.after_sigmoid(metrics.auroc)
+    true = 100 * roc_auc_score(*labelled(high, low))
+    assert true > 70 and squashed(high, low) == pytest.approx(50)
+    assert squashed(high / 200, low / 200) == pytest.approx(true)  # within [0, 1]: untouched
+    assert conventions.torch_uncertainty(metrics.auroc)(high, low) == pytest.approx(true, abs=0.01)
+    assert squashed(high - 60, low - 60) == pytest.approx(true, abs=0.01)
+
+
+@given(either, either)
+def test_weighed_detection_error_counts_the_images_on_the_wrong_side(id_scores, ood_scores):
+    cuts = np.append(np.unique(np.concatenate([id_scores, ood_scores])), np.inf)
+    wrong = [np.sum(id_scores < cut) + np.sum(ood_scores >= cut) for cut in cuts]
+    assert conventions.detection_error_weighed(id_scores, ood_scores) == pytest.approx(
+        100 * min(wrong) / (len(id_scores) + len(ood_scores)))
+
+
+def test_exchanged_detection_error_by_hand():
+    """Threshold 2 refuses 1 of 20 ID and accepts 3 of 5 OOD; ID are 4/5 of all and weigh 1/5."""
+    assert conventions.detection_error_exchanged(ID, OOD) == pytest.approx(100 * (1 / 5 * 1 / 20 + 4 / 5 * 3 / 5))
+
+
+@pytest.mark.parametrize("T", [1.0, 4.0])
+def test_batch_gradnorm_is_autograds(T):
+    draw = torch.Generator().manual_seed(0)
+    phi = torch.randn(23, 7, generator=draw, dtype=torch.float64)
+    layer = torch.nn.Linear(7, 4, dtype=torch.float64)
+    expected = []
+    for batch in phi[:20].split(5):
+        loss = -F.log_softmax(layer(batch) / T, dim=1).sum(dim=1).mean()
+        expected.append(torch.autograd.grad(loss, layer.weight)[0].abs().sum().item())
+    found = conventions.gradnorm_batches(layer(phi).detach().numpy(), phi.numpy(), batch_size=5, T=T)
+    assert found.shape == (4,) and np.allclose(found, expected, rtol=1e-12)
+
+
+def test_batch_gradnorm_of_single_images_is_gradnorm_and_opposite_gradients_cancel():
+    draw = np.random.default_rng(0)
+    logits, features = draw.normal(size=(6, 3)), draw.normal(size=(6, 5))
+    assert np.allclose(conventions.gradnorm_batches(logits, features, batch_size=1),
+                       scores.gradnorm(logits, np.abs(features).sum(axis=1)))
+    pair = np.stack([features[0], -features[0]])
+    assert conventions.gradnorm_batches(np.tile(logits[0], (2, 1)), pair, batch_size=2) == pytest.approx([0])
+
+
+def test_ece_of_logits_by_hand():
+    logits = np.array([[0.5, 0.1], [0.52, 0.3], [0.95, 0.2], [1.0, 0.0], [7.0, 1.0], [-0.1, -0.2]])
+    labels = np.array([0, 1, 0, 0, 1, 1])
+    # bins of 1/15: 0.5 and 0.52 share one, 0.95 has its own; the last three lie in no bin
+    assert conventions.ece_of_logits(logits, labels) == pytest.approx(100 * (abs(1 - 1.02) + 0.05) / 3)
+    assert conventions.ece_of_logits(logits[3:], labels[3:]) == 0
+
+
+def test_population_sd_is_smaller_than_ours():
+    assert conventions.population_sd([1, 2, 3]) == pytest.approx(np.sqrt(2 / 3))
+    assert np.std([1, 2, 4], ddof=1) / conventions.population_sd([1, 2, 4]) == pytest.approx(1.5 ** 0.5)
+
+
+# ---------------------------------------------------------------- against the packages, on the committed runs
+
+@pytest.fixture(scope="module")
+def measured_runs():
+    return [runs.load(paths.RUNS / name) for name in MEASURED["runs"]]
+
+
+def test_every_package_on_the_committed_runs_says_what_our_function_says(measured_runs):
+    found = conventions.differences(MEASURED["rows"], measured_runs)
+    assert set(found["peer"]) == set(conventions.PEERS)
+    assert len(found) == sum(len(row["values"]) for row in MEASURED["rows"])
+    for peer, functions in conventions.PEERS.items():
+        assert set(found.loc[found["peer"] == peer, "metric"]) == set(functions)
+    # which large scores a float32 sigmoid rounds to 1 differs a little between machines
+    rounds = found["score"].eq("gradnorm_float32") & found["peer"].isin(["torchmetrics", "torch-uncertainty"])
+    off = (found["package"] - found["ours"]).abs()
+    assert off[~rounds].max() < 0.01, found[~rounds & (off >= 0.01)].to_string()
+    assert off[rounds].max() < 1, found[rounds & (off >= 1)].to_string()
+
+
+def test_measured_calibration_errors_are_ours(measured_runs):
+    for row, run in zip(MEASURED["ece"], measured_runs):
+        logits, labels = run.tensor("cifar10/logits"), run.tensor("cifar10/labels")
+        assert row["run"] == run.id and row["values"]["float32"] == pytest.approx(metrics.ece(logits, labels), abs=0.01)
+
+
+def test_packages_that_are_given_other_scores_would_not_agree(measured_runs):
+    """The test above can fail: the functions of one package do not describe another."""
+    cross_entropy = [row for row in MEASURED["rows"] if row["run"] == MEASURED["runs"][0]]
+    wrong = [{**row, "peer": "detectors"} for row in cross_entropy if row["peer"] == "pytorch-ood"]
+    found = conventions.differences(wrong, measured_runs)
+    off = (found["package"] - found["ours"]).abs()[found["metric"].isin(["fpr95", "aupr_out"])]
+    assert off.min() > 0.01 and off.median() > 10
+
+
+# ---------------------------------------------------------------- the tables of the page
+
+def test_beside_leaves_out_the_packages_column_where_none_was_run(measured_runs):
+    run = measured_runs[1]
+    both = conventions.beside(MEASURED["rows"], [run], "fpr95", "msp", "svhn_part").set_index("code")
+    assert list(both.columns) == ["LogitNorm, package", "LogitNorm, our function"]
+    ours = run.metrics.query("score == 'msp' and ood_dataset == 'svhn_part' and metric == 'fpr95'")["value"].item()
+    assert both.loc["this book", "LogitNorm, our function"] == pytest.approx(ours, abs=1e-6)
+    assert both.loc["detectors", "LogitNorm, package"] == pytest.approx(ours, abs=1e-6)
+    assert both.loc["OpenOOD 1.5", "LogitNorm, package"] == "not on PyPI"
+    alone = conventions.beside(MEASURED["rows"], [run], "fpr95", "msp", "isun")
+    assert list(alone.columns) == ["code", "LogitNorm, our function"]
+
+
+def test_fpr95_by_convention_starts_with_the_books_own(measured_runs):
+    found = conventions.fpr95_by_convention(measured_runs)
+    assert len(found) == len(measured_runs) * len(conventions.FPR95)
+    for run in measured_runs:
+        table = run.metrics.query("score == 'msp' and metric == 'fpr95'").set_index("ood_dataset")["value"]
+        assert found.query("method == @run.config.method")["fpr95"].iloc[0] == pytest.approx(
+            table[list(run.config.ood_sets)].mean(), abs=1e-6)
+
+
+def test_in_words_by_hand():
+    names = list(conventions.FPR95)
+    frame = pd.DataFrame([(name, "logitnorm", seed, value + seed) for name, value in
+                          zip((names[0], names[1], names[4], names[5]), (10, 20, np.nan, 5)) for seed in (1, 2)],
+                         columns=["convention", "method", "seed", "fpr95"])
+    assert conventions.in_words(frame) == ("LogitNorm 11.5 to 21.5 % with ID as positive; "
+                                           "LogitNorm 6.5 to 6.5 % with OOD as positive.")
+
+
+def test_batches_of_gradnorm_give_one_score_each(measured_runs):
+    found = conventions.gradnorm_both(measured_runs[1])
+    assert list(found["batches, ID and OOD"])[:2] == ["50 and 6", "50 and 6"]
+    assert (found["FPR95, by image"] > 0).all() and (found["AUROC, by batch"].astype(float) > 99).all()
+
+
+def test_base_rates_of_aupr_are_those_of_metrics(measured_runs):
+    line = conventions.aupr_by_base_rate(measured_runs[:1]).iloc[0]
+    run = measured_runs[0]
+    table = run.metrics.query("score == 'msp' and ood_dataset == 'isun'").set_index("metric")["value"]
+    assert line["all, weighed 5:1"] == pytest.approx(table["aupr"], abs=1e-6)
+    assert line["all, weighed 1:1"] == pytest.approx(table["aupr_in"], abs=1e-6)
+    drawn, _, spread_of_draws = line["ten random fifths (the paper's code)"].split()
+    assert float(drawn) == pytest.approx(table["aupr"], abs=0.2) and 0 < float(spread_of_draws) < 0.2
+
+
+# ---------------------------------------------------------------- the script
+
+def script(monkeypatch):
+    folder = paths.ROOT / "benchmarks"
+    monkeypatch.syspath_prepend(str(folder))
+    spec = importlib.util.spec_from_file_location("benchmark_peers", folder / "peers.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_script_says_what_to_install(monkeypatch, tmp_path):
+    peers = script(monkeypatch)
+    monkeypatch.setattr(peers, "PACKAGES", ("scikit-learn", "no-such-metrics"))
+    monkeypatch.setattr(sys, "argv", ["peers.py", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="needs no-such-metrics: install with `pip install --no-deps"):
+        peers.main()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_script_runs_every_package_that_the_library_describes(monkeypatch):
+    peers = script(monkeypatch)
+    assert set(peers.CODES) == set(conventions.PEERS) == set(peers.PACKAGES) - {"lightning-utilities"}
+    assert list(peers.RUNS) == MEASURED["runs"] and set(MEASURED["packages"]) == set(peers.PACKAGES)
+    assert len(MEASURED["rows"]) == len(peers.RUNS) * len(peers.SCORES) * len(peers.OOD_SETS) * len(peers.CODES)
+    values = peers.CODES["scikit-learn"](np.array([2.0, 3.0]), np.array([1.0, 2.5]))
+    assert values["auroc"] == 0.75
