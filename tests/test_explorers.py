@@ -15,7 +15,7 @@ from fake_runs import SMALL_SETS, write_grid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logitnorm import book, explorers, losses, metrics, runs, scores, train
+from logitnorm import book, explorers, losses, metrics, runs
 
 SCORES_WITH_TIES = st.lists(st.integers(-20, 20).map(lambda x: x / 8), min_size=1, max_size=90)
 
@@ -46,7 +46,7 @@ def test_counts_are_those_of_the_metrics(loaded):
     at95 = round(0.95 * explorers.STEPS) - 1
     for run, shown in zip(loaded, data["runs"]):
         for score, entry in zip(explorers.score_names(run), shown["scores"]):
-            id_scores = explorers.score_of(run, score, run.config.id_dataset)
+            id_scores = run.score(score, run.config.id_dataset)
             assert sum(entry["id"]["added"][:at95 + 1]) == (id_scores >= metrics.threshold95(id_scores)).sum()
             assert len(entry["sets"]) == len(run.sets) - 1
             for name, found in zip(run.sets[1:], entry["sets"]):
@@ -60,18 +60,11 @@ def test_counts_are_those_of_the_metrics(loaded):
             assert sum(entry["id"]["added"]) == entry["id"]["n"]
 
 
-def test_a_score_of_the_methods_own_is_read_as_it_was_stored():
+def test_a_score_of_the_methods_own_can_be_chosen():
     class Stub:
-        config = train.Config(method="learned_confidence", id_dataset="digits")
         metrics = pd.DataFrame({"score": ["", "msp", "confidence", "confidence"]})
-        arrays = {"digits/logits": np.eye(10, dtype=np.float32), "digits/confidence": np.arange(10, dtype=np.float32)}
-
-        def tensor(self, name):
-            return self.arrays[name]
 
     assert explorers.score_names(Stub()) == ["msp", "confidence"]
-    assert explorers.score_of(Stub(), "confidence", "digits").tolist() == list(range(10))
-    np.testing.assert_array_equal(explorers.score_of(Stub(), "msp", "digits"), scores.msp(np.eye(10)))
 
 
 @pytest.mark.parametrize("K", [3, 10, 100])
@@ -211,8 +204,8 @@ def test_the_threshold_explorer_shows_the_metrics(loaded, open_block):
     for r, run in enumerate(loaded):
         for s, score in enumerate(explorers.score_names(run)):
             for o in (0, 3):
-                id_scores = explorers.score_of(run, score, run.sets[0])
-                ood_scores = explorers.score_of(run, score, run.sets[1 + o])
+                id_scores = run.score(score, run.sets[0])
+                ood_scores = run.score(score, run.sets[1 + o])
                 for position in (1, 77, 190, 200):
                     move(page, run=r, score=s, set=o, position=position)
                     shown = numbers(page)

@@ -4,6 +4,8 @@ import errno
 import json
 import subprocess
 import sys
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ import pytest
 import torch
 
 from fake_runs import write_run
-from logitnorm import experiments, paths, runs
+from logitnorm import experiments, metrics, paths, runs, scores
 from logitnorm.train import Config
 
 
@@ -177,3 +179,23 @@ def test_the_command_lists_trains_and_refuses(tmp_path, capsys):
                                                "paper-cifar10-wrn40_2-logitnorm-tau0.04-seed5"]
     assert experiments.main(["--only", "no such run", "--runs-dir", str(tmp_path)]) == 1
     assert "no run of experiments.yaml matches" in capsys.readouterr().err
+
+
+def test_scores_of_a_run_are_those_of_its_metrics(tmp_path):
+    run = runs.load(write_run(tmp_path, method="logitnorm"))
+    for name in scores.SCORES:
+        inside, outside = run.score(name, "cifar10"), run.score(name, "mnist")
+        found = metrics.ood_metrics(inside, outside)
+        printed = run.metrics.query("score == @name and ood_dataset == 'mnist'").set_index("metric")["value"]
+        assert found == pytest.approx(printed.to_dict(), abs=1e-9)
+        assert run.score(name, "cifar10", "mnist").tolist() == [*inside, *outside]
+    accuracy = run.metrics.query("metric == 'accuracy'")["value"].item()
+    assert 100 * run.correct.mean() == pytest.approx(accuracy) and run.correct.dtype == bool
+
+
+def test_the_score_of_a_methods_own_head_is_read_as_it_was_stored():
+    run = runs.Run(Path("nowhere"), {"config": asdict(Config(method="learned_confidence", id_dataset="digits"))})
+    stored = {"digits/logits": np.eye(10, dtype=np.float32), "digits/confidence": np.arange(10, dtype=np.float32)}
+    object.__setattr__(run, "tensor", stored.__getitem__)
+    assert run.score("confidence", "digits").tolist() == list(range(10))
+    np.testing.assert_array_equal(run.score("msp", "digits"), scores.msp(np.eye(10)))

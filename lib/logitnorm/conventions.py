@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from scipy.special import softmax
 
-from logitnorm import explorers, metrics, paper
+from logitnorm import metrics, paper
 from logitnorm.plots import METHODS
 
 
@@ -233,7 +233,7 @@ def scores_of(run, score: str, ood_set: str) -> tuple[np.ndarray, np.ndarray]:
     A softmax that is computed in float32 throughout can only tie more, and differs in the last bit between machines.
     """
     name = score.removesuffix("_float32")
-    both = (explorers.score_of(run, name, image_set) for image_set in (run.config.id_dataset, ood_set))
+    both = (run.score(name, image_set) for image_set in (run.config.id_dataset, ood_set))
     return tuple(values.astype(np.float32) if score.endswith("_float32") else values for values in both)
 
 

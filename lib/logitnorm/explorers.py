@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from . import losses, metrics, paper, paths, scores
+from . import losses, metrics, paper, paths
 from .plots import ID, METHODS, OOD
 
 STEPS = 200  # positions of the threshold slider: 0.5, 1, ..., 100 percent of ID accepted
@@ -79,18 +79,8 @@ def score_names(run) -> list[str]:
     return [name for name in dict.fromkeys(run.metrics["score"]) if name]  # accuracy has no score
 
 
-def score_of(run, score: str, image_set: str) -> np.ndarray:
-    """The named score of every image of a set, by which the run's metrics.csv was made: float64."""
-    # what was computed with the network at hand is stored under its own name
-    computed = {"msp": ["logits"], "energy": ["logits"], "gradnorm": ["logits", "feature_l1"]}
-    names = computed.get(score, [score])
-    arrays = {name: run.tensor(f"{image_set}/{name}") for name in names}
-    num_classes = run.tensor(f"{image_set}/logits").shape[1]
-    return scores.from_run_arrays(score, arrays, scores.energy_temperature(run.config.method, num_classes))
-
-
 def _score_data(run, score: str) -> dict:
-    values = {name: score_of(run, score, name) for name in run.sets}
+    values = {name: run.score(score, name) for name in run.sets}
     id_scores = values[run.config.id_dataset]
     at = thresholds(id_scores)
     # The thousandth at either end would stretch the axis (GradNorm has a long tail); it goes into the outer bins.
@@ -159,7 +149,7 @@ def threshold_figure(runs: list, score: str = "msp"):
     said = []
     for run, ax in zip(runs, axes):
         names = run.config.id_dataset, run.config.ood_sets[0]
-        id_scores, ood_scores = (score_of(run, score, name) for name in names)
+        id_scores, ood_scores = (run.score(score, name) for name in names)
         both = np.concatenate([id_scores, ood_scores])
         edges = np.linspace(*np.quantile(both, [0.001, 0.999]), BINS + 1)
         for name, values, look in zip(names, (id_scores, ood_scores), (ID, OOD)):

@@ -32,7 +32,7 @@ import torch
 import yaml
 from scipy.stats import gaussian_kde
 
-from logitnorm import losses, metrics, paper, paths, plots, runs, scores
+from logitnorm import losses, metrics, paper, paths, plots, runs
 
 SIZES = ("paper", "small")
 PAPERS = {"logitnorm": "LogitNorm (Wei et al., ICML 2022)",
@@ -185,7 +185,7 @@ def overlap(loaded: list, frame: pd.DataFrame) -> pd.DataFrame:
         theirs.append(100 * np.minimum(inside, outside).sum() * (grid[1] - grid[0]))
         found = paper.chosen(loaded, method)
         used += found
-        mine.append([shared_area(_msp(run, run.config.id_dataset), _msp(run, run.config.history_ood))
+        mine.append([shared_area(*(run.score("msp", name) for name in (run.config.id_dataset, run.config.history_ood)))
                      for run in found])
     exact = _exact(used) and all(run.config.history_ood == "svhn" for run in used)
     return _with_runs(judge(theirs, mine, exact, [OVERLAP_POINTS] * 2, least=OVERLAP_POINTS), used)
@@ -304,10 +304,6 @@ def _computed(theirs: str, mine: str, word: str, difference: str) -> pd.DataFram
 MEASURES = {function.__name__: function for function in (
     norm_growth, overlap, tau_curve, learned_confidence, argmax_kept, confidence_raised, bound_holds,
     bound_explains_figure5)}
-
-
-def _msp(run, image_set: str) -> np.ndarray:
-    return scores.msp(run.tensor(f"{image_set}/logits"))
 
 
 def _exact(found: list) -> bool:
@@ -497,7 +493,7 @@ def story(loaded: dict[str, list]):
 
 
 def _draw_scores(ax, run, name: str) -> str:
-    inside, outside = _msp(run, run.config.id_dataset), _msp(run, run.config.history_ood)
+    inside, outside = run.score("msp", run.config.id_dataset), run.score("msp", run.config.history_ood)
     bins = np.linspace(min(inside.min(), outside.min()), max(inside.max(), outside.max()), 41)
     for values, look in ((inside, plots.ID), (outside, plots.OOD)):
         ax.hist(values, bins, weights=np.full(len(values), 100 / len(values)), color=look.color, hatch=look.hatch,

@@ -277,16 +277,22 @@ def describe(loaded: list, size: str) -> str:
         return f"**Size `{size}`:** no finished run yet, so our numbers read '{NOT_RUN}'."
     parts = []
     for (id_dataset, architecture, epochs), group in _grouped(
-            loaded, lambda run: (run.config.id_dataset, run.config.architecture, run.config.epochs)):
+            by_method(loaded), lambda run: (run.config.id_dataset, run.config.architecture, run.config.epochs)):
         methods = [f"{method} (seed{'s' * (len(same) > 1)} {', '.join(str(run.config.seed) for run in same)})"
                    for method, same in _grouped(group, lambda run: method_title(run.config))]
+        methods = [", ".join(methods[:-1]), methods[-1]] if len(methods) > 1 else methods
         parts.append(f"{network(architecture)} trained on all training images of {title(id_dataset)} for {epochs} "
                      f"epochs with {' and '.join(methods)}")
     sets = [f"{', '.join(map(named, far))}" for far, _ in _grouped(loaded, lambda run: run.config.ood_sets)]
     ids = [f"`{stem}-seed{{{','.join(str(run.config.seed) for run in same)}}}`"
-           for stem, same in _grouped(loaded, lambda run: run.id.rsplit("-seed", 1)[0])]
+           for stem, same in _grouped(by_method(loaded), lambda run: run.id.rsplit("-seed", 1)[0])]
     return (f"**Size `{size}`:** {'; '.join(parts)}. OOD sets: {'; or '.join(sets)}. "
             f"Runs: {', '.join(ids)}.")
+
+
+def by_method(loaded: list) -> list:
+    """The runs in the order of plots.METHODS; those of one method keep theirs."""
+    return sorted(loaded, key=lambda run: list(METHODS).index(run.config.method))
 
 
 def method_title(config) -> str:
@@ -365,7 +371,7 @@ def own(frame: pd.DataFrame, sets: list, metrics: tuple = ("fpr95", "auroc"), sc
     for name in sets:
         line = {"OOD set": named(name)}
         for metric in metrics:
-            for method in dict.fromkeys(frame["method"]):
+            for method in (method for method in METHODS if method in set(frame["method"])):
                 values = frame.loc[(frame["score"] == score) & (frame["ood_dataset"] == name)
                                    & (frame["metric"] == metric) & (frame["method"] == method), "value"]
                 line[f"{METHODS[method].label}, {title(metric)}"] = spread(values)
@@ -440,10 +446,11 @@ def plainly(loaded: list, size: str) -> str:
     ce_mean, ln_mean = mean["cross_entropy"], mean["logitnorm"]
     change = ln_mean - ce_mean
     text = [f"Size `{size}`, {len(ce)} + {len(ln)} runs: LogitNorm's ID accuracy is {ln_mean['', 'accuracy']:.2f} %, "
-            f"cross-entropy's {ce_mean['', 'accuracy']:.2f} % ({change['', 'accuracy']:+.2f} points). Averaged over the six "
-            f"far OOD sets, FPR95 by MSP goes from {ce_mean['average', 'fpr95']:.2f} to {ln_mean['average', 'fpr95']:.2f} "
-            f"({change['average', 'fpr95']:+.2f}) and AUROC from {ce_mean['average', 'auroc']:.2f} to "
-            f"{ln_mean['average', 'auroc']:.2f} ({change['average', 'auroc']:+.2f}); the paper's changes are -33.87 and +5.36."]
+            f"cross-entropy's {ce_mean['', 'accuracy']:.2f} % ({change['', 'accuracy']:+.2f} points). Averaged over the "
+            f"six far OOD sets, FPR95 by MSP goes from {ce_mean['average', 'fpr95']:.2f} to "
+            f"{ln_mean['average', 'fpr95']:.2f} ({change['average', 'fpr95']:+.2f}) and AUROC from "
+            f"{ce_mean['average', 'auroc']:.2f} to {ln_mean['average', 'auroc']:.2f} "
+            f"({change['average', 'auroc']:+.2f}); the paper's changes are -33.87 and +5.36."]
     config = ln[0].config
     for kind, sets in (("of the six", config.ood_sets), ("of the other sets", config.extra_sets)):
         worse = [f"{title(name)} ({change[name, 'fpr95']:+.2f} FPR95)" for name in sets if change[name, "fpr95"] > 0]

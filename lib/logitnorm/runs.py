@@ -28,7 +28,7 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 
-from . import metrics, paths, scores
+from . import data, metrics, paths, scores
 
 
 class RunError(RuntimeError):
@@ -206,6 +206,19 @@ class Run:
             if name not in f.keys():
                 raise KeyError(f"{self.path / 'scores.safetensors'} holds no {name!r}; it holds {', '.join(f.keys())}")
             return f.get_tensor(name)
+
+    def score(self, name: str, *image_sets: str) -> np.ndarray:
+        """The named score of every image of the sets, one set after the other: float64, as in metrics.csv."""
+        energy_T = scores.energy_temperature(self.config.method, data.SETS[self.config.id_dataset].num_classes)
+        return np.concatenate([scores.from_run_arrays(
+            name, {array: self.tensor(f"{image_set}/{array}") for array in scores.needed(name)}, energy_T)
+            for image_set in image_sets])
+
+    @cached_property
+    def correct(self) -> np.ndarray:
+        """Whether the prediction for each ID test image is right: N bool."""
+        name = self.config.id_dataset
+        return self.tensor(f"{name}/logits").argmax(axis=1) == self.tensor(f"{name}/labels")
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All of scores.safetensors."""

@@ -156,6 +156,11 @@ def energy_temperature(method: str, num_classes: int) -> float:
     return ENERGY_T.get((method, num_classes), 1.0)
 
 
+def needed(score: str) -> tuple[str, ...]:
+    """The arrays of an image set that a score is computed from; what needed the net is stored under its own name."""
+    return {"msp": ("logits",), "energy": ("logits",), "gradnorm": ("logits", "feature_l1")}.get(score, (score,))
+
+
 def from_run_arrays(score: str, arrays, energy_T=1.0) -> np.ndarray:
     """The named score from a run's arrays logits, feature_l1, odin, ...: float64, N values, higher for ID.
 
@@ -165,8 +170,7 @@ def from_run_arrays(score: str, arrays, energy_T=1.0) -> np.ndarray:
     stored = ("odin", *(name for names in OWN_SCORES.values() for name in names))
     if score not in (*SCORES, *stored):
         raise ValueError(f"unknown score {score!r}: choose one of {', '.join(dict.fromkeys((*SCORES, *stored)))}")
-    needed = [score] if score in stored else {"gradnorm": ["logits", "feature_l1"]}.get(score, ["logits"])
-    missing = [name for name in needed if name not in arrays]
+    missing = [name for name in needed(score) if name not in arrays]
     if missing:
         raise ValueError(f"the score {score!r} needs the array {missing[0]!r}, but the run has only "
                          f"{', '.join(arrays) or 'none'}")
