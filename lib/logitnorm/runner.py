@@ -106,7 +106,7 @@ def check_kernel() -> None:
         spec = KernelSpecManager().get_kernel_spec("python3")
     except NoSuchKernel as error:
         raise RunnerError("no Jupyter kernel 'python3' is installed; run: make book "
-                              "(or pip install ipykernel)") from error
+                          "(or pip install ipykernel)") from error
     program = spec.argv[0]  # jupyter_client replaces a bare 'python' with sys.executable
     if program not in BARE_PYTHON and not os.path.samefile(program, sys.executable):
         raise RunnerError(f"the Jupyter kernel 'python3' in {spec.resource_dir} runs {program}, not {sys.executable}; "
