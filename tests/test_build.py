@@ -195,6 +195,66 @@ def test_parameters_fold_away_and_traces_of_the_machine_go():
     assert str(book.ROOT) not in str(notebook)
 
 
+def test_lines_printed_one_after_the_other_stand_in_one_block():
+    printed = [new_output("stream", name=name, text=text) for name, text in
+               (("stdout", "epoch 1\n"), ("stdout", "epoch 2\n"), ("stderr", "careful\n"), ("stdout", "epoch 3\n"))]
+    outputs = book.ready_for_page(executed(*printed), "train").cells[1].outputs
+    assert [output.text for output in outputs] == ["epoch 1\nepoch 2\n", "careful\n", "epoch 3\n"]
+
+
+# ---------------------------------------------------------------- the HTML
+
+def html_table(*rows):
+    head, *body = ["<tr>" + "".join(f'<{tag}><p>{cell}</p></{tag[:2]}>\n' for cell in row) + "</tr>"
+                   for tag, row in zip(['th class="head"'] + ["td"] * len(rows), rows)]
+    return f'<table class="table"><thead>{head}</thead><tbody>{"".join(body)}</tbody></table>'
+
+
+def test_cells_of_wide_tables_know_their_columns():
+    table = html_table(["", "<code>paper</code>", "here"], ["rate", "0.1", "0.2"], ["batch", "128", "64"])
+    labelled = book.label_cells(table)
+    assert re.findall('data-label="(.*?)"><p>(.*?)<', labelled) == [
+        ("", "rate"), ("paper", "0.1"), ("here", "0.2"), ("", "batch"), ("paper", "128"), ("here", "64")]
+    assert re.sub(' data-label="[^"]*"', "", labelled) == table
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["a", "b", r"\(\tau\)"]])
+def test_narrow_tables_and_formulas_as_names_stay_as_they_are(names):
+    table = html_table(names, names)
+    assert book.label_cells(table) == table
+
+
+def test_links_of_the_single_page_stay_inside_it():
+    def joined(target):
+        return re.search('href="(.*?)"', book.joined(f'<a href="{target}">'))[1]
+
+    assert joined("../notebooks/fig1.html") == "#document-notebooks/fig1"
+    assert joined("../notebooks/provenance.html#a-run") == "#a-run"
+    assert joined("book/index.html#id3") == "#id3" and joined("book/index.html") == "#"
+    assert joined("https://example.org/fig1.html") == "https://example.org/fig1.html"
+
+
+def test_the_single_page_unfolds_results_not_code_and_loads_a_script_once():
+    script = '<script src="../_static/explorers.js"></script>'
+    text = book.joined(f'<details id="a-run"><details class="admonition hide above-input">{script}{script}'
+                       '<script defer src="searchindex.js"></script>')
+    assert text == ('<details open id="a-run"><details class="admonition hide above-input">'
+                    '<script src="_static/explorers.js"></script>')
+
+
+@pytest.mark.parametrize("wrong, sentence", [
+    ('<a href="#nowhere">', "links to #nowhere"), ('<a href="../notebooks/old.html">', "another page, ../notebooks/old"),
+    ('<img src="_images/none.png">', "no picture _images/none.png"),
+])
+def test_a_single_page_with_a_loose_end_is_refused(tmp_path, wrong, sentence):
+    page = tmp_path / "index.html"
+    page.write_text('<article><p id="here"><a href="#here"></a><a href="#"></a></p></article>')
+    book.check_one_page(tmp_path)
+    page.write_text(f"<article>{wrong}</article>")
+    with pytest.raises(book.BookError, match=re.escape(sentence)):
+        book.check_one_page(tmp_path)
+
+
 # ---------------------------------------------------------------- the graph, on a tiny book
 
 EXPERIMENTS = """
@@ -282,6 +342,32 @@ def test_the_graph_makes_every_page_from_training_to_html(tiny):
     smoke = (tiny / "build/smoke/a.ipynb").read_text()
     assert "['smoke'] build/runs ['smoke-ce', 'smoke-ln']" in smoke
     assert "logitnorm" in (tiny / "build/book/_build/html/notebooks/train.html").read_text()
+
+
+def print_pdf(root, browser):
+    return run_module("logitnorm.book", "pdf", cwd=root, PYTHONPATH=str(root / "lib"), LOGITNORM_ROOT=str(root),
+                      LOGITNORM_BROWSER=str(browser), PATH="")
+
+
+def test_the_pages_join_in_one_which_a_browser_prints(tiny):
+    printer = tiny / "printer"  # stands for Chromium: copies the page that it is given to where it shall print
+    printer.write_text(f"""#!{sys.executable}
+import sys, urllib.request
+to = next(a.split("=", 1)[1] for a in sys.argv if a.startswith("--print-to-pdf="))
+open(to, "wb").write(urllib.request.urlopen(sys.argv[-1]).read())
+""")
+    printer.chmod(0o755)
+    done = print_pdf(tiny, printer)
+    assert done.returncode == 0, done.stderr
+    text = (tiny / "build/book.pdf").read_text()
+    assert text.count('alt="One dark pixel"') == 2 and "Fig. 2" in text
+    assert (tiny / "build/book/_build/html/index.html").is_file(), "the pages must survive"
+
+
+def test_without_a_browser_the_single_page_is_there_and_one_sentence_says_what_to_install(tiny):
+    done = print_pdf(tiny, "no-such-browser")
+    assert done.returncode == 1 and "no browser to print with: install Chromium" in done.stderr
+    assert (tiny / "build/book/_build/singlehtml/index.html").is_file()
 
 
 def test_a_second_build_does_nothing(tiny):
