@@ -85,11 +85,30 @@ def test_verdict_at_the_papers_size(said, wanted):
 
 @pytest.mark.parametrize("said, wanted", [
     (["baseline", "same direction"], "agrees"), (["baseline", "no change, as in the paper"], "agrees"),
-    (["baseline", "opposite direction"], "does not agree"), (["baseline", "no clear change"], "does not agree"),
+    (["baseline", "opposite direction"], "does not agree"),
+    (["baseline", "no clear change", "opposite direction"], "does not agree"),
     (["baseline", "change, the paper has none"], "does not agree"), (["baseline"], "does not agree"),
     (["baseline", "same direction", "opposite direction"], "agrees in part")])
 def test_verdict_elsewhere_judges_the_direction_only(said, wanted):
     assert ledger.verdict(numbers(*said, exact=False)) == f"stand-in: direction {wanted}"
+
+
+def test_a_change_within_the_spread_is_no_disagreement():
+    said = numbers("baseline", "no clear change", "no clear change", exact=False)
+    assert ledger.verdict(said) == "stand-in: no clear change"
+
+
+@pytest.mark.parametrize("exact, good, best, less", [
+    (True, "reproduced", "reproduced", "partly"),
+    (False, "same direction", "stand-in: direction agrees", "stand-in: direction agrees in part")])
+def test_a_verdict_is_lowered_where_fewer_than_half_of_the_counted_numbers_agree(exact, good, best, less):
+    half = numbers(good, "not reproduced" if exact else "no clear change", exact=exact)
+    assert ledger.lowered(best, half) == best  # one of two
+    fewer = pd.concat([half, numbers("not reproduced" if exact else "opposite direction", exact=exact)])
+    assert ledger.lowered(best, fewer) == less  # one of three
+    assert ledger.lowered("stand-in: direction does not agree", fewer) == "stand-in: direction does not agree"
+    missing = pd.concat([half, *[numbers(plots.NOT_RUN, exact=exact)] * 5])
+    assert ledger.lowered(best, missing) == best  # what was not run counts neither way
 
 
 def test_one_stand_in_among_the_numbers_makes_it_a_stand_in():
