@@ -159,7 +159,8 @@ def threshold_figure(runs: list, score: str = "msp"):
         ax.axvline(np.clip(at, edges[0], edges[-1]), color=METHODS["logitnorm"].color, linewidth=3, label="threshold")
         title = textwrap.fill(run_title(run), 40)
         ax.set(title=title, xlabel=paper.title(score), ylabel="images per bin (%)")
-        ax.legend()
+        ax.set_ylim(0, 1.3 * ax.get_ylim()[1])  # room for the legend above the bars
+        ax.legend(ncols=3, loc="upper center", fontsize=11)
         tpr, fpr = metrics.roc(id_scores, ood_scores)
         look = METHODS[run.config.method]
         axes[-1].plot(100 * fpr, 100 * tpr, color=look.color, linestyle=look.linestyle,

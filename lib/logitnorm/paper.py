@@ -437,7 +437,7 @@ def tally(compared: pd.DataFrame) -> str:
 
 
 def plainly(loaded: list, size: str) -> str:
-    """What the runs of a size show and what they cannot, as a Markdown paragraph of measured numbers."""
+    """What the runs of a size show and what they cannot, as a Markdown list of measured numbers."""
     ce, ln = chosen(loaded, "cross_entropy"), chosen(loaded, "logitnorm")
     if not (ce and ln):
         return f"Size `{size}`: {NOT_RUN}."
@@ -464,9 +464,10 @@ def plainly(loaded: list, size: str) -> str:
               f"stand-in image sets: {', '.join(stand_ins)}" if stand_ins else "",
               f"only {len(ln)} LogitNorm seed{'s' * (len(ln) > 1)}, so the spread is "
               + ("unknown" if len(ln) == 1 else "roughly known") if len(ln) < 5 else ""]
-    text.append(f"What this cannot show: {'; '.join(filter(None, limits))}." if any(limits) else "")
-    text.append("" if frame["exact"].any() else "The absolute numbers are therefore no verdict on the paper's.")
-    return " ".join(filter(None, text))
+    if any(limits):
+        text.append(f"What this cannot show: {'; '.join(filter(None, limits))}."
+                    + ("" if frame["exact"].any() else " The absolute numbers are therefore no verdict on the paper's."))
+    return "\n".join(f"* {sentences}" for sentences in text)
 
 
 def provenance(loaded: list) -> pd.DataFrame:
@@ -477,4 +478,4 @@ def provenance(loaded: list) -> pd.DataFrame:
         "device": run.info["device"], "wall time (min)": run.info["wall_seconds"] / 60,
         "images/s": str(round(run.info["images_per_second"])),
         "training images (sha256)": run.info["data"][f"{run.config.id_dataset}-train"][:12],
-        "finished": run.info["finished"]} for run in loaded] or [{"run": NOT_RUN}])
+        "finished": run.info["finished"][:10]} for run in loaded] or [{"run": NOT_RUN}])
