@@ -813,6 +813,13 @@ def test_method_title_names_tau_where_there_is_one():
     assert paper.method_title(train.Config(method="cross_entropy")) == "Cross-entropy"
 
 
+def test_of_methods_takes_logitnorm_at_the_tau_of_the_tables():
+    runs_ = [ce({}), made({}), made({}, tau=0.1), made({}, id_dataset="cifar100"),
+             made({}, id_dataset="cifar100", tau=0.0085), made({}, method="godin")]
+    assert paper.of_methods(runs_, "cross_entropy", "logitnorm") == [runs_[0], runs_[1], runs_[4]]
+    assert paper.of_methods(runs_, "godin") == [runs_[5]] and paper.of_methods(runs_) == []
+
+
 def test_describe_says_what_ran():
     small = [ce({}, **SMALL, seed=1), ce({}, **SMALL, seed=3), made({}, **SMALL)]
     assert paper.describe(small, "small") == (

@@ -149,10 +149,15 @@ def at_table_tau(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[(frame["method"] != "logitnorm") | np.isclose(frame["tau"].astype(float), wanted.astype(float))]
 
 
+def of_methods(loaded: list, *methods: str) -> list:
+    """The runs of these methods that the tables compare: LogitNorm at TAU of its ID set only."""
+    return [run for run in loaded if run.config.method in methods and (
+        run.config.method != "logitnorm" or math.isclose(run.config.tau, TAU[counterpart(run.config.id_dataset)]))]
+
+
 def chosen(loaded: list, method: str, paper_id: str = "cifar10") -> list:
     """The runs of a method that the tables and figures show (LogitNorm at TAU), by seed; main networks first."""
-    fit = [run for run in loaded if run.config.method == method and counterpart(run.config.id_dataset) == paper_id
-           and (method != "logitnorm" or math.isclose(run.config.tau, TAU[paper_id]))]
+    fit = [run for run in of_methods(loaded, method) if counterpart(run.config.id_dataset) == paper_id]
     return sorted(fit, key=lambda run: (counterpart_architecture(run.config.architecture) != "wrn40_2",
                                         run.config.seed))
 
