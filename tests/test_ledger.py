@@ -163,6 +163,14 @@ def test_a_small_run_is_judged_by_its_direction(small):
     assert len(row["runs"]) == 6 and line(rows, "average-cifar100")["verdict"] == plots.NOT_RUN
 
 
+@pytest.mark.parametrize("best, verdict", [(0.04, "direction agrees"), (0.1, "direction agrees in part")])
+def test_figure_5_is_about_where_the_minimum_lies(best, verdict, tmp_path):
+    for tau in (0.01, 0.04, 0.1):
+        gap = 6.0 if tau == best else {0.01: 1.0, 0.04: 2.5, 0.1: 1.0}[tau]
+        fake_runs.write_run(tmp_path, method="logitnorm", tau=tau, gap=gap, n_id=2000, n_ood=2000)
+    assert line(ledger.build(loaded(tmp_path)), "figure5")["verdict"] == f"stand-in: {verdict}"
+
+
 def test_the_papers_size_comes_first_and_a_missing_half_falls_back(small, tmp_path):
     both = {"paper": [], "small": runs.load_all(small)}
     fake_runs.write_run(tmp_path, method="cross_entropy", **MAIN)

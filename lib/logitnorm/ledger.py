@@ -232,11 +232,16 @@ def shared_area(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def tau_curve(loaded: list, frame: pd.DataFrame, taus: list) -> pd.DataFrame:
-    """Figure 5: average FPR95 at some temperatures."""
-    rows = paper.compare_tau(frame)
-    shown = rows[np.isclose(rows["tau"].to_numpy()[:, None], taus).any(axis=1)]
-    mine = frame[(frame["paper_id"] == "cifar10") & ((frame["method"] != "logitnorm") | frame["tau"].isin(taus))]
-    shown.attrs["runs"] = list(mine.loc[mine["method"].isin(["cross_entropy", "logitnorm"]), "run"].unique())
+    """Figure 5: average FPR95 by MSP at some temperatures; the changes are those from the first of them."""
+    mine = frame[(frame["method"] == "logitnorm") & (frame["paper_id"] == "cifar10") & (frame["score"] == "msp")
+                 & (frame["paper_architecture"] == "wrn40_2") & (frame["ood_dataset"] == "average")
+                 & (frame["metric"] == "fpr95")]
+    curve = paper.figure(5)
+    theirs = [curve.loc[np.isclose(curve["tau"], tau), "fpr95"].item() for tau in taus]
+    ours = [mine[np.isclose(mine["tau"].astype(float), tau)] for tau in taus]
+    shown = judge(theirs, [part["value"] for part in ours], all(part["exact"].all() for part in ours),
+                  [paper.FLOORS["fpr95"]] * len(taus), paper.LEAST["fpr95"]).assign(method="logitnorm")
+    shown.attrs["runs"] = [run for part in ours for run in part["run"]]
     return shown
 
 
@@ -355,7 +360,7 @@ def _numbers(shown: pd.DataFrame, column: str) -> str:
     counts = sorted({int(n) for n in shown["n"].dropna() if n > 0})
     # an arrow leads from cross-entropy to the method, or from before to after; other numbers stand side by side
     join = " → " if "method" not in shown or shown["method"].iloc[0] == paper.BASELINE else ", "
-    return join.join(parts) + (f" (n = {'–'.join(map(str, counts))})" if column == "ours" else "")
+    return join.join(parts) + (f" (n = {'–'.join(map(str, counts[:1] + counts[1:][-1:]))})" if column == "ours" else "")
 
 
 def _difference(shown: pd.DataFrame) -> str:
