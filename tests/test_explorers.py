@@ -11,7 +11,7 @@ import pytest
 import torch
 from browser import opened
 from bs4 import BeautifulSoup
-from fake_runs import SMALL_SETS, write_grid
+from fake_runs import write_grid
 from hypothesis import given
 from hypothesis import strategies as st
 
