@@ -9,6 +9,8 @@ ONLY   ?= .
 # For make runs: how many of this machine's GPUs (0: train on the CPU), and how many runs at a time on each of them.
 GPUS   ?= $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU')
 SHARE  ?= 1
+# 1: score the papers' own image sets, which are downloaded, instead of the stand-ins that experiments.yaml names.
+OFFICIAL ?= 0
 GPU_LIMITS = $(foreach i,$(wordlist 1,$(GPUS),0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15),gpu$(i)=$(SHARE))
 
 BIN    := .venv/bin
@@ -28,6 +30,7 @@ help:
 	echo "make pdf                       the book as one page and as a PDF, printed by Chromium or Chrome"
 	echo "make runs SIZE=small ONLY=re   train the runs of experiments.yaml of that size whose id matches the regex"
 	echo "          GPUS=2 SHARE=3       ... on two GPUs, three runs at a time on each; GPUS=0: on the CPU, one run a core"
+	echo "          OFFICIAL=1           ... on the papers' own image sets, downloaded, instead of stand-ins"
 	echo "make clean                     remove build/ (never data/runs/, never .venv)"
 	echo "make unlock                    after a killed build: release Snakemake's lock"
 	echo "PYTHON=python3.12 chooses the interpreter for .venv; CORES=1 the number of parallel jobs."
@@ -56,7 +59,7 @@ pdf: book
 
 runs: $(STAMP)
 	$(SNAKEMAKE); snake runs --resources gpu=0 $(GPU_LIMITS) \
-	  --config size="$(SIZE)" only="$(ONLY)" gpu=0 gpus=$(GPUS) || stopped "make runs: a training"; \
+	  --config size="$(SIZE)" only="$(ONLY)" official=$(OFFICIAL) gpu=0 gpus=$(GPUS) || stopped "make runs: a training"; \
 	echo "The runs: $(CURDIR)/data/runs"
 
 unlock: $(STAMP)

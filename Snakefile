@@ -10,6 +10,7 @@
 #   snakemake runs --cores 8 --resources gpu=4 --config size=paper only='logitnorm.*seed[12]$'
 #
 # size, only      which runs: of this size (default: all), whose id matches this regular expression (default: all)
+# official        1: score the official image sets, which are downloaded, instead of their stand-ins
 # runs_dir        where they go (default: data/runs)
 # gpu             how much of the resource `gpu` one run takes (default 1). `--resources gpu=4` lets four runs train at
 #                 the same time, whatever the cores; without that limit the cores alone decide.
@@ -50,6 +51,8 @@ try:
     TRAIN_DEFAULTS = runner.parameters(Path("notebooks/train.ipynb"))
     CONFIGS = experiments.configs(size="smoke")
     CHOSEN = experiments.configs(size=config["size"], only=str(config.get("only", ""))) if "size" in config else []
+    if int(config.get("official", 0)):
+        CHOSEN = [experiments.official(run) for run in CHOSEN]
     if "size" in config and not CHOSEN:
         raise ValueError(f"no run of experiments.yaml has size {config['size']} and an id that matches "
                          f"{config.get('only', '')!r}; python -m logitnorm.experiments --list prints all of them")

@@ -15,7 +15,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from fake_runs import write_run
-from logitnorm import experiments, runner, train
+from logitnorm import data, experiments, runner, train
 from logitnorm.train import Config
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -44,10 +44,12 @@ def linked(tmp_path):
 
 # ---------------------------------------------------------------- the plan
 
-def test_the_plan_trains_the_chosen_runs_with_their_very_settings(linked):
+@pytest.mark.parametrize("official", [0, 1])
+def test_the_plan_trains_the_chosen_runs_with_their_very_settings(linked, official):
     done = snakemake(linked, "--dry-run", "--printshellcmds", "runs", "html", "--config", "size=paper", "only=seed5",
-                     "gpus=2", "runs_dir=elsewhere", "--resources", "gpu0=1", "gpu1=1")
-    wanted = {c.run_id: c for c in experiments.configs(size="paper", only="seed5")}
+                     "gpus=2", "runs_dir=elsewhere", f"official={official}", "--resources", "gpu0=1", "gpu1=1")
+    wanted = {c.run_id: experiments.official(c) if official else c
+              for c in experiments.configs(size="paper", only="seed5")}
     planned = {job.removeprefix("training ") for job in jobs(done) if job.startswith("training ")}
     assert {run for run in planned if not run.startswith("smoke-")} == set(wanted)
 
@@ -88,7 +90,7 @@ def test_make_passes_the_gpus_on():
     done = subprocess.run(["make", "-n", "runs", "SIZE=paper", "ONLY=seed1", "GPUS=2", "SHARE=3"], cwd=REPOSITORY,
                           capture_output=True, text=True)
     assert 'runs --resources gpu=0 gpu0=3 gpu1=3' in done.stdout
-    assert 'size="paper" only="seed1" gpu=0 gpus=2' in done.stdout
+    assert 'size="paper" only="seed1" official=0 gpu=0 gpus=2' in done.stdout
 
 
 # ---------------------------------------------------------------- the local executor, on trainings that take no time
@@ -263,6 +265,32 @@ def test_a_run_whose_settings_changed_since_is_not_published(stored, monkeypatch
     assert "was trained with epochs = 2, but e.yaml now says 3; put the old value back, or move" in sentence
     with pytest.raises(Exception, match="was trained with epochs = 2, not 3"):  # nor is it trained over
         train.train(experiments.configs(stored / "e.yaml", only="cross")[0], stored / "runs")
+
+
+def test_a_run_on_the_official_sets_is_as_listed_too(stored, monkeypatch, capsys):
+    (stored / "e.yaml").write_text(GOOD.replace("brick", "svhn_part"))
+    code, [sentence] = check(stored, monkeypatch, capsys)
+    assert code == 1 and "ood_sets" in sentence
+    shutil.rmtree(stored / "runs")
+    write_run(stored / "runs", n_id=20, n_ood=10, **{**FINISHED, "ood_sets": ("svhn",), "history_ood": "svhn"})
+    assert check(stored, monkeypatch, capsys) == (0, [])
+
+
+def test_official_names_the_papers_sets_and_nothing_without_a_download():
+    for config in experiments.configs():
+        on = experiments.official(config)
+        named = (*on.ood_sets, *on.extra_sets, on.history_ood)
+        assert not any(data.SETS[name].stands_in_for for name in named)
+        assert on.run_id == config.run_id and experiments.official(on) == on
+        if config.size != "smoke":
+            assert on.ood_sets == Config().ood_sets and on.history_ood == Config().history_ood
+
+
+def test_official_is_what_is_trained(monkeypatch, capsys):
+    trained = []
+    monkeypatch.setattr(experiments, "train_together", lambda group, runs_dir: trained.extend(group) or [])
+    assert experiments.main(["--size", "small", "--only", "cross_entropy-seed1", "--official"]) == 0
+    assert [config.ood_sets for config in trained] == [Config().ood_sets]
 
 
 def test_damaged_unlisted_and_foreign_runs_are_each_reported(stored, monkeypatch, capsys):

@@ -138,7 +138,7 @@ def load(name: str, split: str = "test") -> ImageSet:
             raise DataError(
                 f"{path} does not exist: {name} only stands in for the official set {info.stands_in_for} "
                 f"and has no download, so put that file there or use load({info.stands_in_for!r}), which "
-                f"downloads the official set.")
+                f"downloads the official set (for the runs of experiments.yaml: --official).")
         _download(name)
     return _checked(name, *_read(path), path)
 

@@ -1,6 +1,6 @@
 """experiments.yaml: which runs there are, and `python -m logitnorm.experiments` to train them without a notebook.
 
-    python -m logitnorm.experiments --size small --only 'logitnorm.*seed1' [--runs-dir data/runs] [--list]
+    python -m logitnorm.experiments --size small --only 'logitnorm.*seed1' [--official] [--runs-dir data/runs] [--list]
     python -m logitnorm.experiments --check     # are the finished runs whole, and those that experiments.yaml lists?
 """
 
@@ -9,13 +9,13 @@ import difflib
 import itertools
 import re
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import yaml
 
 from . import paths, runs
-from .data import DataError
+from .data import SETS, DataError
 from .runner import report
 from .runs import RunError
 from .train import Config, train_together
@@ -108,6 +108,15 @@ def configs(file: Path = FILE, size: str | None = None, only: str = "") -> list[
         raise ExperimentsError(f"{only!r} is not a regular expression ({error}); "
                                "an example: 'logitnorm.*seed[12]$'") from None
     return [config for config, _ in found.values() if size in (None, config.size) and wanted.search(config.run_id)]
+
+
+def official(config: Config) -> Config:
+    """The same run, scored on the official image sets, which are downloaded, in place of their stand-ins."""
+    def name(of: str) -> str:
+        return SETS[of].stands_in_for or of
+
+    return replace(config, ood_sets=tuple(map(name, config.ood_sets)), extra_sets=tuple(map(name, config.extra_sets)),
+                   history_ood=name(config.history_ood))
 
 
 def _config(settings: dict[str, Setting], size: str, seed: int) -> Config:
@@ -213,7 +222,7 @@ def problems(runs_dir: Path = paths.RUNS, file: Path = FILE) -> list[str]:
     """Why the finished runs below runs_dir must not be published, one sentence each; empty if they may be.
 
     A run must be whole (every file has the checksum of run.json) and be one that the file lists, with the very
-    settings that stand there now. Runs in progress are left alone.
+    settings that stand there now, be it on the official image sets. Runs in progress are left alone.
     """
     planned = {config.run_id: config for config in configs(file)}
     found = []
@@ -232,6 +241,8 @@ def problems(runs_dir: Path = paths.RUNS, file: Path = FILE) -> list[str]:
         if listed is None or run.id != folder.name:
             found.append(f"{folder} is not listed in {Path(file).name}; list it there, or move the folder away")
             continue
+        if config.ood_sets == official(listed).ood_sets:
+            listed = official(listed)
         for field in fields(Config):
             was, now = getattr(config, field.name), getattr(listed, field.name)
             if was != now:
@@ -256,6 +267,8 @@ def main(arguments: list[str] | None = None) -> int:
                                      description="Train the runs of experiments.yaml.")
     parser.add_argument("--size", help="only the runs of this size (smoke, small, paper)")
     parser.add_argument("--only", default="", help="only the runs whose id matches this regular expression")
+    parser.add_argument("--official", action="store_true",
+                        help="score the official image sets, which are downloaded, instead of their stand-ins")
     parser.add_argument("--runs-dir", type=Path, default=paths.RUNS, help="where run folders go (default: data/runs)")
     parser.add_argument("--list", action="store_true", help="print the run ids and train nothing")
     parser.add_argument("--check", action="store_true",
@@ -272,6 +285,8 @@ def main(arguments: list[str] | None = None) -> int:
                 failed = report(RunError(sentence))
             return failed
         chosen = configs(FILE, args.size, args.only)
+        if args.official:
+            chosen = [official(config) for config in chosen]
         if not chosen:
             raise ValueError(f"no run of {FILE.name} matches --size {args.size} --only {args.only!r}; see --list")
         if args.list:

@@ -1,7 +1,7 @@
 """The claims ledger: every claim, table and figure of both papers, ours beside it, and a verdict.
 
-The rule, fixed before any run was looked at
---------------------------------------------
+The rule
+--------
 data/paper/claims.yaml names for each claim the numbers that stand for it. Each number is judged by the rule of
 logitnorm.paper; for a measure of this module, by the same functions with the tolerance given there. Then
 
@@ -20,10 +20,13 @@ cross-entropy counts:
     stand-in: direction does not agree    otherwise
 
 Where more numbers are counted beside those that decide (the whole table, say) and fewer than half of them agree,
-'reproduced' becomes 'partly' and 'direction agrees' becomes 'direction agrees in part'. This paragraph and 'no clear
-change' were added after the first runs of size small; they make no verdict better.
+'reproduced' becomes 'partly' and 'direction agrees' becomes 'direction agrees in part'.
 
 The first of the sizes asked for at which all of the claim's numbers exist is the one that is shown.
+
+When it was written: the rule for a single number (logitnorm.paper) before any run; this one when seed 1 of the first
+two runs of size small was there; its last paragraph but this one, and 'no clear change', after more of them. No run of
+size paper was there at any of these times.
 """
 
 import re

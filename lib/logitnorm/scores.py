@@ -144,8 +144,12 @@ def collect(net: nn.Module, images: Tensor, device=None, batch_size=None, precis
 
 
 def of_method(method: str) -> tuple[str, ...]:
-    """The scores of a run: the four that read logits and features, and those of the method's own head."""
-    return SCORES + OWN_SCORES.get(method, ())
+    """The scores of a run: the four that read logits and features, and those of the method's own head.
+
+    Three for GODIN: GradNorm's closed form is the gradient in a linear last layer, which GODIN does not have.
+    """
+    usual = tuple(score for score in SCORES if (method, score) != ("godin", "gradnorm"))
+    return usual + OWN_SCORES.get(method, ())
 
 
 def energy_temperature(method: str, num_classes: int) -> float:
