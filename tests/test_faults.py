@@ -229,11 +229,11 @@ SLOW_TRAINING = f"""
 import time
 from logitnorm import train
 train.CHECKPOINT_SECONDS = 0
-one_epoch = train.Trainer.train_epoch
-def slowly(self):
+train_epochs = train.train_epochs
+def slowly(trainers):
     time.sleep(0.4)  # so that there is time to kill something between two checkpoints
-    return one_epoch(self)
-train.Trainer.train_epoch = slowly
+    return train_epochs(trainers)
+train.train_epochs = slowly
 train.train(train.Config(**{TINY!r}, epochs=5, seed=seed), runs_dir, "cpu")
 """
 

@@ -111,6 +111,12 @@ def test_a_verdict_is_lowered_where_fewer_than_half_of_the_counted_numbers_agree
     assert ledger.lowered(best, missing) == best  # what was not run counts neither way
 
 
+def test_stand_ins_beside_exact_numbers_count_by_their_direction():
+    mixed = pd.concat([numbers("reproduced"), numbers("same direction", "same direction", exact=False)])
+    assert ledger._agreeing(mixed) == (3, 3) and ledger._tally(mixed) == "3 of 3 numbers and changes agree"
+    assert ledger.lowered("reproduced", mixed) == "reproduced"
+
+
 def test_one_stand_in_among_the_numbers_makes_it_a_stand_in():
     mixed = pd.concat([numbers("reproduced"), numbers("same direction", exact=False)])
     assert ledger.verdict(mixed).startswith("stand-in")
@@ -171,6 +177,29 @@ def test_figure_5_is_about_where_the_minimum_lies(best, verdict, tmp_path):
     assert line(ledger.build(loaded(tmp_path)), "figure5")["verdict"] == f"stand-in: {verdict}"
 
 
+def test_figure_5_against_numbers_by_hand():
+    frame = pd.DataFrame([
+        dict(run=f"r{tau}-{value}", paper_id="cifar10", paper_architecture="wrn40_2", method="logitnorm", tau=tau,
+             score="msp", ood_dataset="average", metric="fpr95", value=value, exact=True)
+        for tau, value in ((0.04, 16.0), (0.1, 26.0), (0.1, 30.0), (0.0123, 99.0))])
+    rows = ledger.tau_curve([], frame, [0.04, 0.1, 0.01]).set_index("tau")
+    assert rows["paper"].tolist() == [15.65, 20.74, 24.26] and rows["ours"].tolist()[:2] == [16, 28]
+    assert rows["verdict"].tolist() == ["reproduced", "partly", plots.NOT_RUN]  # 7.26 is beyond 2 sd = 5.66
+    assert rows["change"][0.1] == 12 and rows["paper_change"][0.1] == pytest.approx(20.74 - 15.65)
+
+
+@pytest.mark.parametrize("godin, verdict", [(70.0, "direction agrees"), (30.0, "direction does not agree")])
+def test_godin_and_logitnorm_are_compared_with_each_other(godin, verdict):
+    frame = pd.DataFrame([
+        dict(run=method, paper_id="cifar10", id_dataset="cifar10", paper_architecture="wrn40_2", method=method, tau=0.04,
+             cutout=0, score=score, ood_dataset="average", metric="fpr95", value=value, exact=False)
+        for method, score, value in (("cross_entropy", "msp", 90.0), ("godin", "godin", godin), ("godin", "msp", 1.0),
+                                     ("logitnorm", "msp", 50.0))])
+    rows = ledger.against_godin([], frame)
+    assert rows["paper"].tolist() == [25.24, 15.65] and rows["ours"].tolist() == [godin, 50]
+    assert ledger.verdict(rows) == f"stand-in: {verdict}"
+
+
 def test_the_papers_size_comes_first_and_a_missing_half_falls_back(small, tmp_path):
     both = {"paper": [], "small": runs.load_all(small)}
     fake_runs.write_run(tmp_path, method="cross_entropy", **MAIN)
@@ -201,9 +230,10 @@ def test_norm_growth_reads_the_first_and_the_last_epoch(small):
 def test_learned_confidence_shows_where_it_ran():
     frame = pd.DataFrame([
         dict(run=f"r{seed}-{method}", size="small", paper_id="cifar10", architecture="wrn10_2", method=method,
-             score=score, ood_dataset="isun", metric="fpr95", value=value)
-        for method, score, value in (("cross_entropy", "msp", 60.0), ("learned_confidence", "confidence", 40.0),
-                                     ("learned_confidence", "msp", 99.0)) for seed in (1, 2)])
+             cutout=cutout, score=score, ood_dataset="isun", metric="fpr95", value=value)
+        for method, cutout, score, value in (
+            ("cross_entropy", 16, "msp", 60.0), ("learned_confidence", 16, "confidence", 40.0),
+            ("learned_confidence", 16, "msp", 99.0), ("cross_entropy", 0, "msp", 1.0)) for seed in (1, 2)])
     ask = dict(id_dataset="cifar10", metric="fpr95")
     rows = ledger.learned_confidence([], frame, architecture="wrn28_10", **ask)
     assert rows["paper"].tolist() == [36.7, 24.9] and rows["ours"].tolist() == [60, 40]
@@ -211,7 +241,9 @@ def test_learned_confidence_shows_where_it_ran():
     own = frame.assign(architecture="wrn28_10", size="paper", value=frame["value"] - 20)
     rows = ledger.learned_confidence([], pd.concat([frame, own]), architecture="wrn28_10", **ask)
     assert rows["ours"].tolist() == [40, 20] and rows["verdict"].tolist() == ["reproduced", "reproduced"]
-    # a wide ResNet does not stand in for VGG
+    # a baseline without its Cutout is none, and a wide ResNet does not stand in for VGG
+    plain = frame[(frame["method"] != "cross_entropy") | (frame["cutout"] == 0)]
+    assert ledger.verdict(ledger.learned_confidence([], plain, architecture="wrn28_10", **ask)) == plots.NOT_RUN
     assert ledger.verdict(ledger.learned_confidence([], frame, architecture="vgg13", **ask)) == plots.NOT_RUN
 
 
@@ -249,6 +281,9 @@ def test_the_propositions_are_computed_and_can_fail(monkeypatch):
     monkeypatch.setattr(losses, "lower_bound", lambda tau, K: 0.8)
     assert ledger.bound_holds([], None)["verdict"].item() == "not reproduced"
     assert ledger.bound_explains_figure5([], None)["verdict"].item() == "reproduced"
+    monkeypatch.undo()
+    monkeypatch.setattr(losses, "logitnorm", lambda f, y, tau: f.new_tensor(0.0))
+    assert ledger.bound_holds([], None)["verdict"].item() == "not reproduced"
     assert ledger._holds(torch.tensor([True, False]))["verdict"].item() == "not reproduced"
 
 
@@ -278,7 +313,10 @@ def test_groups_of_runs():
 
 def test_summary_counts_every_line(small):
     rows = ledger.build(loaded(small))
-    assert sum(map(int, re.findall(r"\d+", ledger.summary(rows).split(":", 1)[1].split("n =")[0]))) == len(rows)
+    total, computed, *counts = map(int, re.findall(r"\d+", ledger.summary(rows).replace("The other", "")))
+    assert (total, computed) == (len(rows), 4)
+    where = next(i for i in range(len(counts)) if sum(counts[:i]) == computed and counts[i] == total - computed)
+    assert sum(counts[where + 1:]) == total - computed
 
 
 def test_what_the_pages_include_is_written(small, tmp_path):

@@ -36,6 +36,14 @@ def few():
     return train.resident(data.ImageSet(digits.images[:96], digits.labels[:96]), 10, torch.device("cpu"))
 
 
+def epoch(trainer):
+    """One pass over the training set; the epoch's training columns of history.csv."""
+    [row] = train.train_epochs([trainer])
+    if isinstance(row, FloatingPointError):
+        raise row
+    return row
+
+
 def small(**settings):
     return Config(**{**SMOKE, "schedule": "steps", "epochs": 2, **settings})
 
@@ -81,7 +89,7 @@ def test_first_step_is_sgd_by_hand():
     x = data.to_float(data.crop_flip(few.images, order, *data.draw_crops(few.images, 64, draw)))
     twin.net.train()
     losses.logitnorm(twin.net(x)[0], few.labels[order], c.tau).backward()
-    row = trainer.train_epoch()
+    row = epoch(trainer)
     for name, p in twin.net.named_parameters():
         expected = before[name] - c.lr * (p.grad + c.weight_decay * before[name])
         torch.testing.assert_close(dict(trainer.net.named_parameters())[name], expected)
@@ -162,7 +170,7 @@ def test_sigkill_and_restart_give_the_weights_of_an_uninterrupted_run(finished, 
 def test_a_nan_loss_stops_with_epoch_step_and_last_finite_loss(few):
     trainer = train.Trainer(small(lr=1e12, method="cross_entropy", batch_size=16), few, torch.device("cpu"))
     with pytest.raises(FloatingPointError, match=r"became (nan|inf) in epoch 1, step \d+ of 6; the last finite loss was \d"):
-        trainer.train_epoch()
+        epoch(trainer)
 
 
 def test_where_a_nan_loss_is_found():
@@ -181,7 +189,17 @@ def test_where_a_nan_loss_is_found():
     (dict(tau=-1.0), "tau must be positive"),
     (dict(epochs=0), "epochs must be at least 1, got 0"),
     (dict(batch_size=1), "batch_size must be at least 2"),
-    (dict(lr=0.0), "lr must be positive"),
+    (dict(lr=0.0), "lr must be a positive number"),
+    (dict(lr=math.inf), "lr must be a positive number"),
+    (dict(momentum=1.0), "momentum must be at least 0 and below 1"),
+    (dict(weight_decay=-1e-4), "weight_decay must not be negative"),
+    (dict(gamma=0.0), "gamma, the factor at a milestone, must be above 0"),
+    (dict(odin_temperature=0.0), "odin_temperature must be positive"),
+    (dict(odin_epsilon=math.nan), "odin_epsilon must not be negative, got nan"),
+    (dict(confidence_epsilon=-1.0), "confidence_epsilon must not be negative"),
+    (dict(ood_sets=["cifar10"]), "'cifar10' is the ID set and cannot be an OOD set"),
+    (dict(size="a/b"), "size is part of a folder's name"),
+    (dict(architecture="wrn10_0"), "WRN width must be at least 1"),
     (dict(schedule="cosine"), "unknown schedule 'cosine'; known: steps, onecycle"),
     (dict(warmup=1.0), "warmup is a share"),
     (dict(dropout=1.0), "dropout is a probability"),
@@ -215,7 +233,7 @@ def test_bfloat16_keeps_weights_and_loss_in_float32(few):
     trainer = train.Trainer(small(precision="bfloat16"), few, torch.device("cpu"))
     inside = []
     trainer.net.blocks[0].conv1.register_forward_hook(lambda _, __, out: inside.append(out.dtype))
-    first, second = trainer.train_epoch(), trainer.train_epoch()
+    first, second = epoch(trainer), epoch(trainer)
     assert set(inside) == {torch.bfloat16}
     assert {p.dtype for p in trainer.net.parameters()} == {torch.float32} == {trainer.loss_of_step.dtype}
     assert second["train_loss"] < first["train_loss"]
@@ -251,11 +269,11 @@ def test_a_method_on_a_net_without_its_head_is_refused(method):
 
 def test_the_budget_moves_lambda_once_per_step(few):
     trainer = train.Trainer(small(method="learned_confidence", batch_size=32), few, torch.device("cpu"))
-    row = trainer.train_epoch()
+    row = epoch(trainer)
     # c starts near one half, so L_c is near log 2, above the budget of 0.3: three steps up
     assert row["confidence_loss"] > 0.3 and row["lambda"] == pytest.approx(0.1 / 0.99 ** 3, rel=1e-5)
     trainer = train.Trainer(small(method="learned_confidence", batch_size=32, budget=5.0), few, torch.device("cpu"))
-    assert trainer.train_epoch()["lambda"] == pytest.approx(0.1 / 1.01 ** 3, rel=1e-5)
+    assert epoch(trainer)["lambda"] == pytest.approx(0.1 / 1.01 ** 3, rel=1e-5)
 
 
 def test_cutout_reaches_the_net(few):
@@ -263,7 +281,7 @@ def test_cutout_reaches_the_net(few):
     for side in (0, 16):
         trainer = train.Trainer(small(cutout=side, batch_size=96, dropout=0.0), few, torch.device("cpu"))
         trainer.net.stem.register_forward_pre_hook(lambda _, x: seen.append(x[0].detach().clone()))
-        trainer.train_epoch()
+        epoch(trainer)
     plain, cut = seen
     changed = (plain != cut).flatten(1).any(1)
     assert 20 < changed.sum() < 76  # a fair coin for each of 96
@@ -276,7 +294,7 @@ def test_trained_side_by_side_is_trained_alone(few, method):
     configs = [small(method=method, seed=seed, dropout=0.3, cutout=16, batch_size=32) for seed in (1, 2)]
     alone = [train.Trainer(c, few, torch.device("cpu")) for c in configs]
     together = [train.Trainer(c, few, torch.device("cpu")) for c in configs]
-    rows = [[t.train_epoch() for _ in range(2)] for t in alone]
+    rows = [[epoch(t) for _ in range(2)] for t in alone]
     for epoch in range(2):
         for row, expected in zip(train.train_epochs(together), [r[epoch] for r in rows]):
             assert row["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-5)
@@ -285,6 +303,31 @@ def test_trained_side_by_side_is_trained_alone(few, method):
         for name, tensor in a.state().items():
             torch.testing.assert_close(state[name], tensor, rtol=1e-5, atol=1e-5)
     assert not torch.equal(together[0].net.stem.weight, together[1].net.stem.weight)
+
+
+def test_a_run_interrupted_while_it_is_scored_is_scored_and_trained_no_further(tmp_path, monkeypatch, capsys):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+    config = small(method="cross_entropy", epochs=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "write_results", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train.train(config, tmp_path, "cpu")
+    checkpoint = load_file(tmp_path / f"{config.run_id}.part" / "checkpoint.safetensors")
+    monkeypatch.setattr(train, "train_epochs", lambda trainers: pytest.fail("trained again"))
+    run = runs.load(train.train(config, tmp_path, "cpu"), verify=True)
+    assert "continuing after epoch 1" in capsys.readouterr().out and run.history.epoch.tolist() == [0, 1]
+    kept = load_file(run.path / "model.safetensors")
+    assert all(np.array_equal(kept[name], checkpoint[f"net/{name}"]) for name in kept)
+
+
+def test_a_run_that_is_in_use_or_was_trained_otherwise_does_not_stop_the_others(tmp_path):
+    busy, done, good = (small(method="cross_entropy", epochs=1, seed=seed) for seed in (1, 2, 3))
+    train.train(small(method="cross_entropy", epochs=2, seed=2), tmp_path, "cpu")
+    with runs.part(tmp_path, busy.run_id), pytest.raises(runs.RunError, match=f"{busy.run_id}"):
+        train.train_together([busy, done, good], tmp_path, "cpu")
+    assert runs.load(tmp_path / good.run_id).config == good
+    assert runs.load(tmp_path / done.run_id).config.epochs == 2 and not (tmp_path / busy.run_id).exists()
 
 
 def test_one_diverging_run_does_not_stop_the_others(tmp_path):
@@ -370,7 +413,7 @@ def test_steps_made_to_record_a_graph_leave_no_trace(few, method, monkeypatch):
     for name in ("stream", "graph"):
         monkeypatch.setattr(torch.cuda, name, lambda *a, name=name, **k: taken.append(name) or contextlib.nullcontext())
     for _ in range(config.epochs):
-        expected, row = plain.train_epoch(), graphed.train_epoch()
+        expected, row = epoch(plain), epoch(graphed)
         expected.pop("images_per_second"), row.pop("images_per_second")
         assert row == expected
     assert taken.count("graph") == 1 and taken.count("stream") == 1 + config.epochs * graphed.steps

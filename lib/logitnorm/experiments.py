@@ -26,6 +26,7 @@ FILE = paths.ROOT / "experiments.yaml"
 OF_AN_ENTRY = ("size", "seeds")
 DEFAULTS = {f.name: f.default for f in fields(Config)}
 SETTINGS = [name for name in DEFAULTS if name not in ("size", "seed")]
+LISTS = ("tau", "cutout")  # the numbers that may be a list, one run each: they are part of the run's id
 
 
 class ExperimentsError(ValueError):
@@ -73,7 +74,7 @@ def read(file: Path) -> tuple[dict[str, dict[str, Setting]], list[tuple[int, dic
 def configs(file: Path = FILE, size: str | None = None, only: str = "") -> list[Config]:
     """The runs of experiments.yaml, in its order: those of one size, whose run id matches the expression `only`.
 
-    Where a setting that is a number has a list of numbers, there is one run for each.
+    Where tau or cutout has a list of numbers, there is one run for each.
     Raises ExperimentsError for the first mistake in the file, whatever was asked for.
     """
     sizes, entries = read(file)
@@ -85,7 +86,7 @@ def configs(file: Path = FILE, size: str | None = None, only: str = "") -> list[
                                    f"{name!r}; known: {', '.join(sizes)}")
         given = {**sizes[name], **{key: value for key, value in entry.items() if key not in OF_AN_ENTRY}}
         seeds = entry["seeds"].value if "seeds" in entry else [1]
-        lists = [key for key, setting in given.items() if _is_number(DEFAULTS[key]) and isinstance(setting.value, list)]
+        lists = [key for key, setting in given.items() if key in LISTS and isinstance(setting.value, list)]
         for seed, *values in itertools.product(seeds, *(given[key].value for key in lists)):
             settings = {**given, **{key: Setting(value, given[key].line) for key, value in zip(lists, values)}}
             config = _config(settings, name, seed)
@@ -195,12 +196,12 @@ def _misfit(name: str, value) -> str:
     default = DEFAULTS[name]
     if isinstance(default, bool):
         return "" if isinstance(value, bool) else "true or false"
-    if _is_number(default):  # a list stands for one run each
+    if _is_number(default):
         fits = _is_whole if isinstance(default, int) else _is_number
-        values = value if isinstance(value, list) else [value]
+        values = value if isinstance(value, list) and name in LISTS else [value]
         return "" if values and all(map(fits, values)) else (
-            "a whole number, or a list of them" if isinstance(default, int) else
-            "a number (0.001, not 1e-3), or a list of numbers")
+            "a whole number" if isinstance(default, int) else "a number (0.001, not 1e-3)") + (
+            ", or a list of them" if name in LISTS else "")
     if isinstance(default, str):
         return "" if isinstance(value, str) else "a text"
     fits = _is_whole if default and _is_whole(default[0]) else lambda x: isinstance(x, str)  # a tuple

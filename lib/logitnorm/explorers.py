@@ -248,7 +248,7 @@ def _loss_plot():
                     legend_label=label)
     for name, method, marker in (("ce_point", "cross_entropy", "circle"), ("ln_point", "logitnorm", "square")):
         figure.scatter("x", "y", source=_source(name, "x", "y"), marker=marker, size=12, color=METHODS[method].color)
-    _legend(figure, "bottom_left")
+    _legend(figure)
     return figure
 
 
@@ -298,7 +298,7 @@ def _figure(**settings):
     return made
 
 
-def _legend(figure, location="top_left") -> None:
+def _legend(figure) -> None:
     from bokeh.models import Legend
 
     [legend] = figure.select(Legend)

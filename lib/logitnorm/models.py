@@ -106,6 +106,8 @@ class WideResNet(Classifier):
         super().__init__()
         if depth < 10 or (depth - 4) % 6:
             raise ValueError(f"WRN depth must be 6n + 4 (10, 16, 22, 28, 40, ...), got {depth}")
+        if width < 1:
+            raise ValueError(f"WRN width must be at least 1, got {width}")
         n = (depth - 4) // 6
         c = [16, 16 * width, 32 * width, 64 * width]
         self.stem = nn.Conv2d(3, c[0], 3, padding=1, bias=False)

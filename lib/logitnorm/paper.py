@@ -3,7 +3,8 @@
 The verdict rule, fixed before any run was looked at
 ----------------------------------------------------
 All numbers are percent (norms excepted). `floor` is 5 points for FPR95; 2 points for AUROC, AUPR, accuracy
-and calibration error; 20 % of the printed value for a logit norm (the paper's norms come from one run).
+and calibration error, 0.5 for it after temperature scaling; 20 % of the printed value for a logit norm (the
+paper's norms come from one run).
 
 Our mean over seeds, its sample standard deviation sd (ddof 1), the paper's number:
 
@@ -16,9 +17,10 @@ Our mean over seeds, its sample standard deviation sd (ddof 1), the paper's numb
     not reproduced   otherwise
 
 *The change from cross-entropy* is the method's mean minus the cross-entropy mean, in the same row. `least` is
-2 points for FPR95, 0.5 for AUPR (which starts near 98), 1 for AUROC, accuracy and calibration error, 20 % of
-the printed value for a norm. The paper changes when |its change| > least; ours when |our change| > noise
-= max(2 sqrt(sd_method^2 + sd_cross_entropy^2), least), a missing sd counting as 0.
+2 points for FPR95, 0.5 for AUPR (which starts near 98), 1 for AUROC, accuracy and calibration error, 0.5 for
+the latter after temperature scaling, 20 % of the printed value for a norm. The paper changes when
+|its change| > least; ours when |our change| > noise = max(2 sqrt(sd_method^2 + sd_cross_entropy^2), least),
+a missing sd counting as 0.
 
     same direction              both change, with one sign        opposite direction   both change, other sign
     no change, as in the paper  neither changes                   no clear change      only the paper's changes
@@ -27,6 +29,9 @@ the printed value for a norm. The paper changes when |its change| > least; ours 
 *Other* rows (stand-in images, or another size than `paper`): only this change is judged, and its size is
 given as ours / paper's; the cross-entropy row itself says 'baseline'. A missing run says 'not yet run',
 and an image set missing from a run that exists says 'not measured'.
+
+Changed later, before any run of size `paper`: calibration error after temperature scaling had the floor and `least` of
+calibration error, several times what the paper prints.
 """
 
 import math
@@ -37,8 +42,8 @@ import pandas as pd
 from logitnorm import data, paths, runs, scores
 from logitnorm.plots import METHODS, NOT_RUN
 
-FLOORS = {"fpr95": 5.0, "auroc": 2.0, "aupr": 2.0, "accuracy": 2.0, "ece": 2.0, "ece_ts": 2.0}
-LEAST = {"fpr95": 2.0, "auroc": 1.0, "aupr": 0.5, "accuracy": 1.0, "ece": 1.0, "ece_ts": 1.0}
+FLOORS = {"fpr95": 5.0, "auroc": 2.0, "aupr": 2.0, "accuracy": 2.0, "ece": 2.0, "ece_ts": 0.5}
+LEAST = {"fpr95": 2.0, "auroc": 1.0, "aupr": 0.5, "accuracy": 1.0, "ece": 1.0, "ece_ts": 0.5}
 NORM_SHARE = 0.2
 BASELINE = "cross_entropy"
 NOT_MEASURED = "not measured"
@@ -110,12 +115,9 @@ def ours(loaded: list) -> pd.DataFrame:
     Adds rows ood_dataset "average" (only where all of the run's `ood_sets` are there) and metrics logit_norm_id,
     logit_norm_ood; adds columns paper_set, paper_architecture and exact (see the module's verdict rule).
     """
-    columns = ["run", "size", "id_dataset", "architecture", "method", "tau", "seed", "score", "ood_dataset",
-               "metric", "value"]
-    added = ["paper_id", "paper_set", "paper_architecture", "exact"]
     if not loaded:
-        return pd.DataFrame(columns=columns + added)
-    tidy = runs.tidy(loaded)[columns].fillna({"score": "", "ood_dataset": ""})
+        return pd.DataFrame(columns=[*runs.TIDY, "paper_id", "paper_set", "paper_architecture", "exact"])
+    tidy = runs.tidy(loaded).fillna({"score": "", "ood_dataset": ""})
     parts = [tidy]
     for run in loaded:
         far = tuple(run.config.ood_sets)
@@ -143,23 +145,31 @@ def ours(loaded: list) -> pd.DataFrame:
     return frame
 
 
-def at_table_tau(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `ours` that the tables compare: every method but LogitNorm, and LogitNorm at TAU of its ID set."""
-    wanted = frame["paper_id"].map(TAU)
-    return frame[(frame["method"] != "logitnorm") | np.isclose(frame["tau"].astype(float), wanted.astype(float))]
+def in_tables(method: str, tau: float, cutout: int, id_dataset: str) -> bool:
+    """Whether the LogitNorm paper's tables compare such a run: LogitNorm at TAU of its ID set, and no Cutout, which
+    that paper does not have, but for Learned Confidence, which comes with it.
+    """
+    return ((method != "logitnorm" or math.isclose(tau, TAU[counterpart(id_dataset)]))
+            and (cutout == 0 or method == "learned_confidence"))
+
+
+def for_tables(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `ours` that the tables compare."""
+    settings = zip(frame["method"], frame["tau"], frame["cutout"], frame["id_dataset"])
+    return frame[np.array([in_tables(*setting) for setting in settings], dtype=bool)]
 
 
 def of_methods(loaded: list, *methods: str) -> list:
-    """The runs of these methods that the tables compare: LogitNorm at TAU of its ID set only."""
-    return [run for run in loaded if run.config.method in methods and (
-        run.config.method != "logitnorm" or math.isclose(run.config.tau, TAU[counterpart(run.config.id_dataset)]))]
+    """The runs of these methods that the tables compare."""
+    return [run for run in loaded if run.config.method in methods
+            and in_tables(run.config.method, run.config.tau, run.config.cutout, run.config.id_dataset)]
 
 
 def chosen(loaded: list, method: str, paper_id: str = "cifar10") -> list:
-    """The runs of a method that the tables and figures show (LogitNorm at TAU), by seed; main networks first."""
+    """The runs of a method that figures and averages over seeds show, by seed: those of one network, the main one."""
     fit = [run for run in of_methods(loaded, method) if counterpart(run.config.id_dataset) == paper_id]
-    return sorted(fit, key=lambda run: (counterpart_architecture(run.config.architecture) != "wrn40_2",
-                                        run.config.seed))
+    fit.sort(key=lambda run: (counterpart_architecture(run.config.architecture) != "wrn40_2", run.config.seed))
+    return [run for run in fit if run.config.architecture == fit[0].config.architecture]
 
 
 # ---- beside each other
@@ -170,27 +180,11 @@ def compare(frame: pd.DataFrame, *tables: str) -> pd.DataFrame:
     Columns: table, KEYS (the paper's names), paper, ours, sd (ddof 1, missing for one seed), n (seeds), used (our
     image set), exact, difference, tolerance, paper_change, change, ratio (ours / paper's change), verdict.
     """
-    return _beside(numbers(*tables), at_table_tau(frame))
-
-
-def compare_tau(frame: pd.DataFrame) -> pd.DataFrame:
-    """Figure 5 (average FPR95 by MSP against tau, CIFAR-10) beside ours: compare's columns and a column tau."""
-    table = numbers("1")
-    row = table[(table["id_dataset"] == "cifar10") & (table["method"] == "logitnorm")
-                & (table["ood_dataset"] == "average") & (table["metric"] == "fpr95")]
-    parts = []
-    for tau, fpr95 in figure(5).itertuples(index=False):
-        mine = frame[(frame["method"] != "logitnorm") | np.isclose(frame["tau"].astype(float), tau)]
-        parts.append(_beside(row.assign(table="figure 5", tau=tau, paper=fpr95), mine))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _beside(theirs: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     if frame["size"].nunique() > 1:
         raise ValueError(f"one size can be judged at a time, this frame holds {sorted(set(frame['size']))}: "
                          "filter it first.")
-    mine = _means(frame)
-    rows = theirs.merge(mine, on=KEYS, how="left")
+    mine = _means(for_tables(frame))
+    rows = numbers(*tables).merge(mine, on=KEYS, how="left")
     base = numbers()[lambda all_: all_["method"] == BASELINE].merge(mine, on=KEYS, how="left")
     base = base.drop_duplicates(KEYS).set_index([key for key in KEYS if key != "method"])[["paper", "ours", "sd"]]
     ran = set(zip(mine["id_dataset"], mine["architecture"], mine["method"]))
@@ -224,7 +218,8 @@ def verdict(ours: float, paper: float, tolerance: float, way: str) -> str:
 def _means(frame: pd.DataFrame) -> pd.DataFrame:
     keys = ["paper_id", "paper_architecture", "method", "score", "paper_set", "metric"]
     # where a run holds both a paper's set and a stand-in for it, only the paper's own counts
-    frame = frame.sort_values("exact", ascending=False, kind="stable").drop_duplicates(["run", *keys])
+    stands_in = frame["ood_dataset"] != frame["paper_set"]
+    frame = frame.loc[stands_in.sort_values(kind="stable").index].drop_duplicates(["run", *keys])
     means = frame.groupby(keys, as_index=False).agg(
         ours=("value", "mean"), sd=("value", "std"), n=("run", "nunique"), exact=("exact", "all"),
         used=("ood_dataset", lambda names: ", ".join(dict.fromkeys(names))))
@@ -301,9 +296,9 @@ def by_method(loaded: list) -> list:
 
 
 def method_title(config) -> str:
-    """'LogitNorm τ = 0.04', 'Cross-entropy'."""
+    """'LogitNorm τ = 0.04', 'Cross-entropy', 'Learned confidence with Cutout'."""
     tau = f" τ = {config.tau:g}" if config.method == "logitnorm" else ""
-    return METHODS[config.method].label + tau
+    return METHODS[config.method].label + tau + " with Cutout" * bool(config.cutout)
 
 
 def _grouped(items: list, key) -> list[tuple]:
@@ -370,8 +365,11 @@ def long(compared: pd.DataFrame) -> pd.DataFrame:
 
 
 def own(frame: pd.DataFrame, sets: list, metrics: tuple = ("fpr95", "auroc"), score: str = "msp") -> pd.DataFrame:
-    """Our numbers only (rows of `ours`): per image set each metric under each method, mean ± sd over seeds."""
-    frame = at_table_tau(frame)
+    """Our numbers only (rows of `ours`): per image set each metric under each method, mean ± sd over seeds.
+
+    Main network of the paper's CIFAR-10 only.
+    """
+    frame = main_network(for_tables(frame))
     lines = []
     for name in sets:
         line = {"OOD set": named(name)}
@@ -384,21 +382,30 @@ def own(frame: pd.DataFrame, sets: list, metrics: tuple = ("fpr95", "auroc"), sc
     return pd.DataFrame(lines)
 
 
+def main_network(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `ours` of the main network (WRN-40-2, or the wide ResNet that stands in for it) on CIFAR-10."""
+    return frame[(frame["paper_id"] == "cifar10") & (frame["paper_architecture"] == "wrn40_2")]
+
+
 def joint(frame: pd.DataFrame, *methods: str) -> pd.DataFrame:
     """The methods on the same network and images, each by MSP and by the scores of its own head (rows of `ours`).
 
-    Main network of the paper's CIFAR-10 only; averages over the far OOD sets, mean ± sd over seeds.
+    Main network of the paper's CIFAR-10 only; averages over the far OOD sets, mean ± sd over seeds. A method that was
+    trained with Cutout and without has both.
     """
-    main = at_table_tau(frame)[lambda all_: (all_["paper_id"] == "cifar10") & (all_["paper_architecture"] == "wrn40_2")]
+    at_tau = (frame["method"] != "logitnorm") | np.isclose(frame["tau"].astype(float), TAU["cifar10"])
+    frame = main_network(frame[at_tau])
     lines = []
-    for method in methods:
+    for method, cutout in ((method, cutout) for method in methods
+                           for cutout in sorted(set(frame.loc[frame["method"] == method, "cutout"]) or {0})):
         own = ["godin" if score == "cosine" else score for score in scores.OWN_SCORES.get(method, ())]
         for score in ("msp", *own):
-            mine = main[(main["method"] == method) & main["score"].isin(["", score])]
+            mine = frame[(frame["method"] == method) & (frame["cutout"] == cutout) & frame["score"].isin(["", score])]
             far = mine[mine["ood_dataset"] == "average"]
             values = {"accuracy": mine[mine["metric"] == "accuracy"]}
             values |= {metric: far[far["metric"] == metric] for metric in ("fpr95", "auroc", "aupr")}
-            line = {"loss": METHODS[method].label, "score": title(score), "seeds": str(mine["run"].nunique())}
+            line = {"loss": METHODS[method].label + ", Cutout" * bool(cutout), "score": title(score),
+                    "seeds": str(mine["run"].nunique())}
             lines.append(line | {f"{title(metric)} (%)": spread(part["value"]) for metric, part in values.items()})
     return pd.DataFrame(lines)
 
@@ -407,11 +414,11 @@ def by_tau(frame: pd.DataFrame) -> pd.DataFrame:
     """LogitNorm on the main network for CIFAR-10 at each tau (rows of `ours`): columns tau, n (seeds), then means over
     seeds of accuracy, noise (FPR95 on Gaussian noise) and far (FPR95 averaged over the far OOD sets), all by MSP.
     """
-    main = frame[(frame["method"] == "logitnorm") & (frame["paper_id"] == "cifar10")
-                 & (frame["paper_architecture"] == "wrn40_2") & frame["score"].isin(["", "msp"])]
+    frame = main_network(frame)
+    frame = frame[(frame["method"] == "logitnorm") & frame["score"].isin(["", "msp"])]
     wanted = {"accuracy": ("", "accuracy"), "noise": ("gaussian_noise", "fpr95"), "far": ("average", "fpr95")}
     lines = []
-    for tau, part in main.groupby("tau"):
+    for tau, part in frame.groupby("tau"):
         cells = {name: part[(part["ood_dataset"] == where) & (part["metric"] == metric)]["value"].mean()
                  for name, (where, metric) in wanted.items()}
         lines.append({"tau": tau, "n": part["seed"].nunique()} | cells)
@@ -446,7 +453,7 @@ def plainly(loaded: list, size: str) -> str:
     ce, ln = chosen(loaded, "cross_entropy"), chosen(loaded, "logitnorm")
     if not (ce and ln):
         return f"Size `{size}`: {NOT_RUN}."
-    frame = at_table_tau(ours(ce + ln))
+    frame = ours(ce + ln)
     mean = frame[frame["score"].isin(["", "msp"])].groupby(["method", "ood_dataset", "metric"])["value"].mean()
     ce_mean, ln_mean = mean["cross_entropy"], mean["logitnorm"]
     change = ln_mean - ce_mean
@@ -468,7 +475,7 @@ def plainly(loaded: list, size: str) -> str:
               "(WRN-40-2, 200 epochs)" if not frame["exact"].any() else "",
               f"stand-in image sets: {', '.join(stand_ins)}" if stand_ins else "",
               f"only {len(ln)} LogitNorm seed{'s' * (len(ln) > 1)}, so the spread is "
-              + ("unknown" if len(ln) == 1 else "roughly known") if len(ln) < 5 else ""]
+              + ("unknown" if len(ln) == 1 else "only roughly known") if len(ln) < 5 else ""]
     if any(limits):
         text.append(f"What this cannot show: {'; '.join(filter(None, limits))}."
                     + ("" if frame["exact"].any() else " The absolute numbers are therefore no verdict on the paper's."))

@@ -47,7 +47,12 @@ def parameters(notebook: Path) -> dict:
 def literal_assignments(source: str, where: str) -> dict:
     """{name: value} of a cell that holds nothing but `name = literal` (annotations allowed)."""
     found = {}
-    for statement in ast.parse(source).body:
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError as error:
+        raise RunnerError(f"{where}, line {error.lineno}: not Python ({error.msg}); only 'name = literal' may stand "
+                          "here") from None
+    for statement in statements:
         if isinstance(statement, ast.AnnAssign):
             targets = [statement.target]
         elif isinstance(statement, ast.Assign):
@@ -108,7 +113,7 @@ def check_kernel() -> None:
         raise RunnerError("no Jupyter kernel 'python3' is installed; run: make book "
                           "(or pip install ipykernel)") from error
     program = spec.argv[0]  # jupyter_client replaces a bare 'python' with sys.executable
-    if program not in BARE_PYTHON and not os.path.samefile(program, sys.executable):
+    if program not in BARE_PYTHON and not (os.path.exists(program) and os.path.samefile(program, sys.executable)):
         raise RunnerError(f"the Jupyter kernel 'python3' in {spec.resource_dir} runs {program}, not {sys.executable}; "
                           f"remove it with: jupyter kernelspec remove python3")
 

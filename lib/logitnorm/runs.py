@@ -251,7 +251,8 @@ def load_all(runs_dir: Path, size: str | None = None, verify: bool = True) -> li
     return [run for run in found if size is None or run.config.size == size]
 
 
-TIDY = ["run", "size", "id_dataset", "architecture", "method", "tau", "seed", "score", "ood_dataset", "metric", "value"]
+TIDY = ["run", "size", "id_dataset", "architecture", "method", "tau", "cutout", "seed", "score", "ood_dataset", "metric",
+        "value"]
 
 
 def tidy(runs: list[Run]) -> pd.DataFrame:
@@ -261,5 +262,5 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
         c = run.config
         frames.append(run.metrics.assign(
             run=run.id, size=c.size, id_dataset=c.id_dataset, architecture=c.architecture, method=c.method,
-            tau=c.tau if c.method == "logitnorm" else float("nan"), seed=c.seed))
+            tau=c.tau if c.method == "logitnorm" else float("nan"), cutout=c.cutout, seed=c.seed))
     return pd.concat(frames)[TIDY].reset_index(drop=True) if frames else pd.DataFrame(columns=TIDY)

@@ -85,11 +85,14 @@ class Config:
                 raise ValueError(message)
 
         need(self.method in METHODS, f"unknown method {self.method!r}; known: {', '.join(METHODS)}")
-        need(self.method != "logitnorm" or self.tau > 0,
+        need(self.method != "logitnorm" or 0 < self.tau < math.inf,
              f"tau must be positive, got {self.tau}; the paper uses 0.04 for CIFAR-10")
         need(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
         need(self.batch_size >= 2, f"batch_size must be at least 2 (BatchNorm needs two images), got {self.batch_size}")
-        need(self.lr > 0, f"lr must be positive, got {self.lr}")
+        need(0 < self.lr < math.inf, f"lr must be a positive number, got {self.lr}")
+        need(0 <= self.momentum < 1, f"momentum must be at least 0 and below 1, got {self.momentum}")
+        need(self.weight_decay >= 0, f"weight_decay must not be negative, got {self.weight_decay}")
+        need(0 < self.gamma <= 1, f"gamma, the factor at a milestone, must be above 0 and at most 1, got {self.gamma}")
         need(self.schedule in ("steps", "onecycle"), f"unknown schedule {self.schedule!r}; known: steps, onecycle")
         need(0 <= self.warmup < 1, f"warmup is a share of the steps, 0 <= warmup < 1, got {self.warmup}")
         need(0 <= self.dropout < 1, f"dropout is a probability below 1, got {self.dropout}")
@@ -98,11 +101,18 @@ class Config:
         need(0 <= self.cutout <= data.SIZE,
              f"cutout is the side of a square in pixels, 0 to {data.SIZE}, got {self.cutout}")
         need(self.precision in PRECISIONS, f"unknown precision {self.precision!r}; known: {', '.join(PRECISIONS)}")
+        # what scoring needs is looked at before training, not after it
+        need(0 < self.odin_temperature < math.inf, f"odin_temperature must be positive, got {self.odin_temperature}")
+        for name in ("odin_epsilon", "confidence_epsilon"):
+            need(0 <= getattr(self, name) < math.inf, f"{name} must not be negative, got {getattr(self, name)}")
+        need("/" not in self.size, f"size is part of a folder's name, got {self.size!r}")
         for name in (self.id_dataset, *self.ood_sets, *self.extra_sets, self.history_ood):
             need(name in data.SETS, f"unknown image set {name!r}; known: {', '.join(data.SETS)}")
         need(data.SETS[self.id_dataset].num_classes > 1,
              f"{self.id_dataset!r} has no classes to train on; use one of "
              + ", ".join(n for n, s in data.SETS.items() if s.num_classes > 1))
+        need(self.id_dataset not in (*self.ood_sets, *self.extra_sets, self.history_ood),
+             f"{self.id_dataset!r} is the ID set and cannot be an OOD set of the same run")
         with torch.device("meta"):  # to see whether there is such a net: takes no memory
             models.build(self.architecture, 2, self.dropout)
 
@@ -202,16 +212,6 @@ class Trainer:
         self.stream = torch.cuda.Stream(device) if on_gpu else None
         self.epoch, self.history, self.seconds = 0, [], {"train": 0.0, "total": 0.0}
 
-    def train_epoch(self) -> dict:
-        """One pass over the training set; returns the epoch's training columns of history.csv.
-
-        Raises FloatingPointError where the loss is no longer finite.
-        """
-        row, = train_epochs([self])
-        if isinstance(row, FloatingPointError):
-            raise row
-        return row
-
     def begin_epoch(self) -> None:
         """Draw the epoch's order and augmentation (one entry per image seen) and clear the sums."""
         seen = self.steps * self.config.batch_size
@@ -289,6 +289,7 @@ class Trainer:
                 self.weight.copy_(losses.next_lambda(self.weight, L_c, config.budget))
             f = out[0].float()
             self.loss_of_step.index_copy_(0, self.now[None], loss.detach()[None])
+            gradient = torch.where(gradient.isfinite(), gradient, 0)  # a step that loss scaling skips has none
             self.sums += torch.stack([(f.argmax(1) == y).sum(), f.norm(dim=1).mean(), gradient, L_c])
             self.now += 1
 
@@ -417,29 +418,35 @@ def train(config: Config, runs_dir: Path, device: str | None = None) -> Path:
 def train_together(configs: list[Config], runs_dir: Path, device: str | None = None) -> list[Path]:
     """Train several runs on one ID set side by side in this process, each into its own folder; returns the folders.
 
-    A run whose loss diverges stops, the others go on; the first error is raised at the end.
+    A run whose loss diverges stops, and one whose folder is damaged or in use is left alone; the others go on. The
+    first error is raised at the end.
     """
     for config in configs:
         config.check()
     if len({config.id_dataset for config in configs}) > 1:
         raise ValueError("runs that are trained together must share their id_dataset")
-    runs_dir, todo = Path(runs_dir), []
-    for config in configs:
-        if (runs_dir / config.run_id).exists():
-            found = runs.load(runs_dir / config.run_id, verify=True)
-            require_same(found.info["config"], config, found.path)
-            print(f"{config.run_id}: complete, nothing to train")
-        else:
-            todo.append(config)
-    if todo:
-        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        with contextlib.ExitStack() as stack:
-            folders = [stack.enter_context(runs.part(runs_dir, config.run_id)) for config in todo]
-            _train(todo, folders, device)
+    runs_dir, todo, errors = Path(runs_dir), {}, []
+    with contextlib.ExitStack() as stack:
+        for config in configs:
+            try:
+                if (runs_dir / config.run_id).exists():
+                    found = runs.load(runs_dir / config.run_id, verify=True)
+                    require_same(found.info["config"], config, found.path)
+                    print(f"{config.run_id}: complete, nothing to train")
+                else:
+                    todo[config] = stack.enter_context(runs.part(runs_dir, config.run_id))
+            except runs.RunError as error:
+                errors.append(error)
+        if todo:
+            errors += _train(todo, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    if errors:
+        raise errors[0]
     return [runs_dir / config.run_id for config in configs]
 
 
-def _train(configs: list[Config], folders: list[Path], device: torch.device) -> None:
+def _train(folders: dict[Config, Path], device: torch.device) -> list[Exception]:
+    """Train the runs into their folders; returns what stopped those that are not complete now."""
+    configs = list(folders)
     provenance = runs.provenance()
     id_dataset = configs[0].id_dataset
     train_set = data.load(id_dataset, "train")
@@ -448,17 +455,29 @@ def _train(configs: list[Config], folders: list[Path], device: torch.device) -> 
     sums = {f"{id_dataset}-train": data.sha256(train_set.images),
             **{f"{name}-test": data.sha256(s.images) for name, s in sets.items()}}
     train_set = resident(train_set, data.SETS[id_dataset].num_classes, device)
-    folder_of = {start(config, folder, train_set, device): folder for config, folder in zip(configs, folders)}
-    waiting, errors = list(folder_of), []
+    waiting, errors = [], []
+    for config, folder in folders.items():
+        try:
+            waiting.append(start(config, folder, train_set, device))
+        except runs.RunError as error:
+            errors.append(error)
 
     def add_row(t: Trainer, row: dict) -> None:
         ood = sets[t.config.history_ood].images
         ood = ood[::max(1, len(ood) // HISTORY_OOD)]
         t.history.append({"epoch": t.epoch, **row, **evaluate(t, sets[id_dataset], ood)})
 
-    for t in waiting:
+    def seal(t: Trainer) -> None:
+        waiting.remove(t)
+        used = {name: sets[name] for name in runs.set_names(t.config)}
+        write_results(t, folders[t.config], used, {**provenance, "data": {
+            k: v for k, v in sums.items() if k == f"{id_dataset}-train" or k.removesuffix("-test") in used}})
+
+    for t in list(waiting):
         if not t.history:
             add_row(t, {})
+        if t.epoch == t.config.epochs:  # it was interrupted after its last epoch
+            seal(t)
     terminal = sys.stderr.isatty()
     bar = tqdm(total=sum(t.config.epochs for t in waiting), initial=sum(t.epoch for t in waiting), unit="epoch",
                disable=not terminal, desc=configs[0].run_id if len(configs) == 1 else f"{len(configs)} runs")
@@ -477,19 +496,15 @@ def _train(configs: list[Config], folders: list[Path], device: torch.device) -> 
             now = time.perf_counter()
             t.seconds["total"] += (now - begun) / len(abreast)
             if now - last_saved[t] >= CHECKPOINT_SECONDS or t.epoch == t.config.epochs:
-                save(t, folder_of[t])
+                save(t, folders[t.config])
                 last_saved[t] = now
             bar.update()
             if not terminal:
                 print(progress_line(t.config, t.history[-1], t.seconds["total"], len(configs) > 1), flush=True)
             if t.epoch == t.config.epochs:
-                waiting.remove(t)
-                used = {name: sets[name] for name in runs.set_names(t.config)}
-                write_results(t, folder_of[t], used, {**provenance, "data": {
-                    k: v for k, v in sums.items() if k == f"{id_dataset}-train" or k.removesuffix("-test") in used}})
+                seal(t)
     bar.close()
-    if errors:
-        raise errors[0]
+    return errors
 
 
 def start(config: Config, folder: Path, train_set: data.ImageSet, device: torch.device) -> Trainer:
