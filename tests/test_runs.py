@@ -125,6 +125,8 @@ def test_provenance_names_commit_versions_and_the_library(tmp_path, monkeypatch)
         assert found["code"]["commit"] == head and found["code"]["dirty"] in (True, False)
     monkeypatch.setattr(paths, "ROOT", tmp_path)  # not a checkout
     assert runs.provenance()["code"]["commit"] is None and runs.provenance()["code"]["dirty"] is None
+    monkeypatch.setenv("LOGITNORM_COMMIT", "0123abc")
+    assert runs.provenance()["code"]["commit"] == "0123abc" and runs.provenance()["code"]["dirty"] is None
 
 
 COMMITTED = sorted(p.parent for p in paths.RUNS.glob("*/run.json"))
@@ -156,7 +158,8 @@ def test_experiments_hold_the_papers_grid():
     assert len(ids) == len(set(ids))
     taus = {c.tau for c in paper if c.method == "logitnorm" and c.id_dataset == "cifar10"}
     assert taus == {0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1}
-    assert [c.seed for c in experiments.configs(size="paper", only="cifar10-wrn40_2-cross_entropy")] == [1, 2, 3, 4, 5]
+    assert [c.seed for c in experiments.configs(size="paper", only="cifar10-wrn40_2-cross_entropy-seed")] == [
+        1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("runs_text, sentence", [

@@ -36,7 +36,7 @@ def few():
     return train.resident(data.ImageSet(digits.images[:96], digits.labels[:96]), 10, torch.device("cpu"))
 
 
-def epoch(trainer):
+def one_epoch(trainer):
     """One pass over the training set; the epoch's training columns of history.csv."""
     [row] = train.train_epochs([trainer])
     if isinstance(row, FloatingPointError):
@@ -89,7 +89,7 @@ def test_first_step_is_sgd_by_hand():
     x = data.to_float(data.crop_flip(few.images, order, *data.draw_crops(few.images, 64, draw)))
     twin.net.train()
     losses.logitnorm(twin.net(x)[0], few.labels[order], c.tau).backward()
-    row = epoch(trainer)
+    row = one_epoch(trainer)
     for name, p in twin.net.named_parameters():
         expected = before[name] - c.lr * (p.grad + c.weight_decay * before[name])
         torch.testing.assert_close(dict(trainer.net.named_parameters())[name], expected)
@@ -170,7 +170,7 @@ def test_sigkill_and_restart_give_the_weights_of_an_uninterrupted_run(finished, 
 def test_a_nan_loss_stops_with_epoch_step_and_last_finite_loss(few):
     trainer = train.Trainer(small(lr=1e12, method="cross_entropy", batch_size=16), few, torch.device("cpu"))
     with pytest.raises(FloatingPointError, match=r"became (nan|inf) in epoch 1, step \d+ of 6; the last finite loss was \d"):
-        epoch(trainer)
+        one_epoch(trainer)
 
 
 def test_where_a_nan_loss_is_found():
@@ -233,7 +233,7 @@ def test_bfloat16_keeps_weights_and_loss_in_float32(few):
     trainer = train.Trainer(small(precision="bfloat16"), few, torch.device("cpu"))
     inside = []
     trainer.net.blocks[0].conv1.register_forward_hook(lambda _, __, out: inside.append(out.dtype))
-    first, second = epoch(trainer), epoch(trainer)
+    first, second = one_epoch(trainer), one_epoch(trainer)
     assert set(inside) == {torch.bfloat16}
     assert {p.dtype for p in trainer.net.parameters()} == {torch.float32} == {trainer.loss_of_step.dtype}
     assert second["train_loss"] < first["train_loss"]
@@ -269,11 +269,11 @@ def test_a_method_on_a_net_without_its_head_is_refused(method):
 
 def test_the_budget_moves_lambda_once_per_step(few):
     trainer = train.Trainer(small(method="learned_confidence", batch_size=32), few, torch.device("cpu"))
-    row = epoch(trainer)
+    row = one_epoch(trainer)
     # c starts near one half, so L_c is near log 2, above the budget of 0.3: three steps up
     assert row["confidence_loss"] > 0.3 and row["lambda"] == pytest.approx(0.1 / 0.99 ** 3, rel=1e-5)
     trainer = train.Trainer(small(method="learned_confidence", batch_size=32, budget=5.0), few, torch.device("cpu"))
-    assert epoch(trainer)["lambda"] == pytest.approx(0.1 / 1.01 ** 3, rel=1e-5)
+    assert one_epoch(trainer)["lambda"] == pytest.approx(0.1 / 1.01 ** 3, rel=1e-5)
 
 
 def test_cutout_reaches_the_net(few):
@@ -281,7 +281,7 @@ def test_cutout_reaches_the_net(few):
     for side in (0, 16):
         trainer = train.Trainer(small(cutout=side, batch_size=96, dropout=0.0), few, torch.device("cpu"))
         trainer.net.stem.register_forward_pre_hook(lambda _, x: seen.append(x[0].detach().clone()))
-        epoch(trainer)
+        one_epoch(trainer)
     plain, cut = seen
     changed = (plain != cut).flatten(1).any(1)
     assert 20 < changed.sum() < 76  # a fair coin for each of 96
@@ -294,7 +294,7 @@ def test_trained_side_by_side_is_trained_alone(few, method):
     configs = [small(method=method, seed=seed, dropout=0.3, cutout=16, batch_size=32) for seed in (1, 2)]
     alone = [train.Trainer(c, few, torch.device("cpu")) for c in configs]
     together = [train.Trainer(c, few, torch.device("cpu")) for c in configs]
-    rows = [[epoch(t) for _ in range(2)] for t in alone]
+    rows = [[one_epoch(t) for _ in range(2)] for t in alone]
     for epoch in range(2):
         for row, expected in zip(train.train_epochs(together), [r[epoch] for r in rows]):
             assert row["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-5)
@@ -328,6 +328,21 @@ def test_a_run_that_is_in_use_or_was_trained_otherwise_does_not_stop_the_others(
         train.train_together([busy, done, good], tmp_path, "cpu")
     assert runs.load(tmp_path / good.run_id).config == good
     assert runs.load(tmp_path / done.run_id).config.epochs == 2 and not (tmp_path / busy.run_id).exists()
+
+
+def test_a_full_disk_for_one_run_does_not_stop_the_others(tmp_path, monkeypatch):
+    bad, good = (small(method="cross_entropy", epochs=1, seed=seed) for seed in (1, 2))
+    write = train.write_results
+
+    def full(trainer, *arguments):
+        if trainer.config == bad:
+            raise runs.RunError("no space left")
+        return write(trainer, *arguments)
+    monkeypatch.setattr(train, "write_results", full)
+    with pytest.raises(runs.RunError, match="no space left"):
+        train.train_together([bad, good], tmp_path, "cpu")
+    assert runs.load(tmp_path / good.run_id).config == good
+    assert (tmp_path / f"{bad.run_id}.part" / "checkpoint.safetensors").exists()
 
 
 def test_one_diverging_run_does_not_stop_the_others(tmp_path):
@@ -413,7 +428,7 @@ def test_steps_made_to_record_a_graph_leave_no_trace(few, method, monkeypatch):
     for name in ("stream", "graph"):
         monkeypatch.setattr(torch.cuda, name, lambda *a, name=name, **k: taken.append(name) or contextlib.nullcontext())
     for _ in range(config.epochs):
-        expected, row = epoch(plain), epoch(graphed)
+        expected, row = one_epoch(plain), one_epoch(graphed)
         expected.pop("images_per_second"), row.pop("images_per_second")
         assert row == expected
     assert taken.count("graph") == 1 and taken.count("stream") == 1 + config.epochs * graphed.steps

@@ -154,7 +154,11 @@ def code_version() -> str:
 
 
 def provenance() -> dict:
-    """The code and the libraries of a run: commit, uncommitted changes, a checksum of the library, versions."""
+    """The code and the libraries of a run: commit, uncommitted changes, a checksum of the library, versions.
+
+    Where the code travels without its history, LOGITNORM_COMMIT says which commit it is; whether it was changed since
+    is then unknown (None), and the checksum of the library tells.
+    """
     def git(*command: str) -> str | None:
         done = subprocess.run(["git", *command], cwd=paths.ROOT, capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else None
@@ -164,7 +168,8 @@ def provenance() -> dict:
     has_git = shutil.which("git") is not None
     changes = git("status", "--porcelain", "--", "lib") if has_git else None
     packages = ("torch", "torchvision", "numpy", "scikit-learn")
-    return {"code": {"version": code_version(), "commit": git("rev-parse", "HEAD") if has_git else None,
+    commit = git("rev-parse", "HEAD") if has_git else None
+    return {"code": {"version": code_version(), "commit": commit or os.environ.get("LOGITNORM_COMMIT"),
                      "dirty": None if changes is None else bool(changes), "library_sha256": source},
             "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}}}
 

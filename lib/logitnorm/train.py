@@ -7,6 +7,7 @@ with the last incomplete one dropped, and the last epoch's weights.
 
 import contextlib
 import math
+import os
 import platform
 import sys
 import time
@@ -27,6 +28,7 @@ HEADS = {"godin": "godin", "learned_confidence": "confidence"}  # the other meth
 LAMBDA = 0.1  # of Learned Confidence at the first step; the budget moves it from there
 HISTORY_OOD = 2000  # so many OOD images, evenly spaced, are enough for a mean norm each epoch
 PRECISIONS = ("float32", "bfloat16", "float16", "mixed")
+EVALUATION_BATCH = 2500  # images at once after each epoch on a GPU: no gradients, so they are small
 CHECKPOINT_SECONDS = 30.0  # a killed run loses at most this much work, or one epoch if that is longer
 
 
@@ -228,7 +230,8 @@ class Trainer:
         self.sums.zero_()
         self.net.train()
         if self.stream is not None:
-            if self.graph is None and self.precision != "float16":  # loss scaling looks at the gradients on the host
+            # loss scaling looks at the gradients on the host; and LOGITNORM_EAGER=1 is for where recording fails
+            if self.graph is None and self.precision != "float16" and not os.environ.get("LOGITNORM_EAGER"):
                 self._capture()
             self.stream.wait_stream(torch.cuda.current_stream(self.device))
 
@@ -369,7 +372,8 @@ def evaluate(trainer: Trainer, id_test: data.ImageSet, ood: Tensor) -> dict:
     In the precision of the training, because it is done after every epoch; the final scores are in float32.
     """
     def logits(images: Tensor) -> Tensor:
-        found = scores.collect(trainer.net, images, trainer.device, precision=trainer.precision)
+        batch = EVALUATION_BATCH if trainer.device.type == "cuda" else None
+        found = scores.collect(trainer.net, images, trainer.device, batch, precision=trainer.precision)
         return torch.from_numpy(found["logits"])
 
     f, f_ood = logits(id_test.images), logits(ood)
@@ -470,8 +474,11 @@ def _train(folders: dict[Config, Path], device: torch.device) -> list[Exception]
     def seal(t: Trainer) -> None:
         waiting.remove(t)
         used = {name: sets[name] for name in runs.set_names(t.config)}
-        write_results(t, folders[t.config], used, {**provenance, "data": {
-            k: v for k, v in sums.items() if k == f"{id_dataset}-train" or k.removesuffix("-test") in used}})
+        try:
+            write_results(t, folders[t.config], used, {**provenance, "data": {
+                k: v for k, v in sums.items() if k == f"{id_dataset}-train" or k.removesuffix("-test") in used}})
+        except (runs.RunError, ValueError) as error:
+            errors.append(error)
 
     for t in list(waiting):
         if not t.history:
@@ -501,8 +508,8 @@ def _train(folders: dict[Config, Path], device: torch.device) -> list[Exception]
             bar.update()
             if not terminal:
                 print(progress_line(t.config, t.history[-1], t.seconds["total"], len(configs) > 1), flush=True)
-            if t.epoch == t.config.epochs:
-                seal(t)
+        for t in [t for t in waiting if t.epoch == t.config.epochs]:  # all of them are saved by now
+            seal(t)
     bar.close()
     return errors
 
