@@ -333,7 +333,7 @@ def train_epochs(trainers: list[Trainer]) -> list[dict | FloatingPointError]:
     """One epoch of several trainers side by side, step by step; a row of history each, or why the run must stop.
 
     On a GPU their steps overlap, because each replays its graph on its own stream; on a CPU they take turns. Each
-    ends with the weights that it would have alone. The time of the epoch is shared out evenly among them.
+    draws what it would draw alone and, on a CPU, ends with the same weights. The time of the epoch is shared out evenly among them.
     """
     start = time.perf_counter()
     for trainer in trainers:
