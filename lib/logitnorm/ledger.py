@@ -25,8 +25,9 @@ Where more numbers are counted beside those that decide (the whole table, say) a
 The first of the sizes asked for at which all of the claim's numbers exist is the one that is shown.
 
 When it was written: the rule for a single number (logitnorm.paper) before any run; this one when seed 1 of the first
-two runs of size small was there; its last paragraph but this one, and 'no clear change', after more of them. No run of
-size paper was there at any of these times.
+two runs of size small was there; the paragraph on lowering, 'no clear change', and what figure5, godin and the lines of
+learned confidence are compared with (see claims.yaml) after more of them. No run of size paper was there at any of
+these times.
 """
 
 import re
