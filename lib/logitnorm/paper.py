@@ -367,7 +367,7 @@ def long(compared: pd.DataFrame) -> pd.DataFrame:
 def own(frame: pd.DataFrame, sets: list, metrics: tuple = ("fpr95", "auroc"), score: str = "msp") -> pd.DataFrame:
     """Our numbers only (rows of `ours`): per image set each metric under each method, mean ± sd over seeds.
 
-    Main network of the paper's CIFAR-10 only.
+    Main network of the paper's CIFAR-10 only. What the runs of a method do not have says 'not measured'.
     """
     frame = main_network(for_tables(frame))
     lines = []
@@ -377,7 +377,7 @@ def own(frame: pd.DataFrame, sets: list, metrics: tuple = ("fpr95", "auroc"), sc
             for method in (method for method in METHODS if method in set(frame["method"])):
                 values = frame.loc[(frame["score"] == score) & (frame["ood_dataset"] == name)
                                    & (frame["metric"] == metric) & (frame["method"] == method), "value"]
-                line[f"{METHODS[method].label}, {title(metric)}"] = spread(values)
+                line[f"{METHODS[method].label}, {title(metric)}"] = spread(values) or NOT_MEASURED
         lines.append(line)
     return pd.DataFrame(lines)
 
