@@ -739,7 +739,7 @@ def test_joint_gives_each_method_its_own_score_on_the_main_network():
     table = paper.joint(frame, "cross_entropy", "logitnorm", "godin", "learned_confidence", "logit_penalty")
     assert table[["loss", "score", "FPR95 ↓ (%)"]].fillna("").values.tolist() == [
         ["Cross-entropy", "Softmax (MSP)", "62.00 ± 2.83"], ["LogitNorm", "Softmax (MSP)", "40.00"],
-        ["GODIN", "Softmax (MSP)", "50.00"], ["GODIN", "GODIN", "20.00"],
+        ["GODIN", "Softmax (MSP)", "50.00"], ["GODIN", "GODIN's cosine", "20.00"],
         ["Learned Confidence", "Softmax (MSP)", "50.00"], ["Learned Confidence", "confidence c", "30.00"],
         ["Learned Confidence", "confidence c, input step", ""], ["LogitPenalty", "Softmax (MSP)", ""]]
     assert table["seeds"].tolist() == ["2", "1", "1", "1", "1", "1", "1", "0"]
@@ -771,7 +771,7 @@ def test_spread_is_the_sample_standard_deviation(values):
 
 # ---------------------------------------------------------------- in words
 
-@pytest.mark.parametrize("name, wanted", [("fpr95", "FPR95 ↓"), ("godin", "GODIN"), ("wrn40_2", "WRN-40-2"),
+@pytest.mark.parametrize("name, wanted", [("fpr95", "FPR95 ↓"), ("godin", "GODIN's cosine"), ("wrn40_2", "WRN-40-2"),
                                           ("svhn_part", "SVHN (part)"), ("average", "average")])
 def test_title(name, wanted):
     assert paper.title(name) == wanted

@@ -59,8 +59,8 @@ METRIC_TITLES = {"fpr95": "FPR95 ↓", "auroc": "AUROC ↑", "aupr": "AUPR ↑",
                  "ece_ts": "ECE, temperature scaled ↓", "logit_norm_id": "logit norm, ID",
                  "logit_norm_ood": "logit norm, OOD", "aupr_in": "AUPR-In ↑", "aupr_out": "AUPR-Out ↑",
                  "detection_error": "detection error ↓"}
-SCORE_TITLES = {"msp": "Softmax (MSP)", "odin": "ODIN", "energy": "Energy", "gradnorm": "GradNorm", "godin": "GODIN",
-                "confidence": "confidence c", "confidence_step": "confidence c, input step"}
+SCORE_TITLES = {"msp": "Softmax (MSP)", "odin": "ODIN", "energy": "Energy", "gradnorm": "GradNorm",
+                "godin": "GODIN's cosine", "confidence": "confidence c", "confidence_step": "confidence c, input step"}
 ARCHITECTURE_TITLES = {"wrn40_2": "WRN-40-2", "resnet34": "ResNet-34", "densenet": "DenseNet-BC"}
 
 
