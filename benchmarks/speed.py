@@ -169,9 +169,11 @@ def passes(sets_of_a_run: dict[str, int]) -> dict:
 
 def sizes_of_a_run() -> dict[str, int]:
     """How many images each set of the first real run in data/runs has: its ID set and its six OOD sets; {} without."""
-    found = runs.load_all(paths.RUNS, "small")[:1]
-    return {name: len(run.tensor(f"{name}/odin")) for run in found for name in (run.config.id_dataset,
-                                                                                *run.config.ood_sets)}
+    found = runs.load_all(paths.RUNS, "small")
+    if not found:
+        return {}
+    config = found[0].config
+    return {name: len(found[0].tensor(f"{name}/odin")) for name in (config.id_dataset, *config.ood_sets)}
 
 
 def save(file: Path, result: dict) -> None:
@@ -212,8 +214,8 @@ def main() -> None:
         rows.append({"variant": name, "precision": used, "images_per_second": round(rate, 1),
                      "times_plain": round(rate / rows[0]["images_per_second"], 2) if rows else 1.0,
                      "share_of_matmul_rate": round(rate * flops / peak, 3),
-                     "minutes_for_200_epochs": round(200 * 390 * 128 / rate / 60, 1),  # of one net; all end together
-                     "minutes_until_all_end": round((nets or 1) * 200 * 390 * 128 / rate / 60, 1),
+                     # a net's share: of five side by side, all end after five times this
+                     "minutes_for_200_epochs": round(200 * 390 * 128 / rate / 60, 1),
                      "peak_memory_gb": round(torch.cuda.max_memory_reserved(device) / 1e9, 2)  # with that of graphs
                      if device.type == "cuda" else None})
         print(json.dumps(rows[-1]), flush=True)

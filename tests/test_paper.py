@@ -268,7 +268,8 @@ def grid():
 
 
 def test_the_tables_take_one_tau_and_cutout_with_learned_confidence_only():
-    with_cutout = [made({("msp", "svhn", "fpr95"): 1}, method=method, cutout=16) for method in ("cross_entropy", "learned_confidence")]
+    with_cutout = [made({("msp", "svhn", "fpr95"): 1}, method=method, cutout=16)
+                   for method in ("cross_entropy", "learned_confidence")]
     assert paper.of_methods(with_cutout, "cross_entropy", "learned_confidence") == with_cutout[1:]
     assert set(paper.for_tables(paper.ours(with_cutout))["run"]) == {with_cutout[1].id}
     frame = paper.for_tables(paper.ours(grid()))

@@ -330,16 +330,17 @@ def test_a_run_that_is_in_use_or_was_trained_otherwise_does_not_stop_the_others(
     assert runs.load(tmp_path / done.run_id).config.epochs == 2 and not (tmp_path / busy.run_id).exists()
 
 
-def test_a_full_disk_for_one_run_does_not_stop_the_others(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", [runs.RunError, ValueError])
+def test_a_full_disk_or_a_bad_score_of_one_run_does_not_stop_the_others(tmp_path, monkeypatch, kind):
     bad, good = (small(method="cross_entropy", epochs=1, seed=seed) for seed in (1, 2))
     write = train.write_results
 
     def full(trainer, *arguments):
         if trainer.config == bad:
-            raise runs.RunError("no space left")
+            raise kind(f"{bad.run_id}: no space left")
         return write(trainer, *arguments)
     monkeypatch.setattr(train, "write_results", full)
-    with pytest.raises(runs.RunError, match="no space left"):
+    with pytest.raises(runs.RunError, match=f"{bad.run_id}: no space left"):
         train.train_together([bad, good], tmp_path, "cpu")
     assert runs.load(tmp_path / good.run_id).config == good
     assert (tmp_path / f"{bad.run_id}.part" / "checkpoint.safetensors").exists()

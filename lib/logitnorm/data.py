@@ -115,6 +115,11 @@ SETS = {
 }
 
 
+def official(name: str) -> str:
+    """The official set that `name` stands in for; any other name itself."""
+    return (SETS[name].stands_in_for if name in SETS else None) or name
+
+
 def load(name: str, split: str = "test") -> ImageSet:
     """Image set `name` (a key of SETS): uint8 N x 32 x 32 x 3 on the CPU, and int64 labels or None.
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import yaml
 
-from . import paths, runs
-from .data import SETS, DataError
+from . import data, paths, runs
+from .data import DataError
 from .runner import report
 from .runs import RunError
 from .train import Config, train_together
@@ -113,11 +113,9 @@ def configs(file: Path = FILE, size: str | None = None, only: str = "") -> list[
 
 def official(config: Config) -> Config:
     """The same run, scored on the official image sets, which are downloaded, in place of their stand-ins."""
-    def name(of: str) -> str:
-        return SETS[of].stands_in_for or of
-
-    return replace(config, ood_sets=tuple(map(name, config.ood_sets)), extra_sets=tuple(map(name, config.extra_sets)),
-                   history_ood=name(config.history_ood))
+    return replace(config, ood_sets=tuple(map(data.official, config.ood_sets)),
+                   extra_sets=tuple(map(data.official, config.extra_sets)),
+                   history_ood=data.official(config.history_ood))
 
 
 def _config(settings: dict[str, Setting], size: str, seed: int) -> Config:

@@ -236,7 +236,7 @@ def shared_area(a: np.ndarray, b: np.ndarray) -> float:
 
 def tau_curve(loaded: list, frame: pd.DataFrame, taus: list) -> pd.DataFrame:
     """Figure 5: average FPR95 by MSP at some temperatures; the changes are those from the first of them."""
-    curve, mine = paper.figure(5), _average_fpr95(frame, "logitnorm", "msp")
+    curve, mine = paper.figure(5), paper.average_fpr95(frame, "logitnorm", "msp")
     theirs = [curve.loc[np.isclose(curve["tau"], tau), "fpr95"].item() for tau in taus]
     return _fpr95s(theirs, [mine[np.isclose(mine["tau"].astype(float), tau)] for tau in taus]).assign(tau=taus)
 
@@ -245,14 +245,8 @@ def against_godin(loaded: list, frame: pd.DataFrame) -> pd.DataFrame:
     """Table 6: average FPR95 of GODIN by its own score, then of LogitNorm by MSP."""
     table = paper.numbers("6").query("metric == 'fpr95'").set_index("method")["paper"]
     tables = paper.for_tables(frame)
-    return _fpr95s([table["godin"], table["logitnorm"]],
-                   [_average_fpr95(tables, "godin", "godin"), _average_fpr95(tables, "logitnorm", "msp")])
-
-
-def _average_fpr95(frame: pd.DataFrame, method: str, score: str) -> pd.DataFrame:
-    frame = paper.main_network(frame)
-    return frame[(frame["method"] == method) & (frame["score"] == score) & (frame["ood_dataset"] == "average")
-                 & (frame["metric"] == "fpr95")]
+    return _fpr95s([table["godin"], table["logitnorm"]], [paper.average_fpr95(tables, "godin", "godin"),
+                                                          paper.average_fpr95(tables, "logitnorm", "msp")])
 
 
 def _fpr95s(theirs: list[float], ours: list[pd.DataFrame]) -> pd.DataFrame:
@@ -425,7 +419,7 @@ def summary(ledger: pd.DataFrame) -> str:
         return ", ".join(f"{counts[word]} {word}" for word in VERDICTS if word in counts)
 
     return (f"Of {len(ledger)} claims, tables and figures, {computed.sum()} are checked by computation alone: "
-            f"{counted(ledger[computed])}. The other {(~computed).sum()} need trained networks: "
+            f"{counted(ledger[computed])}. The other {(~computed).sum()}: "
             f"{counted(ledger[~computed])}.")
 
 

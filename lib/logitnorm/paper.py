@@ -97,8 +97,7 @@ def counterpart(name: str) -> str:
     """The paper's image set that `name` is or stands in for; the set of 8 x 8 digits plays CIFAR-10's part."""
     if name == "digits":
         return "cifar10"
-    known = data.SETS.get(name)
-    return (known.stands_in_for if known else None) or name
+    return data.official(name)
 
 
 def counterpart_architecture(name: str) -> str:
@@ -385,6 +384,13 @@ def own(frame: pd.DataFrame, sets: list, metrics: tuple = ("fpr95", "auroc"), sc
 def main_network(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of `ours` of the main network (WRN-40-2, or the wide ResNet that stands in for it) on CIFAR-10."""
     return frame[(frame["paper_id"] == "cifar10") & (frame["paper_architecture"] == "wrn40_2")]
+
+
+def average_fpr95(frame: pd.DataFrame, method: str, score: str) -> pd.DataFrame:
+    """The rows of `ours` of the main network that hold a method's FPR95 by a score, averaged over the far OOD sets."""
+    frame = main_network(frame)
+    return frame[(frame["method"] == method) & (frame["score"] == score) & (frame["ood_dataset"] == "average")
+                 & (frame["metric"] == "fpr95")]
 
 
 def joint(frame: pd.DataFrame, *methods: str) -> pd.DataFrame:

@@ -333,7 +333,8 @@ def train_epochs(trainers: list[Trainer]) -> list[dict | FloatingPointError]:
     """One epoch of several trainers side by side, step by step; a row of history each, or why the run must stop.
 
     On a GPU their steps overlap, because each replays its graph on its own stream; on a CPU they take turns. Each
-    draws what it would draw alone and, on a CPU, ends with the same weights. The time of the epoch is shared out evenly among them.
+    draws what it would draw alone and, on a CPU, ends with the same weights. The time of the epoch is shared out
+    evenly among them.
     """
     start = time.perf_counter()
     for trainer in trainers:
@@ -477,8 +478,10 @@ def _train(folders: dict[Config, Path], device: torch.device) -> list[Exception]
         try:
             write_results(t, folders[t.config], used, {**provenance, "data": {
                 k: v for k, v in sums.items() if k == f"{id_dataset}-train" or k.removesuffix("-test") in used}})
-        except (runs.RunError, ValueError) as error:
+        except runs.RunError as error:
             errors.append(error)
+        except ValueError as error:  # of a score or a metric
+            errors.append(runs.RunError(f"{t.config.run_id}: {error}"))
 
     for t in list(waiting):
         if not t.history:
