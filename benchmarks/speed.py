@@ -209,7 +209,7 @@ def main() -> None:
             torch.cuda.reset_peak_memory_stats(device)
         rate = (plain_loop(config, images, device, args.seconds) if nets is None
                 else our_loop(config, images, device, args.seconds, nets))
-        used = train.precision_on(precision, device)
+        used, _ = train.precision_on(precision, device)
         peak = matmul_rate(device, torch.float32 if used == "float32" else getattr(torch, used))
         rows.append({"variant": name, "precision": used, "images_per_second": round(rate, 1),
                      "times_plain": round(rate / rows[0]["images_per_second"], 2) if rows else 1.0,

@@ -381,12 +381,30 @@ def test_labels_out_of_range_are_refused(labels):
         train.resident(data.ImageSet(images, labels), 10, torch.device("cpu"))
 
 
-def test_mixed_precision_is_bfloat16_where_it_is_native_else_float16(monkeypatch):
-    assert train.precision_on("mixed", torch.device("cpu")) == "bfloat16"
-    for native, expected in ((True, "bfloat16"), (False, "float16")):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native)
-        assert train.precision_on("mixed", torch.device("cuda")) == expected
-    assert train.precision_on("float32", torch.device("cuda")) == "float32"
+@pytest.mark.parametrize("features, expected, reason", [
+    ({"avx2": True}, "float32", "no instructions for bfloat16"),
+    ({"avx2": True, "avx512_f": True, "avx512_bw": True, "avx512_bf16": False}, "float32", "no instructions"),
+    ({"avx512_f": True, "avx512_bf16": True}, "bfloat16", "avx512_bf16"),
+    ({"amx_tile": True, "amx_bf16": True}, "bfloat16", "amx_bf16"),
+    ({"amx_tile": True, "amx_int8": True, "amx_bf16": False}, "float32", "no instructions"),
+    ({"neon": True, "fp16_arith": True, "bf16": False}, "float32", "no instructions"),
+    ({"neon": True, "bf16": True}, "bfloat16", "bf16"),
+    ({}, "float32", "no instructions"),
+])
+def test_mixed_asks_the_processor(monkeypatch, features, expected, reason):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
+    precision, why = train.precision_on("mixed", torch.device("cpu"))
+    assert precision == expected and reason in why
+    for asked in ("float32", "bfloat16"):  # who names a precision gets it on every processor
+        assert train.precision_on(asked, torch.device("cpu"))[0] == asked
+
+
+@pytest.mark.parametrize("native, expected", [(True, "bfloat16"), (False, "float16")])
+def test_mixed_asks_the_gpu(monkeypatch, native, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    assert train.precision_on("mixed", torch.device("cuda"))[0] == expected
+    assert train.precision_on("float32", torch.device("cuda"))[0] == "float32"
+
 
 
 # What a GPU would do, as far as a CPU can tell -------------------------------------------------------------

@@ -41,6 +41,22 @@ def logitnorm(f: Tensor, y: Tensor, tau: float, eps: float = EPS) -> Tensor:
     return F.cross_entropy(normalise(f, tau, eps), y)
 
 
+def offset(f: Tensor) -> Tensor:
+    """The mean m of the logits over the classes, B: what softmax cannot see and ||f|| can."""
+    return f.mean(dim=-1)
+
+
+def centred(f: Tensor) -> Tensor:
+    """The logits without their common offset, c = f - m, B x K; orthogonal to the vector of ones."""
+    return f - offset(f)[..., None]
+
+
+def effective_inverse_temperature(f: Tensor, tau: float) -> Tensor:
+    """||c|| / (tau ||f||), B: the length of what the softmax of LogitNorm can see; 1/tau only where m = 0."""
+    _require_positive(tau)
+    return centred(f).norm(dim=-1) / (tau * f.norm(dim=-1))
+
+
 def logit_penalty(f: Tensor, y: Tensor, weight: float) -> Tensor:
     """LogitPenalty: L_CE + weight * mean ||f||_2, in nats; the norm is not squared (Wei et al., section 5)."""
     return F.cross_entropy(f, y) + weight * f.norm(dim=-1).mean()

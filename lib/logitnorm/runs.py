@@ -92,7 +92,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
 def write_history(path: Path, rows: list[dict]) -> None:
     columns = ["epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy",
                "norm_train", "norm_test", "norm_ood", "grad_norm", "images_per_second"]
-    columns += [name for name in ("lambda", "confidence_loss") if any(name in row for row in rows)]
+    optional = [f"{name}_{where}" for name in ("offset", "centred_norm", "inverse_temperature")
+                for where in ("train", "test", "ood")]
+    columns += [name for name in (*optional, "lambda", "confidence_loss") if any(name in row for row in rows)]
     frame = pd.DataFrame(rows, columns=columns)
     write_atomically(path, lambda p: frame.to_csv(p, index=False, float_format="%.8g"))
 

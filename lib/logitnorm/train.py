@@ -28,6 +28,8 @@ HEADS = {"godin": "godin", "learned_confidence": "confidence"}  # the other meth
 LAMBDA = 0.1  # of Learned Confidence at the first step; the budget moves it from there
 HISTORY_OOD = 2000  # so many OOD images, evenly spaced, are enough for a mean norm each epoch
 PRECISIONS = ("float32", "bfloat16", "float16", "mixed")
+# Processor features that compute in bfloat16 (x86: AVX512-BF16, AMX; ARM: BF16, its SVE variant).
+CPU_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 EVALUATION_BATCH = 2500  # images at once after each epoch on a GPU: no gradients, so they are small
 CHECKPOINT_SECONDS = 30.0  # a killed run loses at most this much work, or one epoch if that is longer
 
@@ -135,12 +137,31 @@ def learning_rate(config: Config, step: int, steps_per_epoch: int) -> float:
     return config.lr * 0.5 * (1 + math.cos(math.pi * (done - config.warmup) / (1 - config.warmup)))
 
 
-def precision_on(precision: str, device: torch.device) -> str:
-    """What "mixed" means on a device: bfloat16 where it is native, else float16 with loss scaling (e.g. a T4)."""
+def precision_on(precision: str, device: torch.device) -> tuple[str, str]:
+    """(what is trained in, why): "mixed" means the fastest sound precision of the device.
+
+    On a GPU bfloat16, or float16 with loss scaling where that is only emulated (e.g. a T4). On a CPU bfloat16 where
+    it has instructions for it; without them it is emulated, an order of magnitude slower than float32.
+    """
     if precision != "mixed":
-        return precision
-    native = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bfloat16" if native else "float16"
+        return precision, "as asked for"
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bfloat16", "native on this GPU"
+        return "float16", "this GPU only emulates bfloat16"
+    has = torch.cpu.get_capabilities()
+    native = [name for name in CPU_BFLOAT16 if has.get(name)]
+    return ("bfloat16", f"native on this processor ({native[0]})") if native else (
+        "float32", "this processor has no instructions for bfloat16")
+
+
+def geometry(config: "Config", f: Tensor) -> dict[str, Tensor]:
+    """Batch means of what history.csv says of the logits f (B x K): their norm, their common offset, the norm
+    without it, and for LogitNorm the inverse temperature that this leaves to the softmax."""
+    found = {"norm": f.norm(dim=1), "offset": losses.offset(f), "centred_norm": losses.centred(f).norm(dim=1)}
+    if config.method == "logitnorm":
+        found["inverse_temperature"] = losses.effective_inverse_temperature(f, config.tau)
+    return {name: value.mean() for name, value in found.items()}
 
 
 def objective(config: Config, out: tuple, y: Tensor, hinted: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -197,9 +218,10 @@ class Trainer:
                                          weight_decay=config.weight_decay, nesterov=config.nesterov)
         for p in self.net.parameters():  # PyTorch makes these in its first step; zeros give the same step
             self.optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
-        self.precision = precision_on(config.precision, device)
+        self.precision, self.precision_reason = precision_on(config.precision, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "float16")
         self.weight = torch.tensor(LAMBDA, device=device)
+        self.columns = [f"{name}_train" for name in geometry(config, torch.ones(1, num_classes))]
         self.draw, self.dropout = torch.Generator(device), torch.Generator(device)
         for module in self.net.modules():
             if isinstance(module, models.Dropout):
@@ -207,7 +229,8 @@ class Trainer:
         # What one step reads and writes stands at fixed places in memory, as a CUDA graph wants it.
         self.now = torch.zeros((), dtype=torch.int64, device=device)  # the step within the epoch
         self.loss_of_step = torch.zeros(self.steps, device=device)
-        self.sums = torch.zeros(4, dtype=torch.float64, device=device)  # correct, norm, gradient norm, L_c
+        # correct, gradient norm, L_c, and the means of `geometry`
+        self.sums = torch.zeros(3 + len(self.columns), dtype=torch.float64, device=device)
         self.drawn = [torch.zeros(self.steps * config.batch_size, dtype=dtype, device=device)
                       for dtype in 3 * [torch.int64] + [torch.bool, torch.bool] + 2 * [torch.int64] + [torch.bool]]
         self.graph = None
@@ -251,13 +274,14 @@ class Trainer:
         if self.stream is not None:
             torch.cuda.current_stream(self.device).wait_stream(self.stream)
         step_losses = self.loss_of_step.cpu()
-        correct, norm, gradient, L_c = self.sums.cpu().tolist()
+        correct, gradient, L_c, *of_logits = self.sums.cpu().tolist()
         refuse_nan(step_losses, self.epoch + 1, self.history)
         self.epoch += 1
         self.seconds["train"] += seconds
         seen = self.steps * self.config.batch_size
         row = {"lr": self.lr, "train_loss": step_losses.mean().item(), "train_accuracy": 100 * correct / seen,
-               "norm_train": norm / self.steps, "grad_norm": gradient / self.steps, "images_per_second": seen / seconds}
+               **{name: value / self.steps for name, value in zip(self.columns, of_logits)},
+               "grad_norm": gradient / self.steps, "images_per_second": seen / seconds}
         if self.config.method == "learned_confidence":
             row |= {"lambda": self.weight.item(), "confidence_loss": L_c / self.steps}
         return row
@@ -293,7 +317,7 @@ class Trainer:
             f = out[0].float()
             self.loss_of_step.index_copy_(0, self.now[None], loss.detach()[None])
             gradient = torch.where(gradient.isfinite(), gradient, 0)  # a step that loss scaling skips has none
-            self.sums += torch.stack([(f.argmax(1) == y).sum(), f.norm(dim=1).mean(), gradient, L_c])
+            self.sums += torch.stack([(f.argmax(1) == y).sum(), gradient, L_c, *geometry(config, f).values()])
             self.now += 1
 
     def _capture(self) -> None:
@@ -380,7 +404,8 @@ def evaluate(trainer: Trainer, id_test: data.ImageSet, ood: Tensor) -> dict:
     f, f_ood = logits(id_test.images), logits(ood)
     return {"test_loss": F.cross_entropy(f, id_test.labels).item(),
             "test_accuracy": 100 * (f.argmax(1) == id_test.labels).double().mean().item(),
-            "norm_test": f.norm(dim=1).mean().item(), "norm_ood": f_ood.norm(dim=1).mean().item()}
+            **{f"{name}_{where}": value.item() for where, logits_of in (("test", f), ("ood", f_ood))
+               for name, value in geometry(trainer.config, logits_of).items()}}
 
 
 def score_sets(config: Config, net: nn.Module, test_sets: dict[str, data.ImageSet],
@@ -529,7 +554,8 @@ def start(config: Config, folder: Path, train_set: data.ImageSet, device: torch.
         trainer.epoch, trainer.history, trainer.seconds = saved["epoch"], saved["history"], saved["seconds"]
         print(f"{config.run_id}: continuing after epoch {trainer.epoch}")
     else:
-        print(f"{config.run_id}: {config.epochs} epochs of {trainer.steps} steps on {device}")
+        print(f"{config.run_id}: {config.epochs} epochs of {trainer.steps} steps on {device}, "
+              f"in {trainer.precision}: {trainer.precision_reason}")
     return trainer
 
 
@@ -553,6 +579,7 @@ def write_results(trainer: Trainer, folder: Path, sets: dict[str, data.ImageSet]
         runs.write_tensors(folder / "model.safetensors", trainer.net.state_dict(), {"run_id": config.run_id})
     info = {"run_id": config.run_id, "config": asdict(config), **known,
             "device": device_name(trainer.device), "threads": torch.get_num_threads(), "precision": trainer.precision,
+            "precision_reason": trainer.precision_reason,
             "wall_seconds": round(trainer.seconds["total"], 1),
             "images_per_second": round(config.epochs * trainer.steps * config.batch_size / trainer.seconds["train"], 1),
             "test_accuracy": measured.loc[measured["metric"] == "accuracy", "value"].item(),
