@@ -227,7 +227,7 @@ def test_a_mistake_is_named_with_its_line_and_what_is_allowed(tmp_path, old, new
 
 
 def test_an_unknown_size_or_a_bad_expression_is_refused():
-    with pytest.raises(experiments.ExperimentsError, match="has no size 'huge'; known: smoke, small, paper"):
+    with pytest.raises(experiments.ExperimentsError, match="has no size 'huge'; known: smoke, small, medium, paper"):
         experiments.configs(size="huge")
     with pytest.raises(experiments.ExperimentsError, match=r"'\(seed' is not a regular expression"):
         experiments.configs(only="(seed")

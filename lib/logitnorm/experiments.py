@@ -264,7 +264,7 @@ def side_by_side(chosen: list[Config], count: int) -> list[list[Config]]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m logitnorm.experiments",
                                      description="Train the runs of experiments.yaml.")
-    parser.add_argument("--size", help="only the runs of this size (smoke, small, paper)")
+    parser.add_argument("--size", help="only the runs of this size (smoke, small, medium, paper)")
     parser.add_argument("--only", default="", help="only the runs whose id matches this regular expression")
     parser.add_argument("--official", action="store_true",
                         help="score the official image sets, which are downloaded, instead of their stand-ins")
