@@ -57,6 +57,12 @@ def effective_inverse_temperature(f: Tensor, tau: float) -> Tensor:
     return centred(f).norm(dim=-1) / (tau * f.norm(dim=-1))
 
 
+def centred_logitnorm(f: Tensor, y: Tensor, tau: float, eps: float = EPS) -> Tensor:
+    """LogitNorm of the centred logits, in nats: this book's variant, not the paper's. ||c|| has no offset in it, so
+    the softmax is trained at 1/tau and at no other inverse temperature. Raises ValueError if tau is not positive."""
+    return logitnorm(centred(f), y, tau, eps)
+
+
 def logit_penalty(f: Tensor, y: Tensor, weight: float) -> Tensor:
     """LogitPenalty: L_CE + weight * mean ||f||_2, in nats; the norm is not squared (Wei et al., section 5)."""
     return F.cross_entropy(f, y) + weight * f.norm(dim=-1).mean()

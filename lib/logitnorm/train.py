@@ -23,7 +23,8 @@ from tqdm import tqdm
 
 from . import data, losses, models, runs, scores
 
-METHODS = ("cross_entropy", "logitnorm", "logit_penalty", "godin", "learned_confidence")
+METHODS = ("cross_entropy", "logitnorm", "centred_logitnorm", "logit_penalty", "godin", "learned_confidence")
+TAU = ("logitnorm", "centred_logitnorm")  # the methods that have a tau
 HEADS = {"godin": "godin", "learned_confidence": "confidence"}  # the other methods have a plain linear layer
 LAMBDA = 0.1  # of Learned Confidence at the first step; the budget moves it from there
 HISTORY_OOD = 2000  # so many OOD images, evenly spaced, are enough for a mean norm each epoch
@@ -89,7 +90,7 @@ class Config:
                 raise ValueError(message)
 
         need(self.method in METHODS, f"unknown method {self.method!r}; known: {', '.join(METHODS)}")
-        need(self.method != "logitnorm" or 0 < self.tau < math.inf,
+        need(self.method not in TAU or 0 < self.tau < math.inf,
              f"tau must be positive, got {self.tau}; the paper uses 0.04 for CIFAR-10")
         need(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
         need(self.batch_size >= 2, f"batch_size must be at least 2 (BatchNorm needs two images), got {self.batch_size}")
@@ -122,7 +123,7 @@ class Config:
 
     @property
     def run_id(self) -> str:
-        tau = f"-tau{self.tau:g}" if self.method == "logitnorm" else ""
+        tau = f"-tau{self.tau:g}" if self.method in TAU else ""
         cut = f"-cutout{self.cutout}" if self.cutout else ""
         return f"{self.size}-{self.id_dataset}-{self.architecture}-{self.method}{tau}{cut}-seed{self.seed}"
 
@@ -176,6 +177,8 @@ def objective(config: Config, out: tuple, y: Tensor, hinted: Tensor, weight: Ten
                          f"build it with models.build(..., head={HEADS[config.method]!r})")
     if config.method == "logitnorm":
         return losses.logitnorm(f, y, config.tau), f.new_zeros(())
+    if config.method == "centred_logitnorm":
+        return losses.centred_logitnorm(f, y, config.tau), f.new_zeros(())
     if config.method == "logit_penalty":
         return losses.logit_penalty(f, y, config.penalty), f.new_zeros(())
     if config.method == "learned_confidence":
