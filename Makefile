@@ -55,7 +55,7 @@ site: $(STAMP)
 	LOGITNORM_SITE=build/book/_build/html $(THREADS) $(BIN)/python -m pytest tests/test_site.py
 
 pdf: book
-	$(BIN)/python -m logitnorm.book pdf
+	$(BIN)/python -m logitnorm book pdf
 
 runs: $(STAMP)
 	$(SNAKEMAKE); snake runs --resources gpu=0 $(GPU_LIMITS) \

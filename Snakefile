@@ -27,7 +27,8 @@ from pathlib import Path
 
 import yaml
 
-from logitnorm import experiments, runner
+from logitnorm.book import runner
+from logitnorm.study import experiments, report
 
 # Snakemake runs as many jobs as there are cores, so each job keeps to one thread.
 shell.prefix("set -euo pipefail; export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; ")
@@ -40,8 +41,8 @@ RESULTS = [name for name in NOTEBOOKS if name != "train"]
 FINISHED = sorted(str(path) for path in Path("data/runs").glob("*/run.json"))
 MEASURED = sorted(str(path) for path in Path("data/benchmarks").glob("*.json"))
 PAPER = sorted(str(path) for path in Path("data/paper").glob("*.*"))
-MODULES = sorted(str(path) for path in Path("lib/logitnorm").glob("*.py"))
-LIB = [path for path in MODULES if Path(path).stem not in ("book", "experiments", "runner", "sphinx_extension")]  # notebooks use these
+MODULES = sorted(str(path) for path in Path("lib/logitnorm").rglob("*.py"))
+LIB = [path for path in MODULES if Path(path).stem not in ("build", "experiments", "runner", "sphinx_extension")]  # notebooks use these
 
 RUNS_DIR = config.get("runs_dir", "data/runs")
 GPUS = config.get("gpus")  # None: whatever the machine, or the cluster, shows a job
@@ -55,9 +56,9 @@ try:
         CHOSEN = [experiments.official(run) for run in CHOSEN]
     if "size" in config and not CHOSEN:
         raise ValueError(f"no run of experiments.yaml has size {config['size']} and an id that matches "
-                         f"{config.get('only', '')!r}; python -m logitnorm.experiments --list prints all of them")
+                         f"{config.get('only', '')!r}; python -m logitnorm experiments --list prints all of them")
 except (runner.RunnerError, ValueError) as error:
-    runner.report(error)
+    report(error)
     raise WorkflowError(str(error))
 
 
@@ -118,7 +119,7 @@ rule html:
         "build/book/_build/html/index.html",
     message: "HTML pages"
     shell:  # a run that is damaged, or not as experiments.yaml lists it, must not be published
-        "{PY} -m logitnorm.experiments --check && {PY} -m logitnorm.book build --train {input.train}"
+        "{PY} -m logitnorm experiments --check && {PY} -m logitnorm book build --train {input.train}"
 
 
 rule runs:
@@ -137,7 +138,7 @@ rule train:
         flags=lambda wildcards: flags(SMOKE[wildcards.run] | {"runs_dir": "build/runs"}),
     message: "training {wildcards.run}"
     shell:
-        "{PY} -m logitnorm.runner {input.notebook} {output.notebook} {params.flags}"
+        "{PY} -m logitnorm runner {input.notebook} {output.notebook} {params.flags}"
 
 
 rule train_listed:
@@ -154,7 +155,7 @@ rule train_listed:
         **{f"gpu{i}": lambda wildcards, i=i: int(device(wildcards.listed) == i) for i in range(GPUS or 0)},
     message: "training {wildcards.listed}"
     shell:
-        "{resources.device} {PY} -m logitnorm.runner {input} {output} {params.flags}"
+        "{resources.device} {PY} -m logitnorm runner {input} {output} {params.flags}"
 
 
 rule results:
@@ -168,7 +169,7 @@ rule results:
         "build/executed/{name}.ipynb",
     message: "results {wildcards.name}"
     shell:
-        "{PY} -m logitnorm.runner {input.notebook} {output}"
+        "{PY} -m logitnorm runner {input.notebook} {output}"
 
 
 rule results_at_smoke:
@@ -181,4 +182,4 @@ rule results_at_smoke:
         "build/smoke/{name}.ipynb",
     message: "results {wildcards.name}, at size smoke"
     shell:
-        "{PY} -m logitnorm.runner {input.notebook} {output} -p sizes '[\"smoke\"]' -p runs_dir build/runs"
+        "{PY} -m logitnorm runner {input.notebook} {output} -p sizes '[\"smoke\"]' -p runs_dir build/runs"

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from fake_runs import write_run  # noqa: E402
-from logitnorm import runs  # noqa: E402
+from logitnorm.study import results
 
 
 def write(folder: Path, count: int) -> None:
@@ -36,9 +36,9 @@ def main() -> int:
         write(folder, count)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         start = time.perf_counter()
-        found = runs.load_all(folder, verify=True)
+        found = results.load_all(folder, verify=True)
         loaded = time.perf_counter()
-        frame = runs.tidy(found)
+        frame = results.tidy(found)
         end = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
     assert len(found) == frame.run.nunique() == count // 2 * 2

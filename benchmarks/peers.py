@@ -5,7 +5,7 @@
     PYTHONPATH=build/peers python benchmarks/peers.py [--out data/benchmarks]
 
 Runs each package's own functions on committed runs and writes every value (percent) with the packages' versions to
-peers.json, which the book's page on metric codes and the tests of logitnorm.conventions read. Nothing of these
+peers.json, which the book's page on metric codes and the tests of logitnorm.study.conventions read. Nothing of these
 packages is a dependency of the book. Some packages need much that metrics do not; of those the one file is loaded.
 """
 
@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from speed import save
 
-from logitnorm import conventions, paths, runs
+from logitnorm import paths, runs
+from logitnorm.study import conventions
 
 PACKAGES = ("pytorch-ood", "torchmetrics", "lightning-utilities", "oodeel", "detectors", "torch-uncertainty",
             "ood-metrics", "scikit-learn")

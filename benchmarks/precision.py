@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from speed import save
 
-from logitnorm import experiments, paths, runs, train
+from logitnorm import paths, runs, train
+from logitnorm.study import experiments
 
 
 def main() -> None:

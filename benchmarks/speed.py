@@ -22,7 +22,8 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from logitnorm import data, metrics, models, paths, runs, scores, train
+from logitnorm import data, metrics, models, paths, scores, train
+from logitnorm.study import results
 
 IMAGES = 50_000  # CIFAR's training set
 
@@ -169,7 +170,7 @@ def passes(sets_of_a_run: dict[str, int]) -> dict:
 
 def sizes_of_a_run() -> dict[str, int]:
     """How many images each set of the first real run in data/runs has: its ID set and its six OOD sets; {} without."""
-    found = runs.load_all(paths.RUNS, "small")
+    found = results.load_all(paths.RUNS, "small")
     if not found:
         return {}
     config = found[0].config

@@ -4,13 +4,13 @@ import contextlib
 
 import pytest
 
-from logitnorm import book
+from logitnorm.book import build
 
 
 @contextlib.contextmanager
 def opened():
     """A headless browser of Playwright's; the test is skipped where there is none."""
-    program = book.browser()
+    program = build.browser()
     if program is None:
         pytest.skip("no browser: install Chromium (Debian: apt install chromium) or set LOGITNORM_BROWSER")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra: test)")

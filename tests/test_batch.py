@@ -15,8 +15,10 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from fake_runs import write_run
-from logitnorm import data, experiments, runner, train
-from logitnorm.train import Config
+from logitnorm import data, train
+from logitnorm.study import experiments
+from logitnorm.book import runner
+from logitnorm.config import Config
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LINKED = ("Snakefile", "_config.yml", "_toc.yml", "book", "data", "experiments.yaml", "lib", "notebooks", "profiles")
@@ -53,7 +55,7 @@ def test_the_plan_trains_the_chosen_runs_with_their_very_settings(linked, offici
     planned = {job.removeprefix("training ") for job in jobs(done) if job.startswith("training ")}
     assert {run for run in planned if not run.startswith("smoke-")} == set(wanted)
 
-    commands = [line for line in done.stdout.splitlines() if "logitnorm.runner" in line and " elsewhere/" in line]
+    commands = [line for line in done.stdout.splitlines() if "logitnorm runner" in line and " elsewhere/" in line]
     found, devices = {}, set()
     for command in commands:
         words = shlex.split(command.removeprefix("Shell command:"))
@@ -67,8 +69,8 @@ def test_the_plan_trains_the_chosen_runs_with_their_very_settings(linked, offici
     assert found == wanted, "the flags must give exactly the listed settings"
     assert devices == {"CUDA_VISIBLE_DEVICES=0", "CUDA_VISIBLE_DEVICES=1"}
 
-    [html] = [line for line in done.stdout.splitlines() if "logitnorm.book build" in line]
-    assert "logitnorm.experiments --check && " in html, "no page without a look at the runs"
+    [html] = [line for line in done.stdout.splitlines() if "logitnorm book build" in line]
+    assert "logitnorm experiments --check && " in html, "no page without a look at the runs"
 
 
 @pytest.mark.parametrize("plugin, arguments", [
@@ -129,7 +131,7 @@ def tiny_root(root, training):
     for name in ("Snakefile", "_config.yml"):
         shutil.copy(REPOSITORY / name, root)
     shutil.copytree(REPOSITORY / "lib", root / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    (root / "lib/logitnorm/experiments.py").write_text(EXPERIMENTS)
+    (root / "lib/logitnorm/study/experiments.py").write_text(EXPERIMENTS)
     (root / "_toc.yml").write_text("{root: book/index, parts: [{chapters: [{file: notebooks/train}]}]}")
     (root / "notebooks").mkdir()
     nbformat.write(new_notebook(cells=[

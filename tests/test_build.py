@@ -14,7 +14,7 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from logitnorm import book, runner
+from logitnorm.book import build, runner
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -100,7 +100,7 @@ def run_module(*arguments, cwd, **environment):
 def test_a_refused_run_executes_nothing(tmp_path):
     notebook = write(tmp_path / "n.ipynb", f"open({str(tmp_path / 'ran')!r}, 'w')")
     errors = tmp_path / "errors.txt"
-    done = run_module("logitnorm.runner", notebook, tmp_path / "out.ipynb", "-p", "epoch", "3", cwd=tmp_path,
+    done = run_module("logitnorm", "runner", notebook, tmp_path / "out.ipynb", "-p", "epoch", "3", cwd=tmp_path,
                       LOGITNORM_ERRORS=str(errors))
     assert done.returncode == 1
     assert "Did you mean 'epochs'?" in done.stderr and len(done.stderr.splitlines()) == 1
@@ -115,7 +115,7 @@ def test_a_run_uses_this_python_and_every_way_of_giving_parameters(tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     out = tmp_path / "deep" / "out.ipynb"
-    done = run_module("logitnorm.runner", notebook, out, "-f", tmp_path / "some.yaml", "-p", "epochs", "9",
+    done = run_module("logitnorm", "runner", notebook, out, "-f", tmp_path / "some.yaml", "-p", "epochs", "9",
                       "-p", "lr", "1e-3", "-p", "name", "007", "-p", "fast", "true", cwd=elsewhere)
     assert done.returncode == 0, done.stderr
     printed = json.loads(next(line for line in done.stdout.splitlines() if "[" in line).partition(": ")[2])
@@ -161,7 +161,7 @@ def figure(**text):
 
 
 def test_alt_text_and_caption_move_from_the_output_to_the_cell():
-    notebook = book.ready_for_page(executed(figure(alt="Norms rise to 22.4", caption="Mean norms")), "fig1")
+    notebook = build.ready_for_page(executed(figure(alt="Norms rise to 22.4", caption="Mean norms")), "fig1")
     cell = notebook.cells[1]
     assert cell.metadata["mystnb"] == {"image": {"alt": "Norms rise to 22.4", "classes": "dark-light"},
                                        "figure": {"caption": "Mean norms", "name": "fig1-1"}}
@@ -170,35 +170,35 @@ def test_alt_text_and_caption_move_from_the_output_to_the_cell():
 
 @pytest.mark.parametrize("output", [figure(), figure(alt=""), figure(alt="../_images/a.png")])
 def test_a_figure_without_alt_text_is_refused(output):
-    with pytest.raises(book.BookError, match="fig1.ipynb, figure 1 has no alt text"):
-        book.ready_for_page(executed(output), "fig1")
+    with pytest.raises(build.BookError, match="fig1.ipynb, figure 1 has no alt text"):
+        build.ready_for_page(executed(output), "fig1")
 
 
 def test_two_figures_in_a_cell_are_refused():
-    with pytest.raises(book.BookError, match="2 figures in one cell"):
-        book.ready_for_page(executed(figure(alt="a b c"), figure(alt="d e f")), "fig1")
+    with pytest.raises(build.BookError, match="2 figures in one cell"):
+        build.ready_for_page(executed(figure(alt="a b c"), figure(alt="d e f")), "fig1")
 
 
 def test_a_failed_notebook_never_becomes_a_page():
-    with pytest.raises(book.BookError, match="failed when it was executed"):
-        book.ready_for_page(executed(tags=["papermill-error-cell-tag"]), "fig1")
+    with pytest.raises(build.BookError, match="failed when it was executed"):
+        build.ready_for_page(executed(tags=["papermill-error-cell-tag"]), "fig1")
 
 
 def test_parameters_fold_away_and_traces_of_the_machine_go():
-    notebook = executed(new_output("stream", name="stdout", text=f"wrote {book.ROOT}/build/runs/x\n"),
+    notebook = executed(new_output("stream", name="stdout", text=f"wrote {build.ROOT}/build/runs/x\n"),
                         new_output("stream", name="stderr", text="\n"), tags=["injected-parameters"])
-    notebook.metadata["papermill"] = {"input_path": str(book.ROOT)}
+    notebook.metadata["papermill"] = {"input_path": str(build.ROOT)}
     notebook.cells[1].metadata["papermill"] = {"duration": 1}
-    cell = book.ready_for_page(notebook, "train").cells[1]
+    cell = build.ready_for_page(notebook, "train").cells[1]
     assert cell.metadata == {"tags": ["injected-parameters", "hide-input"]}
     assert [output.text for output in cell.outputs] == ["wrote build/runs/x\n"]
-    assert str(book.ROOT) not in str(notebook)
+    assert str(build.ROOT) not in str(notebook)
 
 
 def test_lines_printed_one_after_the_other_stand_in_one_block():
     printed = [new_output("stream", name=name, text=text) for name, text in
                (("stdout", "epoch 1\n"), ("stdout", "epoch 2\n"), ("stderr", "careful\n"), ("stdout", "epoch 3\n"))]
-    outputs = book.ready_for_page(executed(*printed), "train").cells[1].outputs
+    outputs = build.ready_for_page(executed(*printed), "train").cells[1].outputs
     assert [output.text for output in outputs] == ["epoch 1\nepoch 2\n", "careful\n", "epoch 3\n"]
 
 
@@ -212,7 +212,7 @@ def html_table(*rows):
 
 def test_cells_of_wide_tables_know_their_columns():
     table = html_table(["", "<code>paper</code>", "here"], ["rate", "0.1", "0.2"], ["batch", "128", "64"])
-    labelled = book.label_cells(table)
+    labelled = build.label_cells(table)
     assert re.findall('data-label="(.*?)"><p>(.*?)<', labelled) == [
         ("", "rate"), ("paper", "0.1"), ("here", "0.2"), ("", "batch"), ("paper", "128"), ("here", "64")]
     assert re.sub(' data-label="[^"]*"', "", labelled) == table
@@ -221,12 +221,12 @@ def test_cells_of_wide_tables_know_their_columns():
 @pytest.mark.parametrize("names", [["a", "b"], ["a", "b", r"\(\tau\)"]])
 def test_narrow_tables_and_formulas_as_names_stay_as_they_are(names):
     table = html_table(names, names)
-    assert book.label_cells(table) == table
+    assert build.label_cells(table) == table
 
 
 def test_links_of_the_single_page_stay_inside_it():
     def joined(target):
-        return re.search('href="(.*?)"', book.joined(f'<a href="{target}">'))[1]
+        return re.search('href="(.*?)"', build.joined(f'<a href="{target}">'))[1]
 
     assert joined("../notebooks/fig1.html") == "#document-notebooks/fig1"
     assert joined("../notebooks/provenance.html#a-run") == "#a-run"
@@ -236,7 +236,7 @@ def test_links_of_the_single_page_stay_inside_it():
 
 def test_the_single_page_unfolds_results_not_code_and_loads_a_script_once():
     script = '<script src="../_static/explorers.js"></script>'
-    text = book.joined(f'<details id="a-run"><details class="admonition hide above-input">{script}{script}'
+    text = build.joined(f'<details id="a-run"><details class="admonition hide above-input">{script}{script}'
                        '<script defer src="searchindex.js"></script>')
     assert text == ('<details open id="a-run"><details class="admonition hide above-input">'
                     '<script src="_static/explorers.js"></script>')
@@ -249,10 +249,10 @@ def test_the_single_page_unfolds_results_not_code_and_loads_a_script_once():
 def test_a_single_page_with_a_loose_end_is_refused(tmp_path, wrong, sentence):
     page = tmp_path / "index.html"
     page.write_text('<article><p id="here"><a href="#here"></a><a href="#"></a></p></article>')
-    book.check_one_page(tmp_path)
+    build.check_one_page(tmp_path)
     page.write_text(f"<article>{wrong}</article>")
-    with pytest.raises(book.BookError, match=re.escape(sentence)):
-        book.check_one_page(tmp_path)
+    with pytest.raises(build.BookError, match=re.escape(sentence)):
+        build.check_one_page(tmp_path)
 
 
 # ---------------------------------------------------------------- the graph, on a tiny book
@@ -297,7 +297,7 @@ def tiny(tmp_path_factory):
     for name in ("Snakefile", "_config.yml"):
         shutil.copy(REPOSITORY / name, root)
     shutil.copytree(REPOSITORY / "lib", root / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    (root / "lib/logitnorm/experiments.py").write_text(EXPERIMENTS)
+    (root / "lib/logitnorm/study/experiments.py").write_text(EXPERIMENTS)
     (root / "data/paper").mkdir(parents=True)
     (root / "data/runs/small-x").mkdir(parents=True)
     (root / "data/runs/small-x/run.json").write_text("{}")
@@ -327,7 +327,7 @@ def jobs(done):
     return sorted(set(re.findall(r"^Job \d+: (.*)$", done.stdout + done.stderr, re.M)))
 
 
-def build(root):
+def make(root):
     return jobs(snakemake(root))
 
 
@@ -345,7 +345,7 @@ def test_the_graph_makes_every_page_from_training_to_html(tiny):
 
 
 def print_pdf(root, browser):
-    return run_module("logitnorm.book", "pdf", cwd=root, PYTHONPATH=str(root / "lib"), LOGITNORM_ROOT=str(root),
+    return run_module("logitnorm", "book", "pdf", cwd=root, PYTHONPATH=str(root / "lib"), LOGITNORM_ROOT=str(root),
                       LOGITNORM_BROWSER=str(browser), PATH="")
 
 
@@ -371,13 +371,13 @@ def test_without_a_browser_the_single_page_is_there_and_one_sentence_says_what_t
 
 
 def test_a_second_build_does_nothing(tiny):
-    assert build(tiny) == []
+    assert make(tiny) == []
 
 
 def test_only_what_changed_is_redone(tiny):
     path = tiny / "notebooks/a.ipynb"
     path.write_text(path.read_text().replace("# A", "# A, changed"))
-    assert build(tiny) == ["HTML pages", "results a", "results a, at size smoke"]
+    assert make(tiny) == ["HTML pages", "results a", "results a, at size smoke"]
     assert "A, changed" in (tiny / "build/book/_build/html/notebooks/a.html").read_text()
 
 
@@ -390,7 +390,7 @@ def test_a_new_finished_run_redoes_the_results_but_no_training(tiny):
 
 
 def test_a_changed_experiment_retrains_that_run_only(tiny):
-    path = tiny / "lib/logitnorm/experiments.py"
+    path = tiny / "lib/logitnorm/study/experiments.py"
     path.write_text(EXPERIMENTS.replace("lr=0.5", "lr=0.25"))
     planned = plan(tiny)
     path.write_text(EXPERIMENTS)
@@ -510,7 +510,7 @@ def test_citation_agrees_with_the_project():
     citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
     assert citation["cff-version"] == "1.2.0" and citation["title"] and citation["message"] and citation["authors"]
     assert citation["version"] == project()["version"] and citation["license"] == project()["license"]
-    assert citation["repository-code"] == book.repository()[0]
+    assert citation["repository-code"] == build.repository()[0]
     assert len(citation["references"]) == 2
 
 
@@ -532,7 +532,7 @@ def test_the_whole_graph_is_planned_from_the_committed_files(tmp_path):
     for name in ("Snakefile", "_config.yml", "_toc.yml", "book", "data", "experiments.yaml", "lib", "notebooks"):
         (tmp_path / name).symlink_to(REPOSITORY / name)
     planned = plan(tmp_path)
-    names = {Path(page).name for page in book.pages() if page.startswith("notebooks/")} - {"train"}
+    names = {Path(page).name for page in build.pages() if page.startswith("notebooks/")} - {"train"}
     assert {f"results {name}" for name in names} <= set(planned)
     smoke = {job.removeprefix("training ") for job in planned if job.startswith("training ")}
     assert smoke and all(run.startswith("smoke-") for run in smoke)

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logitnorm import confidence, metrics
+from logitnorm import metrics
+from logitnorm.study import confidence
 
 
 def test_xor_labels_are_the_quadrants_and_noise_is_of_the_kind_asked_for():

@@ -15,7 +15,8 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import (auc, average_precision_score, confusion_matrix, precision_recall_curve, roc_auc_score,
                              roc_curve)
 
-from logitnorm import conventions, metrics, paths, runs, scores
+from logitnorm import metrics, paths, runs, scores
+from logitnorm.study import conventions
 
 MEASURED = json.loads((paths.ROOT / "data" / "benchmarks" / "peers.json").read_text())
 

@@ -223,7 +223,7 @@ def no_network(monkeypatch):
         raise AssertionError("the network was used")
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(data, "_fetch", refuse)
+    monkeypatch.setattr(data.download, "fetch", refuse)
 
 
 def test_digits_are_a_fixed_stratified_split(no_network, cache):
@@ -362,7 +362,7 @@ def png(image):
 def offer(server, monkeypatch, name, content, checksum=None, path="/archive.tar.gz", count=None):
     server.files[path] = content
     checksum = checksum or "md5:" + hashlib.md5(content).hexdigest()
-    monkeypatch.setitem(data._ARCHIVES, name, data._Archive(server.url + path, checksum, count))
+    monkeypatch.setitem(data._ARCHIVES, name, data.Archive(server.url + path, checksum, count))
 
 
 def files_in(folder):
@@ -431,7 +431,7 @@ def test_no_network(monkeypatch, cache):
 def test_killed_download_leaves_no_cached_file(server, monkeypatch, cache):
     content = as_tar({"iSUN/1.png": png(random_images(1, 32, 32, 3)[0])})
     offer(server, monkeypatch, "isun", content, path="/stall.tar.gz")
-    program = (f"from logitnorm import data; archive = data._Archive(*{tuple(data._ARCHIVES['isun'])!r}); "
+    program = (f"from logitnorm import data; archive = data.Archive(*{tuple(data._ARCHIVES['isun'])!r}); "
                "data._ARCHIVES['isun'] = archive; data.load('isun')")
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
     try:

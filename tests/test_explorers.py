@@ -15,7 +15,9 @@ from fake_runs import write_grid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logitnorm import book, explorers, losses, metrics, runs
+from logitnorm import losses, metrics
+from logitnorm.study import results
+from logitnorm.book import build, explorers
 
 SCORES_WITH_TIES = st.lists(st.integers(-20, 20).map(lambda x: x / 8), min_size=1, max_size=90)
 
@@ -25,7 +27,7 @@ def loaded(tmp_path_factory):
     """One run of each method, of different sizes; 211 and 47 images: shares that no rounding makes even."""
     folder = tmp_path_factory.mktemp("runs")
     write_grid(folder, seeds=(1,), n_id=211, n_ood=47)
-    return runs.load_all(folder)
+    return results.load_all(folder)
 
 
 # ---------------------------------------------------------------- the numbers
@@ -138,10 +140,10 @@ def test_the_site_gets_the_scripts_only_where_a_page_has_an_explorer(tmp_path):
     page = tmp_path / "page.html"
     page.write_text('<script>const THEBE_JS_URL = "x"</script>\n'
                     '<script async="async" src="_static/sphinx-thebe.js?v=1"></script><p>text</p>')
-    book.finish(tmp_path)
+    build.finish(tmp_path)
     assert page.read_text() == "<p>text</p>" and list((tmp_path / "_static").iterdir()) == []
     page.write_text('<div data-explorer="norm"></div>')
-    book.finish(tmp_path)
+    build.finish(tmp_path)
     assert sorted(path.name for path in (tmp_path / "_static").iterdir()) == ["bokeh.min.js", "explorers.js"]
 
 

@@ -26,7 +26,8 @@ from PIL import Image
 
 from fake_runs import write_run
 from logitnorm import data, runs, train
-from logitnorm.train import Config
+from logitnorm.study import results
+from logitnorm.config import Config
 from test_batch import RUN, snakemake, tiny_root
 
 TINY = dict(size="tiny", id_dataset="digits", architecture="wrn10_1", method="cross_entropy", batch_size=256, lr=0.05,
@@ -206,7 +207,7 @@ def test_damaged_scores_are_refused_and_nothing_is_overwritten(tmp_path, damage)
     file.write_bytes(damage(file.read_bytes()))
     left = file.read_bytes()
     config = Config.from_dict(json.loads((folder / "run.json").read_text())["config"])
-    for attempt in (lambda: runs.load_all(tmp_path), lambda: train.train(config, tmp_path, "cpu")):
+    for attempt in (lambda: results.load_all(tmp_path), lambda: train.train(config, tmp_path, "cpu")):
         with pytest.raises(runs.RunError, match="scores.safetensors is damaged or was changed .* restore it or delete"):
             attempt()
     assert file.read_bytes() == left and [path.name for path in tmp_path.iterdir()] == [folder.name]
@@ -260,7 +261,7 @@ def printed(notebook):
 
 def test_a_killed_papermill_ends_its_training_which_then_goes_on(root, capsys):
     out = root / "data/runs/out.ipynb"
-    process = start(root, "logitnorm.runner", "notebooks/train.ipynb", str(out), "-p", "seed", "1",
+    process = start(root, "logitnorm.book.runner", "notebooks/train.ipynb", str(out), "-p", "seed", "1",
                     "-p", "runs_dir", "data/runs")
     part = run_folder(root, 1).with_name(run_folder(root, 1).name + ".part")
     wait_for((part / "checkpoint.safetensors").exists, "the first checkpoint")

@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from logitnorm import collapse, data, ledger, losses, paper, paths, plots, runs, sphinx_extension
+from logitnorm import data, losses, paths
+from logitnorm.study import collapse, ledger, paper, results
+from logitnorm.book import front, plots, sphinx_extension
 
 ROOT = Path(__file__).resolve().parents[1]
 MAIN = dict(size="paper", architecture="wrn40_2", ood_sets=fake_runs.PAPER_SETS, history_ood="svhn")
@@ -29,7 +31,7 @@ def small(tmp_path_factory):
 
 
 def loaded(folder):
-    return {size: runs.load_all(folder, size) for size in ledger.SIZES}
+    return {size: results.load_all(folder, size) for size in ledger.SIZES}
 
 
 def line(rows, name):
@@ -160,7 +162,7 @@ def test_without_runs_nothing_is_claimed(tmp_path):
 def test_a_small_run_is_judged_by_its_direction(small):
     rows = ledger.build(loaded(small))
     row = line(rows, "average-cifar10")
-    frame = paper.ours(runs.load_all(small)).query(
+    frame = paper.ours(results.load_all(small)).query(
         "ood_dataset == 'average' and metric == 'fpr95' and score == 'msp'").groupby("method")["value"].mean()
     assert row["size"] == "small" and row["verdict"] == "stand-in: direction agrees"
     ce, ln = frame["cross_entropy"], frame["logitnorm"]
@@ -201,12 +203,12 @@ def test_godin_and_logitnorm_are_compared_with_each_other(godin, verdict):
 
 
 def test_the_papers_size_comes_first_and_a_missing_half_falls_back(small, tmp_path):
-    both = {"paper": [], "small": runs.load_all(small)}
+    both = {"paper": [], "small": results.load_all(small)}
     fake_runs.write_run(tmp_path, method="cross_entropy", **MAIN)
-    both["paper"] = runs.load_all(tmp_path)
+    both["paper"] = results.load_all(tmp_path)
     assert line(ledger.build(both), "average-cifar10")["size"] == "small"
     fake_runs.write_run(tmp_path, method="logitnorm", **MAIN)
-    both["paper"] = runs.load_all(tmp_path)
+    both["paper"] = results.load_all(tmp_path)
     row = line(ledger.build(both), "average-cifar10")
     assert row["size"] == "paper" and "tolerance 5.00" in row["difference"] and "±" not in row["ours"]
     assert row["verdict"] in ("reproduced", "partly", "not reproduced")
@@ -221,10 +223,10 @@ def test_only_the_tau_of_the_tables_enters(tmp_path):
 
 
 def test_norm_growth_reads_the_first_and_the_last_epoch(small):
-    rows = ledger.norm_growth(runs.load_all(small), None)
+    rows = ledger.norm_growth(results.load_all(small), None)
     assert rows["paper"].tolist() == [6.58, 12.80]
     assert np.allclose(rows["ours"], [0.6 + 12 / 4, 0.6 + 12])  # fake_runs._history, four epochs
-    assert rows.attrs["runs"] == [run.id for run in runs.load_all(small) if "cross_entropy" in run.id]
+    assert rows.attrs["runs"] == [run.id for run in results.load_all(small) if "cross_entropy" in run.id]
 
 
 def test_learned_confidence_shows_where_it_ran():
@@ -298,7 +300,7 @@ def test_html_links_pages_and_runs(small):
     row = soup.find(id="claim-svhn")
     links = [a["href"] for a in row.find_all("a")]
     assert links[0] == "../notebooks/table1.html" and len(links) == 3  # the page, and the runs of two methods
-    shown = BeautifulSoup("".join(ledger.html_of_run(run) for run in runs.load_all(small)), "html.parser")
+    shown = BeautifulSoup("".join(ledger.html_of_run(run) for run in results.load_all(small)), "html.parser")
     for link in links[1:]:
         assert shown.find(id=link.split("#")[1]), f"no anchor for {link}"
     for found, wanted in zip(lines, rows["verdict"]):
@@ -320,7 +322,7 @@ def test_summary_counts_every_line(small):
 
 
 def test_what_the_pages_include_is_written(small, tmp_path):
-    ledger.write(tmp_path / "generated", small)
+    front.write(tmp_path / "generated", small)
     text = (tmp_path / "generated" / "ledger.md").read_text()
     assert text.startswith("Of ") and "```{raw} html" in text
     soup = BeautifulSoup(text, "html.parser")
@@ -330,7 +332,7 @@ def test_what_the_pages_include_is_written(small, tmp_path):
         assert folded == ("not yet run" in row.td.text or "not judged" in row.td.text), row["id"]
     story = (tmp_path / "generated" / "story.md").read_text()
     for method, name in (("cross_entropy", "Cross-entropy"), ("logitnorm", "LogitNorm")):
-        run = paper.chosen(runs.load_all(small), method)[0]
+        run = paper.chosen(results.load_all(small), method)[0]
         fpr95 = run.metrics.query("score == 'msp' and ood_dataset == 'svhn_part' and metric == 'fpr95'")["value"].item()
         assert f"{name}: {fpr95:.2f} % of the OOD images pass." in story
     assert (tmp_path / "generated" / "story.png").read_bytes().startswith(b"\x89PNG")
@@ -340,7 +342,7 @@ def test_what_the_pages_include_is_written(small, tmp_path):
 
 
 def test_the_story_without_runs_is_the_papers(tmp_path):
-    _, alt, caption = ledger.story({"paper": []})
+    _, alt, caption = front.story({"paper": []})
     assert "Figure 4" in alt and plots.NOT_RUN in caption
 
 
@@ -391,7 +393,7 @@ def test_collapse_table_of_a_run(tmp_path):
     for method in ("cross_entropy", "logitnorm"):
         fake_runs.write_run(tmp_path, method=method, keep_features=True)
         fake_runs.write_run(tmp_path, method=method, seed=2)
-    pair = collapse.keeping(runs.load_all(tmp_path))
+    pair = collapse.keeping(results.load_all(tmp_path))
     assert [run.config.seed for run in pair] == [1, 1]
     table = collapse.table(pair[0])
     assert len(table) == len(pair[0].sets)

@@ -6,6 +6,7 @@ import pytest
 
 from fake_runs import write_run
 from logitnorm import runs
+from logitnorm.study import results
 
 SEEDS = range(1, 21)
 
@@ -22,9 +23,9 @@ def many(tmp_path_factory):
 
 
 def test_every_folder_is_read_once_and_tabulated_under_its_own_name(many):
-    found = runs.load_all(many)
+    found = results.load_all(many)
     assert [run.path.name for run in found] == sorted(path.name for path in many.iterdir())
-    frame = runs.tidy(found)
+    frame = results.tidy(found)
     assert len(frame) == sum(len(run.metrics) for run in found)
     accuracy = frame[frame.metric == "accuracy"].set_index("run").value
     assert len(accuracy) == len(found) == 2 * len(SEEDS)
@@ -42,6 +43,6 @@ def test_one_damaged_folder_among_many_is_named(many, tmp_path):
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     with pytest.raises(runs.RunError) as caught:
-        runs.load_all(copy)
+        results.load_all(copy)
     assert str(file) in str(caught.value)
-    assert len(runs.load_all(copy, verify=False)) == 2 * len(SEEDS)
+    assert len(results.load_all(copy, verify=False)) == 2 * len(SEEDS)

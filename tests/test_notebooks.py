@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from logitnorm import book, runner
+from logitnorm.book import build, runner
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
@@ -36,7 +36,7 @@ def code(path):
 
 
 def test_notebooks_and_table_of_contents_name_each_other():
-    listed = {Path(page).name for page in book.pages() if page.startswith("notebooks/")}
+    listed = {Path(page).name for page in build.pages() if page.startswith("notebooks/")}
     assert listed == {path.stem for path in NOTEBOOKS}
 
 
@@ -52,7 +52,7 @@ def test_it_opens_with_title_badge_and_setup(path):
     title, badge, setup = read(path).cells[:3]
     assert title.cell_type == "markdown" and title.source.startswith("# ")
     assert len(title.source.split("\n\n", 1)[1]) > 80, "one paragraph that says what and why follows the title"
-    assert book.colab_url(f"notebooks/{path.stem}") in badge.source
+    assert build.colab_url(f"notebooks/{path.stem}") in badge.source
     assert badge.metadata.tags == setup.metadata.tags == ["remove-cell"]
     assert path.read_text(encoding="utf-8") == notebook_setup.tidy(path.read_text(encoding="utf-8"),
                                                                    f"notebooks/{path.stem}"), \

@@ -69,7 +69,8 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
         assert archive.testzip() is None
         for name in names:
             assert archive.read(name) == (REPOSITORY / "lib" / name).read_bytes()
-    assert names == {f"logitnorm/{path.name}" for path in (REPOSITORY / "lib/logitnorm").glob("*.py")}
+    assert names == {str(path.relative_to(REPOSITORY / "lib")) for path in (REPOSITORY / "lib/logitnorm").rglob("*.*")
+                     if path.suffix in (".py", ".yaml")}
 
 
 def test_the_wheels_metadata_is_the_projects(wheel):
@@ -98,7 +99,7 @@ try:
     raise SystemExit("the blocker does not block")
 except ModuleNotFoundError:
     pass
-from logitnorm import experiments
+from logitnorm.study import experiments, results
 sys.exit(experiments.main(["--list"]))
 """, tmp_path)
     assert done.returncode == 1
@@ -112,7 +113,7 @@ from logitnorm import runs, train
 config = train.Config(size="alone", id_dataset="digits", architecture="wrn10_1", epochs=1, batch_size=512, lr=0.05,
                       dropout=0.0, ood_sets=("brick",), history_ood="brick")
 run = runs.load(train.train(config, "runs", "cpu"), verify=True)
-frame = runs.tidy([run])
+frame = results.tidy([run])
 print(frame[(frame.score == "msp") & (frame.metric == "auroc")].value.item())
 """, tmp_path)
     assert done.returncode == 0, done.stderr

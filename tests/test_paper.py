@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logitnorm import data, paper, paths, plots, runs, train
+from logitnorm import data, paths, runs, train
+from logitnorm.study import paper, results
+from logitnorm.book import plots
 
 SMALL_SETS = fake_runs.SMALL_SETS
 SMALL = dict(size="small", architecture="wrn10_1", epochs=4, ood_sets=SMALL_SETS, history_ood="svhn_part")
@@ -193,7 +195,7 @@ def test_no_average_over_a_part_of_the_sets():
 
 def test_ours_keeps_what_is_in_the_run_folders(tmp_path):
     folders = fake_runs.write_grid(tmp_path, seeds=(1, 2))
-    frame = paper.ours(runs.load_all(tmp_path))
+    frame = paper.ours(results.load_all(tmp_path))
     for folder in folders:
         mine = frame[frame["run"] == folder.name]
         with open(folder / "metrics.csv", newline="") as file:

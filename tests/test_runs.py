@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from fake_runs import write_run
-from logitnorm import experiments, metrics, paths, runs, scores
-from logitnorm.train import Config
+from logitnorm import metrics, paths, runs, scores
+from logitnorm.study import experiments, results
+from logitnorm.config import Config
 
 
 def test_checkpoint_round_trip(tmp_path):
@@ -99,15 +100,15 @@ def test_load_all_and_tidy(tmp_path):
     write_run(tmp_path, method="logitnorm", seed=1)
     (tmp_path / "unfinished.part").mkdir()
     (tmp_path / "unfinished.part" / "run.json").write_text("{}")
-    found = runs.load_all(tmp_path)
+    found = results.load_all(tmp_path)
     assert [r.config.method for r in found] == ["cross_entropy", "logitnorm"]
-    assert runs.load_all(tmp_path, size="no such size") == []
-    frame = runs.tidy(found)
-    assert list(frame) == runs.TIDY
+    assert results.load_all(tmp_path, size="no such size") == []
+    frame = results.tidy(found)
+    assert list(frame) == results.TIDY
     assert frame[frame.method == "cross_entropy"].tau.isna().all()
     assert (frame[frame.method == "logitnorm"].tau == 0.04).all()
     assert len(frame) == sum(len(r.metrics) for r in found)
-    assert list(runs.tidy([])) == runs.TIDY
+    assert list(results.tidy([])) == results.TIDY
 
 
 def test_a_missing_array_is_named(run_folder):

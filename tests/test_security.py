@@ -169,7 +169,7 @@ def test_no_name_in_an_archive_leads_outside(tmp_path):
         device = tarfile.TarInfo("device.png")
         device.type = tarfile.CHRTYPE
         tar.addfile(device)
-    images = data._from_tar(str(inside / "evil.tar"))
+    images = data.download.from_tar(str(inside / "evil.tar"))
     assert images.shape == (4, 32, 32, 3) and (images == [1, 2, 3]).all(), "decoded where they lie, links left out"
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["evil.tar", "inside"]
 
@@ -194,7 +194,7 @@ def test_the_build_executes_the_repositorys_notebooks_only(tmp_path):
     (root / "_toc.yml").write_text("{root: book/index, parts: [{chapters: [{file: notebooks/../../outside}]}]}")
     nbformat.write(evil, root.parent / "outside.ipynb")
     done = snakemake(root, *plan)
-    assert done.returncode != 0 and "logitnorm.runner" not in done.stdout + done.stderr
+    assert done.returncode != 0 and "logitnorm.book.runner" not in done.stdout + done.stderr
 
 
 def test_jupyter_book_itself_executes_nothing():

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from browser import opened
 
-from logitnorm import book
+from logitnorm.book import build
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SITE = Path(os.environ["LOGITNORM_SITE"]).resolve() if os.environ.get("LOGITNORM_SITE") else None
@@ -30,7 +30,7 @@ if not (SITE / "index.html").is_file():
     raise RuntimeError(f"LOGITNORM_SITE: {SITE} holds no index.html; run make book first")
 
 PAGES = sorted(str(path.relative_to(SITE)) for path in SITE.rglob("*.html") if "_static" not in path.parts)
-READ = [f"{page}.html" for page in book.pages()]  # the pages of the table of contents
+READ = [f"{page}.html" for page in build.pages()]  # the pages of the table of contents
 EXPLORERS = [page for page in PAGES if "data-explorer" in (SITE / page).read_text(encoding="utf-8")]
 OPENED = [page for page in PAGES if 'http-equiv="Refresh"' not in (SITE / page).read_text(encoding="utf-8")]
 # The scope lets pytest run all tests of a page together, so that each page is opened only three times.
@@ -131,7 +131,7 @@ def test_links_and_pictures_lead_somewhere(name):
 
 
 def test_every_launch_link_opens_a_file_of_the_repository():
-    url, branch = book.repository()
+    url, branch = build.repository()
     start = f"https://colab.research.google.com/github/{url.removeprefix('https://github.com/')}/blob/{branch}/"
     launched = {link["href"] for name in PAGES for link in soup(name).find_all("a", href=True)
                 if "colab.research.google.com" in link["href"] or "mybinder.org" in link["href"]}

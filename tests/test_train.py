@@ -17,7 +17,7 @@ import torch
 from safetensors.numpy import load_file
 
 from logitnorm import data, losses, runs, train
-from logitnorm.train import Config
+from logitnorm.config import Config
 
 SMOKE = dict(size="smoke", id_dataset="digits", architecture="wrn10_1", batch_size=32, lr=0.05, nesterov=True, schedule="onecycle",
              dropout=0.1, ood_sets=["brick", "text"], history_ood="text", keep_model=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from logitnorm import runner
+from logitnorm.book import runner
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))

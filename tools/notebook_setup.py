@@ -15,7 +15,7 @@ from pathlib import Path
 
 import nbformat
 
-from logitnorm.book import colab_url, repository
+from logitnorm.book.build import colab_url, repository
 from logitnorm.paths import ROOT
 
 BADGE_ID, SETUP_ID = "colab-badge", "colab-setup"

@@ -1,4 +1,4 @@
-// Connects the controls, the numbers and the Bokeh plots of the explorers that logitnorm.explorers writes.
+// Connects the controls, the numbers and the Bokeh plots of the explorers that logitnorm.book.explorers writes.
 (function () {
   "use strict";
 
@@ -90,7 +90,7 @@
   }
 
   function exampleLogits(norm, angle, K) {
-    // As logitnorm.explorers.example_logits.
+    // As logitnorm.book.explorers.example_logits.
     const length = (v) => Math.hypot(...v);
     const best = Array.from({ length: K }, (_, k) => (k === 0 ? 1 : -1 / (K - 1)));
     const rival = Array.from({ length: K }, (_, k) => (k === 0 ? 0 : k === 1 ? 1 : -1 / (K - 2)));

@@ -8,6 +8,7 @@
 """
 
 import contextlib
+import csv
 import fcntl
 import hashlib
 import json
@@ -22,13 +23,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import safetensors
 import safetensors.numpy
 import safetensors.torch
 import torch
 
 from . import data, metrics, paths, scores
+from .config import Config
 
 
 class RunError(RuntimeError):
@@ -89,14 +90,25 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
         raise RunError(f"{path} is damaged ({error}); delete it to train this run from the start") from error
 
 
+def write_csv(path: Path, rows: list[dict]) -> None:
+    """Rows with the same keys as a CSV file with a header, written atomically."""
+    def write(temporary: Path) -> None:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    write_atomically(path, write)
+
+
 def write_history(path: Path, rows: list[dict]) -> None:
     columns = ["epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy",
                "norm_train", "norm_test", "norm_ood", "grad_norm", "images_per_second"]
     optional = [f"{name}_{where}" for name in ("offset", "centred_norm", "inverse_temperature")
                 for where in ("train", "test", "ood")]
     columns += [name for name in (*optional, "lambda", "confidence_loss") if any(name in row for row in rows)]
-    frame = pd.DataFrame(rows, columns=columns)
-    write_atomically(path, lambda p: frame.to_csv(p, index=False, float_format="%.8g"))
+    write_csv(path, [{name: f"{row[name]:.8g}" if isinstance(row.get(name), float) else row.get(name, "")
+                      for name in columns} for row in rows])
 
 
 def finish(folder: Path, info: dict) -> Path:
@@ -115,15 +127,15 @@ def finish(folder: Path, info: dict) -> Path:
     return final
 
 
-def set_names(config) -> list[str]:
-    """Names of the image sets that a run scores, ID first. config: train.Config."""
+def set_names(config: Config) -> list[str]:
+    """Names of the image sets that a run scores, ID first. config: Config."""
     return list(dict.fromkeys((config.id_dataset, *config.ood_sets, *config.extra_sets, config.history_ood)))
 
 
-def measure(config, arrays: dict[str, np.ndarray]) -> pd.DataFrame:
+def measure(config: Config, arrays: dict[str, np.ndarray]) -> list[dict]:
     """metrics.csv: every score and metric of every image set against the ID test set, in percent.
 
-    config: train.Config; arrays: the content of scores.safetensors.
+    config: Config; arrays: the content of scores.safetensors.
     """
     labels, logits = arrays[f"{config.id_dataset}/labels"], arrays[f"{config.id_dataset}/logits"]
     rows = [("", "", "accuracy", 100 * np.mean(logits.argmax(1) == labels))]
@@ -141,7 +153,7 @@ def measure(config, arrays: dict[str, np.ndarray]) -> pd.DataFrame:
         for image_set in set_names(config)[1:]:
             found = metrics.ood_metrics(id_scores, score(name, image_set))
             rows += [(name, image_set, metric, value) for metric, value in found.items()]
-    return pd.DataFrame(rows, columns=["score", "ood_dataset", "metric", "value"])
+    return [dict(zip(("score", "ood_dataset", "metric", "value"), (*names, float(value)))) for *names, value in rows]
 
 
 def file_sha256(path: Path) -> str:
@@ -165,7 +177,7 @@ def provenance() -> dict:
         done = subprocess.run(["git", *command], cwd=paths.ROOT, capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else None
 
-    library = sorted(Path(__file__).parent.glob("*.py"))
+    library = sorted(Path(__file__).parent.glob("*.py")) + sorted(Path(__file__).parent.glob("data/*.py"))
     source = hashlib.sha256(b"".join(p.name.encode() + p.read_bytes() for p in library)).hexdigest()
     has_git = shutil.which("git") is not None
     changes = git("status", "--porcelain", "--", "lib") if has_git else None
@@ -180,7 +192,7 @@ def provenance() -> dict:
 
 @dataclass(frozen=True)
 class Run:
-    """A complete run folder. history and metrics are frames, tensor(name) reads one array."""
+    """A complete run folder; tensor(name) reads one array of its scores.safetensors."""
 
     path: Path
     info: dict
@@ -190,17 +202,8 @@ class Run:
         return self.info["run_id"]
 
     @cached_property
-    def config(self):
-        from .train import Config  # train imports this module
+    def config(self) -> Config:
         return Config.from_dict(self.info["config"])
-
-    @cached_property
-    def history(self) -> pd.DataFrame:
-        return pd.read_csv(self.path / "history.csv")
-
-    @cached_property
-    def metrics(self) -> pd.DataFrame:
-        return pd.read_csv(self.path / "metrics.csv", keep_default_na=False, dtype={"value": float})
 
     @cached_property
     def sets(self) -> list[str]:
@@ -249,25 +252,3 @@ def load(path: Path, verify: bool = True) -> Run:
             raise RunError(f"{path / name} is damaged or was changed (sha256 differs from run.json); "
                            "restore it or delete the folder and train the run again")
     return Run(path, info)
-
-
-def load_all(runs_dir: Path, size: str | None = None, verify: bool = True) -> list[Run]:
-    """Every complete run below runs_dir, sorted by name; runs in progress are left out."""
-    found = [load(p.parent, verify) for p in sorted(Path(runs_dir).glob("*/run.json"))
-             if not p.parent.name.endswith(".part")]
-    return [run for run in found if size is None or run.config.size == size]
-
-
-TIDY = ["run", "size", "id_dataset", "architecture", "method", "tau", "cutout", "seed", "score", "ood_dataset", "metric",
-        "value"]
-
-
-def tidy(runs: list[Run]) -> pd.DataFrame:
-    """One row per (run, score, OOD set, metric); tau is NaN for the methods that have none."""
-    frames = []
-    for run in runs:
-        c = run.config
-        frames.append(run.metrics.assign(
-            run=run.id, size=c.size, id_dataset=c.id_dataset, architecture=c.architecture, method=c.method,
-            tau=c.tau if c.method == "logitnorm" else float("nan"), cutout=c.cutout, seed=c.seed))
-    return pd.concat(frames)[TIDY].reset_index(drop=True) if frames else pd.DataFrame(columns=TIDY)

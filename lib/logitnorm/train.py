@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -22,110 +22,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from . import data, losses, models, runs, scores
+from .config import Config
 
-METHODS = ("cross_entropy", "logitnorm", "centred_logitnorm", "logit_penalty", "godin", "learned_confidence")
-TAU = ("logitnorm", "centred_logitnorm")  # the methods that have a tau
 HEADS = {"godin": "godin", "learned_confidence": "confidence"}  # the other methods have a plain linear layer
 LAMBDA = 0.1  # of Learned Confidence at the first step; the budget moves it from there
 HISTORY_OOD = 2000  # so many OOD images, evenly spaced, are enough for a mean norm each epoch
-PRECISIONS = ("float32", "bfloat16", "float16", "mixed")
 # Processor features that compute in bfloat16 (x86: AVX512-BF16, AMX; ARM: BF16, its SVE variant).
 CPU_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 EVALUATION_BATCH = 2500  # images at once after each epoch on a GPU: no gradients, so they are small
 CHECKPOINT_SECONDS = 30.0  # a killed run loses at most this much work, or one epoch if that is longer
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """Everything that decides a run. The defaults are the paper's."""
-
-    size: str = "paper"  # smoke, small or paper: a name for the settings below, nothing branches on it
-    id_dataset: str = "cifar10"
-    architecture: str = "wrn40_2"
-    method: str = "logitnorm"
-    tau: float = 0.04  # of LogitNorm; the other methods do not read it
-    penalty: float = 0.05  # lambda of LogitPenalty
-    budget: float = 0.3  # beta of Learned Confidence
-    cutout: int = 0  # side of Cutout's square, on half of the images; Learned Confidence uses 16, the others none
-    seed: int = 1
-    epochs: int = 200
-    batch_size: int = 128
-    lr: float = 0.1
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 5e-4
-    schedule: str = "steps"  # "steps": lr * gamma at each milestone; "onecycle": linear warm-up, cosine to 0
-    milestones: tuple[int, ...] = (80, 140)
-    gamma: float = 0.1
-    warmup: float = 0.2  # share of the steps that "onecycle" spends warming up
-    dropout: float = 0.3
-    precision: str = "float32"  # of the body in training: float32, bfloat16, float16 or mixed (see precision_on)
-    ood_sets: tuple[str, ...] = ("textures", "svhn", "lsun_c", "lsun_r", "isun", "places365")
-    extra_sets: tuple[str, ...] = ()  # further sets to score that are not part of the six-set average
-    history_ood: str = "svhn"  # the OOD set whose mean logit norm is recorded every epoch (Figure 1)
-    odin_temperature: float = 1000.0
-    odin_epsilon: float = 0.0014
-    confidence_epsilon: float = 0.001  # input preprocessing of Learned Confidence, in units of normalised pixels
-    keep_model: bool = False  # leave model.safetensors in the run folder
-    keep_features: bool = False  # leave the penultimate features (float16) in scores.safetensors
-
-    def __post_init__(self) -> None:
-        for f in fields(self):  # YAML and papermill give lists
-            if isinstance(getattr(self, f.name), list):
-                object.__setattr__(self, f.name, tuple(getattr(self, f.name)))
-
-    @classmethod
-    def from_dict(cls, values: dict) -> "Config":
-        """A Config from plain values; an unknown name is refused, never ignored."""
-        unknown = set(values) - {f.name for f in fields(cls)}
-        if unknown:
-            known = ", ".join(f.name for f in fields(cls))
-            raise ValueError(f"unknown setting {sorted(unknown)[0]!r} of a run; the settings are: {known}")
-        return cls(**values)
-
-    def check(self) -> None:
-        """Raise ValueError, in one sentence, for the first setting that cannot be trained."""
-        def need(condition: bool, message: str) -> None:
-            if not condition:
-                raise ValueError(message)
-
-        need(self.method in METHODS, f"unknown method {self.method!r}; known: {', '.join(METHODS)}")
-        need(self.method not in TAU or 0 < self.tau < math.inf,
-             f"tau must be positive, got {self.tau}; the paper uses 0.04 for CIFAR-10")
-        need(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
-        need(self.batch_size >= 2, f"batch_size must be at least 2 (BatchNorm needs two images), got {self.batch_size}")
-        need(0 < self.lr < math.inf, f"lr must be a positive number, got {self.lr}")
-        need(0 <= self.momentum < 1, f"momentum must be at least 0 and below 1, got {self.momentum}")
-        need(self.weight_decay >= 0, f"weight_decay must not be negative, got {self.weight_decay}")
-        need(0 < self.gamma <= 1, f"gamma, the factor at a milestone, must be above 0 and at most 1, got {self.gamma}")
-        need(self.schedule in ("steps", "onecycle"), f"unknown schedule {self.schedule!r}; known: steps, onecycle")
-        need(0 <= self.warmup < 1, f"warmup is a share of the steps, 0 <= warmup < 1, got {self.warmup}")
-        need(0 <= self.dropout < 1, f"dropout is a probability below 1, got {self.dropout}")
-        need(self.penalty >= 0, f"penalty, the lambda of LogitPenalty, must not be negative, got {self.penalty}")
-        need(self.budget > 0, f"budget, the beta of Learned Confidence, must be positive, got {self.budget}")
-        need(0 <= self.cutout <= data.SIZE,
-             f"cutout is the side of a square in pixels, 0 to {data.SIZE}, got {self.cutout}")
-        need(self.precision in PRECISIONS, f"unknown precision {self.precision!r}; known: {', '.join(PRECISIONS)}")
-        # what scoring needs is looked at before training, not after it
-        need(0 < self.odin_temperature < math.inf, f"odin_temperature must be positive, got {self.odin_temperature}")
-        for name in ("odin_epsilon", "confidence_epsilon"):
-            need(0 <= getattr(self, name) < math.inf, f"{name} must not be negative, got {getattr(self, name)}")
-        need("/" not in self.size, f"size is part of a folder's name, got {self.size!r}")
-        for name in (self.id_dataset, *self.ood_sets, *self.extra_sets, self.history_ood):
-            need(name in data.SETS, f"unknown image set {name!r}; known: {', '.join(data.SETS)}")
-        need(data.SETS[self.id_dataset].num_classes > 1,
-             f"{self.id_dataset!r} has no classes to train on; use one of "
-             + ", ".join(n for n, s in data.SETS.items() if s.num_classes > 1))
-        need(self.id_dataset not in (*self.ood_sets, *self.extra_sets, self.history_ood),
-             f"{self.id_dataset!r} is the ID set and cannot be an OOD set of the same run")
-        with torch.device("meta"):  # to see whether there is such a net: takes no memory
-            models.build(self.architecture, 2, self.dropout)
-
-    @property
-    def run_id(self) -> str:
-        tau = f"-tau{self.tau:g}" if self.method in TAU else ""
-        cut = f"-cutout{self.cutout}" if self.cutout else ""
-        return f"{self.size}-{self.id_dataset}-{self.architecture}-{self.method}{tau}{cut}-seed{self.seed}"
 
 
 def learning_rate(config: Config, step: int, steps_per_epoch: int) -> float:
@@ -577,7 +482,7 @@ def write_results(trainer: Trainer, folder: Path, sets: dict[str, data.ImageSet]
     runs.write_history(folder / "history.csv", trainer.history)
     runs.write_tensors(folder / "scores.safetensors", arrays, {"run_id": config.run_id})
     measured = runs.measure(config, arrays)
-    runs.write_atomically(folder / "metrics.csv", lambda path: measured.to_csv(path, index=False))
+    runs.write_csv(folder / "metrics.csv", measured)
     if config.keep_model:
         runs.write_tensors(folder / "model.safetensors", trainer.net.state_dict(), {"run_id": config.run_id})
     info = {"run_id": config.run_id, "config": asdict(config), **known,
@@ -585,7 +490,7 @@ def write_results(trainer: Trainer, folder: Path, sets: dict[str, data.ImageSet]
             "precision_reason": trainer.precision_reason,
             "wall_seconds": round(trainer.seconds["total"], 1),
             "images_per_second": round(config.epochs * trainer.steps * config.batch_size / trainer.seconds["train"], 1),
-            "test_accuracy": measured.loc[measured["metric"] == "accuracy", "value"].item(),
+            "test_accuracy": measured[0]["value"],
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     if config.method == "learned_confidence":
         info["confidence"] = scores.confidence_summary(arrays[f"{config.id_dataset}/confidence"])

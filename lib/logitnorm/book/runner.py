@@ -1,6 +1,6 @@
 """Run one notebook with papermill, but refuse a wrong parameter before anything executes.
 
-    python -m logitnorm.runner NOTEBOOK OUT [-p NAME VALUE]... [-f PARAMETERS.yaml]
+    python -m logitnorm runner NOTEBOOK OUT [-p NAME VALUE]... [-f PARAMETERS.yaml]
 
 papermill itself runs a notebook happily with a misspelt parameter (it only logs a warning), so that a night of
 training can turn out to have used the defaults. Here the name must be one of the notebook's own, and the value
@@ -15,7 +15,8 @@ import sys
 import time
 from pathlib import Path
 
-from .paths import ROOT
+from logitnorm.paths import ROOT
+from logitnorm.study import report
 
 BARE_PYTHON = ("python", "python3", f"python3.{sys.version_info.minor}")
 
@@ -189,19 +190,10 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(ROOT.resolve())) if path.is_relative_to(ROOT.resolve()) else str(path)
 
 
-def report(error: Exception) -> int:
-    """Print the sentence; also append it to the file LOGITNORM_ERRORS, which `make book` repeats at its end."""
-    print(f"error: {error}", file=sys.stderr, flush=True)
-    if os.environ.get("LOGITNORM_ERRORS"):
-        with open(os.environ["LOGITNORM_ERRORS"], "a", encoding="utf-8") as log:
-            log.write(f"error: {error}\n")
-    return 1
-
-
 def main(arguments=None) -> int:
     import yaml
 
-    parser = argparse.ArgumentParser(prog="python -m logitnorm.runner", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m logitnorm runner", description=__doc__.split("\n\n")[0])
     parser.add_argument("notebook", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("-p", dest="pairs", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),

@@ -13,6 +13,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 
+from logitnorm.study.paper import LABELS, NOT_RUN
+
 
 class Look(NamedTuple):
     """How one thing is drawn, everywhere."""
@@ -25,16 +27,16 @@ class Look(NamedTuple):
 
 
 METHODS = {
-    "cross_entropy": Look("Cross-entropy", "#D55E00", "o", "--"),
-    "logitnorm": Look("LogitNorm", "#0072B2", "s", "-"),
-    "logit_penalty": Look("LogitPenalty", "#009E73", "^", "-."),
-    "godin": Look("GODIN", "#CC79A7", "D", ":"),
-    "learned_confidence": Look("Learned Confidence", "#56B4E9", "v", (0, (5, 1, 1, 1, 1, 1))),
+    "cross_entropy": Look(LABELS["cross_entropy"], "#D55E00", "o", "--"),
+    "logitnorm": Look(LABELS["logitnorm"], "#0072B2", "s", "-"),
+    "centred_logitnorm": Look(LABELS["centred_logitnorm"], "#F0E442", "P", (0, (3, 1))),
+    "logit_penalty": Look(LABELS["logit_penalty"], "#009E73", "^", "-."),
+    "godin": Look(LABELS["godin"], "#CC79A7", "D", ":"),
+    "learned_confidence": Look(LABELS["learned_confidence"], "#56B4E9", "v", (0, (5, 1, 1, 1, 1, 1))),
 }
 ID = Look("in-distribution", "#000000", "o", "-")
 OOD = Look("out-of-distribution", "#E69F00", "X", "--", "///")
 PAPER = Look("paper", "#767676", "*", ":")
-NOT_RUN = "not yet run"  # what a table says where a result is missing
 
 
 def style():

@@ -1,7 +1,7 @@
-"""experiments.yaml: which runs there are, and `python -m logitnorm.experiments` to train them without a notebook.
+"""experiments.yaml: which runs there are, and `python -m logitnorm experiments` to train them without a notebook.
 
-    python -m logitnorm.experiments --size small --only 'logitnorm.*seed1' [--official] [--runs-dir data/runs] [--list]
-    python -m logitnorm.experiments --check     # are the finished runs whole, and those that experiments.yaml lists?
+    python -m logitnorm experiments --size small --only 'logitnorm.*seed1' [--official] [--runs-dir data/runs] [--list]
+    python -m logitnorm experiments --check     # are the finished runs whole, and those that experiments.yaml lists?
 """
 
 import argparse
@@ -14,11 +14,13 @@ from pathlib import Path
 
 import yaml
 
-from . import data, paths, runs
-from .data import DataError
-from .runner import report
-from .runs import RunError
-from .train import Config, train_together
+from logitnorm import data, paths, runs
+from logitnorm.data import DataError
+from logitnorm.runs import RunError
+from logitnorm.config import Config
+from logitnorm.train import train_together
+
+from . import report
 
 FILE = paths.ROOT / "experiments.yaml"
 
@@ -262,7 +264,7 @@ def side_by_side(chosen: list[Config], count: int) -> list[list[Config]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m logitnorm.experiments",
+    parser = argparse.ArgumentParser(prog="python -m logitnorm experiments",
                                      description="Train the runs of experiments.yaml.")
     parser.add_argument("--size", help="only the runs of this size (smoke, small, medium, paper)")
     parser.add_argument("--only", default="", help="only the runs whose id matches this regular expression")

@@ -13,8 +13,9 @@ import pandas as pd
 import torch
 from scipy.special import softmax
 
-from logitnorm import metrics, paper
-from logitnorm.plots import METHODS
+from logitnorm import metrics
+
+from . import paper
 
 
 def ood_positive(metric):
@@ -253,7 +254,7 @@ def beside(measured: list[dict], runs: list, metric: str, score: str, ood_set: s
             continue
         line = {"code": peer}
         for run in runs:
-            label = METHODS[run.config.method].label
+            label = paper.LABELS[run.config.method]
             if was_run:
                 other = "–" if peer == "this book" else "not on PyPI" if peer in READ_ONLY else "not run"
                 line[f"{label}, package"] = given.get((run.id, peer), other)
@@ -287,7 +288,7 @@ def in_words(frame: pd.DataFrame) -> str:
     """One sentence on a frame of `fpr95_by_convention`: for each positive class the range of each method's means."""
     means = frame.groupby(["convention", "method"], sort=False)["fpr95"].mean().dropna().reset_index()
     kinds = means["convention"].str.startswith("OOD positive").map({False: "ID", True: "OOD"})
-    return "; ".join(f"{METHODS[method].label} {part['fpr95'].min():.1f} to {part['fpr95'].max():.1f} % with {kind} "
+    return "; ".join(f"{paper.LABELS[method]} {part['fpr95'].min():.1f} to {part['fpr95'].max():.1f} % with {kind} "
                      "as positive" for (kind, method), part in means.groupby([kinds, "method"])) + "."
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import losses, models
-from .train import LAMBDA
+from logitnorm import losses, models
+from logitnorm.train import LAMBDA
 
 
 class Toy(NamedTuple):

@@ -18,7 +18,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from . import losses, metrics, paper, paths
+from logitnorm import losses, metrics, paths
+from logitnorm.study import paper
+
 from .plots import ID, METHODS, OOD
 
 STEPS = 200  # positions of the threshold slider: 0.5, 1, ..., 100 percent of ID accepted

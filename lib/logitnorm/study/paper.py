@@ -39,8 +39,13 @@ import math
 import numpy as np
 import pandas as pd
 
-from logitnorm import data, paths, runs, scores
-from logitnorm.plots import METHODS, NOT_RUN
+from logitnorm import data, paths, scores
+
+from . import results
+
+LABELS = {"cross_entropy": "Cross-entropy", "logitnorm": "LogitNorm", "centred_logitnorm": "Centred LogitNorm",
+          "logit_penalty": "LogitPenalty", "godin": "GODIN", "learned_confidence": "Learned Confidence"}
+NOT_RUN = "not yet run"  # what a table says where a result is missing
 
 FLOORS = {"fpr95": 5.0, "auroc": 2.0, "aupr": 2.0, "accuracy": 2.0, "ece": 2.0, "ece_ts": 0.5}
 LEAST = {"fpr95": 2.0, "auroc": 1.0, "aupr": 0.5, "accuracy": 1.0, "ece": 1.0, "ece_ts": 0.5}
@@ -115,8 +120,8 @@ def ours(loaded: list) -> pd.DataFrame:
     logit_norm_ood; adds columns paper_set, paper_architecture and exact (see the module's verdict rule).
     """
     if not loaded:
-        return pd.DataFrame(columns=[*runs.TIDY, "paper_id", "paper_set", "paper_architecture", "exact"])
-    tidy = runs.tidy(loaded).fillna({"score": "", "ood_dataset": ""})
+        return pd.DataFrame(columns=[*results.TIDY, "paper_id", "paper_set", "paper_architecture", "exact"])
+    tidy = results.tidy(loaded).fillna({"score": "", "ood_dataset": ""})
     parts = [tidy]
     for run in loaded:
         far = tuple(run.config.ood_sets)
@@ -290,14 +295,14 @@ def describe(loaded: list, size: str) -> str:
 
 
 def by_method(loaded: list) -> list:
-    """The runs in the order of plots.METHODS; those of one method keep theirs."""
-    return sorted(loaded, key=lambda run: list(METHODS).index(run.config.method))
+    """The runs in the order of LABELS; those of one method keep theirs."""
+    return sorted(loaded, key=lambda run: list(LABELS).index(run.config.method))
 
 
 def method_title(config) -> str:
     """'LogitNorm τ = 0.04', 'Cross-entropy', 'Learned confidence with Cutout'."""
     tau = f" τ = {config.tau:g}" if config.method == "logitnorm" else ""
-    return METHODS[config.method].label + tau + " with Cutout" * bool(config.cutout)
+    return LABELS[config.method] + tau + " with Cutout" * bool(config.cutout)
 
 
 def _grouped(items: list, key) -> list[tuple]:
@@ -344,7 +349,7 @@ def wide(compared: pd.DataFrame, *rows: str) -> pd.DataFrame:
             raise ValueError(f"{line[head]} has two rows of one method: filter them, or name another column in rows")
         said = []
         for _, cell in group.iterrows():
-            label = METHODS[cell["method"]].label
+            label = LABELS[cell["method"]]
             line[f"{label}, paper"] = cell["paper"]
             line[f"{label}, ours"] = value(cell)
             said.append((label, _said(cell)))
@@ -359,7 +364,7 @@ def wide(compared: pd.DataFrame, *rows: str) -> pd.DataFrame:
 def long(compared: pd.DataFrame) -> pd.DataFrame:
     """compare's rows as a table to read, one number a line."""
     return pd.DataFrame([{
-        "quantity": title(cell["metric"]), "loss": METHODS[cell["method"]].label, "paper": cell["paper"],
+        "quantity": title(cell["metric"]), "loss": LABELS[cell["method"]], "paper": cell["paper"],
         "ours": value(cell), "verdict": _said(cell)} for _, cell in compared.iterrows()])
 
 
@@ -373,10 +378,10 @@ def own(frame: pd.DataFrame, sets: list, metrics: tuple = ("fpr95", "auroc"), sc
     for name in sets:
         line = {"OOD set": named(name)}
         for metric in metrics:
-            for method in (method for method in METHODS if method in set(frame["method"])):
+            for method in (method for method in LABELS if method in set(frame["method"])):
                 values = frame.loc[(frame["score"] == score) & (frame["ood_dataset"] == name)
                                    & (frame["metric"] == metric) & (frame["method"] == method), "value"]
-                line[f"{METHODS[method].label}, {title(metric)}"] = spread(values) or NOT_MEASURED
+                line[f"{LABELS[method]}, {title(metric)}"] = spread(values) or NOT_MEASURED
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -410,7 +415,7 @@ def joint(frame: pd.DataFrame, *methods: str) -> pd.DataFrame:
             far = mine[mine["ood_dataset"] == "average"]
             values = {"accuracy": mine[mine["metric"] == "accuracy"]}
             values |= {metric: far[far["metric"] == metric] for metric in ("fpr95", "auroc", "aupr")}
-            line = {"loss": METHODS[method].label + ", Cutout" * bool(cutout), "score": title(score),
+            line = {"loss": LABELS[method] + ", Cutout" * bool(cutout), "score": title(score),
                     "seeds": str(mine["run"].nunique())}
             lines.append(line | {f"{title(metric)} (%)": spread(part["value"]) for metric, part in values.items()})
     return pd.DataFrame(lines)

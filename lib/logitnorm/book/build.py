@@ -1,11 +1,11 @@
 """From executed notebooks and prose to checked HTML pages.
 
-    python -m logitnorm.book build --train EXECUTED_TRAIN.ipynb
+    python -m logitnorm book build --train EXECUTED_TRAIN.ipynb
 
 stages build/book (configuration, book/, lib/, executed notebooks made ready for pages), runs Jupyter Book on it
 with every warning an error, and then checks the HTML: pages, alt texts, Colab links.
 
-    python -m logitnorm.book pdf
+    python -m logitnorm book pdf
 
 joins the pages that stand there into one, and prints that one to build/book.pdf.
 """
@@ -20,8 +20,10 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from .paths import ROOT
-from .runner import RunnerError, report
+from logitnorm.paths import ROOT
+from logitnorm.study import report
+
+from .runner import RunnerError
 
 STAGE = ROOT / "build" / "book"
 MATHJAX = "mathjax/tex-svg.js"  # as _config.yml names it; one file that needs no fonts, so formulas work offline
@@ -90,7 +92,7 @@ def ready_for_page(notebook, name: str):
             text = output.metadata.pop("logitnorm", {})
             if not is_alt_text(text.get("alt", "")):
                 raise BookError(f"notebooks/{name}.ipynb, figure {figures} has no alt text; "
-                                f"show it with logitnorm.plots.show(figure, alt=..., caption=...)")
+                                f"show it with logitnorm.book.plots.show(figure, alt=..., caption=...)")
             mystnb = {"image": {"alt": text["alt"], "classes": "dark-light"}}
             if text.get("caption"):
                 mystnb["figure"] = {"caption": text["caption"], "name": f"{name}-{figures}"}
@@ -145,10 +147,12 @@ def stage(train: Path) -> None:
         shutil.copy2(sheet, STAGE / "_static")  # Jupyter Book adds each style sheet found there to every page
     prose = [path.read_text(encoding="utf-8") for path in (STAGE / "book").glob("*.md")]
     if any("{include} generated/" in text for text in prose):
-        from . import ledger, runs  # they import torch, which nothing else here needs
+        from logitnorm import runs
+
+        from . import front  # they import torch, which nothing else here needs
 
         try:
-            ledger.write(STAGE / "book" / "generated")
+            front.write(STAGE / "book" / "generated")
         except runs.RunError as error:
             raise BookError(str(error)) from error
     for page in pages():
@@ -311,7 +315,7 @@ def check(html: Path = STAGE / "_build" / "html") -> None:
 
 
 def main(arguments=None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m logitnorm.book", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m logitnorm book", description=__doc__.split("\n\n")[0])
     parser.add_argument("action", choices=["build", "check", "pdf"])
     parser.add_argument("--train", type=Path, help="the executed training notebook that becomes notebooks/train")
     options = parser.parse_args(arguments)

@@ -3,7 +3,7 @@
 The rule
 --------
 data/paper/claims.yaml names for each claim the numbers that stand for it. Each number is judged by the rule of
-logitnorm.paper; for a measure of this module, by the same functions with the tolerance given there. Then
+logitnorm.study.paper; for a measure of this module, by the same functions with the tolerance given there. Then
 
     not yet run              one of the claim's numbers is missing at every size asked for
     reproduced               every number is reproduced
@@ -24,7 +24,7 @@ Where more numbers are counted beside those that decide (the whole table, say) a
 
 The first of the sizes asked for at which all of the claim's numbers exist is the one that is shown.
 
-When it was written: the rule for a single number (logitnorm.paper) before any run; this one when seed 1 of the first
+When it was written: the rule for a single number (logitnorm.study.paper) before any run; this one when seed 1 of the first
 two runs of size small was there; the paragraph on lowering, 'no clear change', and what figure5, godin and the lines of
 learned confidence are compared with (see claims.yaml) after more of them. No run of size paper was there at any of
 these times.
@@ -33,7 +33,6 @@ these times.
 import re
 from collections import Counter
 from html import escape
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -41,7 +40,9 @@ import torch
 import yaml
 from scipy.stats import gaussian_kde
 
-from logitnorm import losses, metrics, paper, paths, plots, runs
+from logitnorm import losses, paths
+
+from . import paper
 
 SIZES = ("paper", "small")
 PAPERS = {"logitnorm": "LogitNorm (Wei et al., ICML 2022)",
@@ -55,7 +56,7 @@ ASIDES = {"no change, as in the paper": " (no change in either)", "no clear chan
 VERDICTS = {"reproduced": "good", "partly": "fair", "not reproduced": "bad", "stand-in: direction agrees": "good",
             "stand-in: direction agrees in part": "fair", "stand-in: no clear change": "bad",
             "stand-in: direction does not agree": "bad",
-            plots.NOT_RUN: "open", paper.NOT_MEASURED: "open", NOT_JUDGED: "open"}  # verdict -> how it is marked
+            paper.NOT_RUN: "open", paper.NOT_MEASURED: "open", NOT_JUDGED: "open"}  # verdict -> how it is marked
 MARKS = {"good": "✓", "fair": "≈", "bad": "✗", "open": "○"}  # a sign beside each verdict, never colour alone
 OVERLAP_POINTS = 5.0  # tolerance for the shared area of two densities, which the paper's figure gives roughly
 
@@ -135,7 +136,7 @@ def verdict(shown: pd.DataFrame) -> str:
     """The verdict of a claim from its numbers (columns ours, exact, method, verdict); see the module's rule."""
     said = list(shown["verdict"])
     if shown["ours"].isna().any():
-        return paper.NOT_MEASURED if paper.NOT_MEASURED in said and plots.NOT_RUN not in said else plots.NOT_RUN
+        return paper.NOT_MEASURED if paper.NOT_MEASURED in said and paper.NOT_RUN not in said else paper.NOT_RUN
     if shown["exact"].all():
         if all(word == "reproduced" for word in said):
             return "reproduced"
@@ -177,7 +178,7 @@ def judge(theirs: list[float], mine: list, exact: bool, tolerance: list[float], 
         noise = max(2 * np.hypot(np.nan_to_num(sd[i]), np.nan_to_num(sd[0])), least)
         way = paper.direction(their_change, change, noise, least) if i else ""
         if np.isnan(mean[i]):
-            said = plots.NOT_RUN
+            said = paper.NOT_RUN
         elif exact:
             said = paper.verdict(mean[i], number, allowed, way)
         else:
@@ -507,99 +508,5 @@ def cost(loaded: dict[str, list]) -> str:
             speed = np.mean([run.info["images_per_second"] for run in same])
             lines.append(f"| {size} | {what} | {device} | {len(same)} | {minutes:.1f} | {speed:,.0f} |")
         if not found:
-            lines.append(f"| {size} | {plots.NOT_RUN} | | 0 | | |")
+            lines.append(f"| {size} | {paper.NOT_RUN} | | 0 | | |")
     return "\n".join(lines)
-
-
-# ---- one picture
-
-def story(loaded: dict[str, list]):
-    """(figure, alt text, caption): the softmax scores of ID images and house numbers under both losses.
-
-    Drawn from the first size that has both losses; without one, from the curves of the paper's Figure 4.
-    """
-    import matplotlib.pyplot as plt
-
-    pairs = {size: [paper.chosen(found, method)[:1] for method in ("cross_entropy", "logitnorm")]
-             for size, found in loaded.items()}
-    size = next((size for size, pair in pairs.items() if all(pair)), None)
-    fig, axes = plt.subplots(2, figsize=(6.4, 6.4))
-    said = []
-    for ax, (method, panel), found in zip(axes, (("cross_entropy", "a_CE"), ("logitnorm", "b_LogitNorm")),
-                                          pairs.get(size, [None, None])):
-        name = plots.METHODS[method].label
-        if found:
-            said.append(_draw_scores(ax, found[0], name))
-        else:
-            for kind, look in (("ID_cifar10", plots.ID), ("OOD_svhn", plots.OOD)):
-                curve = paper.figure(4).query("panel == @panel and series == @kind")
-                ax.plot(curve["msp"], curve["density"], color=look.color, linestyle=look.linestyle, label=look.label)
-            ax.set(title=f"{name} (the paper's Figure 4)", ylabel="density")
-    axes[0].legend(loc="upper center")
-    axes[1].set_xlabel("confidence (maximum softmax probability)")
-    if size is None:
-        return (fig, "Density curves of the confidence on CIFAR-10 and SVHN, from the paper's Figure 4: under "
-                "cross-entropy both pile up near 1, under LogitNorm SVHN is one narrow peak at the left.",
-                f"The papers' idea in one picture. Our own runs: {plots.NOT_RUN}; these are the curves of Figure 4.")
-    run = pairs[size][1][0]
-    alt = "Histograms of the confidence on familiar and unfamiliar images. " + " ".join(said)
-    ood = paper.title(run.config.history_ood)
-    played = paper.counterpart(run.config.history_ood)
-    ood += f", standing in for {paper.title(played)}" if played != run.config.history_ood else ""
-    return (fig, alt, f"The confidence of ID images ({paper.title(run.config.id_dataset)}) and OOD images ({ood}) "
-            f"under both losses, size {size}, seed {run.config.seed}. Right of the dotted line an image is accepted; the "
-            "line keeps 95 % of the ID images. " + " ".join(said) + _all_seeds(loaded[size]))
-
-
-def _all_seeds(loaded: list) -> str:
-    """What the picture's one seed is among: the mean share of OOD images that pass, over all seeds of each loss."""
-    parts = []
-    for method in ("cross_entropy", "logitnorm"):
-        passed = pd.Series([metrics.fpr95(run.score("msp", run.config.id_dataset), run.score("msp", run.config.history_ood))
-                            for run in paper.chosen(loaded, method)])
-        parts.append(f"{plots.METHODS[method].label} {paper.spread(passed)} % (n = {len(passed)})")
-    return f" Over all seeds: {', '.join(parts)}."
-
-
-def _draw_scores(ax, run, name: str) -> str:
-    inside, outside = run.score("msp", run.config.id_dataset), run.score("msp", run.config.history_ood)
-    bins = np.linspace(min(inside.min(), outside.min()), max(inside.max(), outside.max()), 41)
-    for values, look in ((inside, plots.ID), (outside, plots.OOD)):
-        ax.hist(values, bins, weights=np.full(len(values), 100 / len(values)), color=look.color, hatch=look.hatch,
-                alpha=0.5, label=look.label)
-    threshold, passed = metrics.threshold95(inside), metrics.fpr95(inside, outside)
-    ax.axvline(threshold, color="black", linestyle=":")
-    ax.set(title=f"{name}: {passed:.1f} % of the OOD images pass", ylabel="share of images (%)")
-    return f"{name}: {passed:.2f} % of the OOD images pass."
-
-
-# ---- what the prose pages include
-
-def write(folder: Path, runs_dir: Path | None = None, sizes: tuple = SIZES) -> None:
-    """Write what prose pages include into `folder` (made if missing): ledger.md, story.md and .png, cost.md."""
-    import matplotlib.pyplot as plt
-
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    loaded = {size: runs.load_all(runs_dir or paths.RUNS, size) for size in sizes}
-    plots.style()
-    fig, alt, caption = story(loaded)
-    fig.savefig(folder / "story.png", format="png", dpi=150, facecolor="white")
-    plt.close(fig)
-    (folder / "story.md").write_text(
-        f"```{{figure}} {folder.name}/story.png\n:alt: {alt}\n:class: dark-light\n:name: story\n\n{caption}\n```\n",
-        encoding="utf-8")
-    (folder / "cost.md").write_text(cost(loaded) + "\n", encoding="utf-8")
-    (folder / "ledger.md").write_text(_front_page(build(loaded)), encoding="utf-8")
-
-
-def _front_page(ledger: pd.DataFrame) -> str:
-    """The count, the lines with a verdict, and folded under them those that are open."""
-    caption = "In percent, but for norms and losses. An arrow leads from cross-entropy to the method."
-    is_open = ledger["verdict"].map(VERDICTS) == "open"
-    told, rest = ledger[~is_open], ledger[is_open]
-    table = html(told, f"Claims with a verdict. {caption}")
-    if len(rest):
-        table += (f"\n<details><summary>The other {len(rest)}: not yet run, or nothing to judge</summary>\n"
-                  + html(rest, f"Claims without a verdict. {caption}") + "\n</details>")
-    return f"{summary(ledger)}\n\n```{{raw}} html\n{table}\n```\n"

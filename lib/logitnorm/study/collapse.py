@@ -8,8 +8,9 @@ them. Ding et al. (CVPR 2026) report this of networks trained with LogitNorm.
 import numpy as np
 import pandas as pd
 
-from logitnorm import data, paper
-from logitnorm.plots import NOT_RUN
+from logitnorm import data
+
+from . import paper
 
 
 def spectrum(features: np.ndarray) -> np.ndarray:
@@ -83,7 +84,7 @@ def plainly(pair: list, size: str) -> str:
     """One paragraph of Markdown on the runs of a size (cross-entropy and LogitNorm): which is the more collapsed."""
     by_method = {run.config.method: run for run in pair}
     if not {"cross_entropy", "logitnorm"} <= set(by_method):
-        return f"Size `{size}`: {NOT_RUN}."
+        return f"Size `{size}`: {paper.NOT_RUN}."
     ce, ln = (table(by_method[method]).iloc[0] for method in ("cross_entropy", "logitnorm"))
     directions = next(name for name in ce.index if name.startswith("variance in"))
     word = "lower" if ln["effective rank"] < ce["effective rank"] else "higher"

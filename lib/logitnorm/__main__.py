@@ -1,0 +1,13 @@
+"""The commands, one word each: python -m logitnorm experiments | runner | book | data, each with --help."""
+
+import importlib
+import sys
+
+COMMANDS = {"experiments": "logitnorm.study.experiments",  # train the runs of experiments.yaml
+            "runner": "logitnorm.book.runner",  # execute a notebook with parameters
+            "book": "logitnorm.book.build",  # from executed notebooks to pages
+            "data": "logitnorm.data.__main__"}  # download image sets
+
+if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+    sys.exit(f"usage: python -m logitnorm {{{','.join(COMMANDS)}}} ...  (--help after the word says more)")
+sys.exit(importlib.import_module(COMMANDS[sys.argv[1]]).main(sys.argv[2:]))

@@ -1,0 +1,1 @@
+"""The binding: from notebooks to pages."""

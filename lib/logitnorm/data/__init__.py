@@ -1,0 +1,101 @@
+"""Image sets as uint8 tensors N x H x W x C: where they come from, and the batch gather (crop + flip).
+
+`load(name, split)` looks in this order:
+
+1. the cache directory (environment variable LOGITNORM_DATA, else ~/.cache/logitnorm): NAME-SPLIT.npz with
+   `images` (uint8, N x H x W x 3 or grey N x H x W) and, for sets with a training split, `labels`;
+2. sets that need no download: noise, and the images that ship inside scikit-learn and scikit-image;
+3. the official download, checked, converted once and kept in the cache directory.
+
+Whatever the source, every image is fitted to 32 x 32 x 3 as in the paper: shorter side to 32, centre crop.
+Run `python -m logitnorm.data cifar10 svhn` to download and cache sets beforehand.
+"""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from . import download, embedded
+from .augment import MEAN, STD, crop_flip, cutout, draw_crops, draw_cutouts, pad, to_float
+from .embedded import NOISE_IMAGES
+from .sets import SETS, SIZE, Archive, DataError, ImageSet, SetInfo, cache_dir, fit, official, sha256
+
+__all__ = ["MEAN", "NOISE_IMAGES", "SETS", "SIZE", "STD", "Archive", "DataError", "ImageSet", "SetInfo", "cache_dir",
+           "crop_flip", "cutout", "draw_crops", "draw_cutouts", "load", "official", "pad", "sha256", "to_float"]
+
+
+def load(name: str, split: str = "test") -> ImageSet:
+    """Image set `name` (a key of SETS): uint8 N x 32 x 32 x 3 on the CPU, and int64 labels or None.
+
+    The order of the images is fixed. Raises DataError with one sentence if the set or split is unknown,
+    missing, damaged, or cannot be downloaded.
+    """
+    if name not in SETS:
+        raise DataError(f"there is no image set {name!r}; choose from {', '.join(SETS)}.")
+    info = SETS[name]
+    if split not in info.splits:
+        raise DataError(f"{name} has no split {split!r}; choose from {', '.join(info.splits)}.")
+    path = cache_dir() / f"{name}-{split}.npz"
+    if not path.exists():
+        if name == "digits":
+            return _checked(name, *embedded.digits(split), "scikit-learn")
+        if name in embedded.FILES:
+            return _checked(name, embedded.patches(name), None, "the installed packages")
+        if name in ("gaussian_noise", "uniform_noise"):
+            return _checked(name, embedded.noise(name), None, "the generator")
+        if info.stands_in_for:
+            raise DataError(
+                f"{path} does not exist: {name} only stands in for the official set {info.stands_in_for} "
+                f"and has no download, so put that file there or use load({info.stands_in_for!r}), which "
+                f"downloads the official set (for the runs of experiments.yaml: --official).")
+        download.download(name)
+    return _checked(name, *_read(path), path)
+
+
+def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Arrays `images` and `labels` (None where there are none) of a cached file."""
+    try:
+        # np.load takes a file that is no zip archive for a pickle; ZipFile says what is wrong with it.
+        with zipfile.ZipFile(path) as archive, np.load(path, allow_pickle=False) as arrays:
+            # NumPy reads as many bytes as the array's header says; only reading all of them checks the CRC.
+            if altered := archive.testzip():
+                raise zipfile.BadZipFile(f"the checksum of {altered} does not fit its content")
+            if "images" in arrays:
+                return arrays["images"], arrays["labels"] if "labels" in arrays else None
+            found = ", ".join(arrays) or "nothing"
+    except Exception as error:  # one changed byte makes zipfile, zlib or NumPy's header parser raise many kinds
+        raise DataError(
+            f"{path} cannot be read, it is damaged or incomplete ({error}): delete it and load the set "
+            f"again.") from error
+    raise DataError(f"{path} holds no array `images`, but {found}: write it with np.savez(path, images=...).")
+
+
+def _checked(name: str, images: np.ndarray, labels: np.ndarray | None, where: object) -> ImageSet:
+    """The arrays as an ImageSet of 32 x 32 x 3, or a DataError that says what is wrong with them."""
+    num_classes = SETS[name].num_classes
+    if images.dtype != np.uint8 or not (images.ndim == 3 or images.ndim == 4 and images.shape[3] == 3):
+        raise DataError(
+            f"`images` of {name} in {where} are {images.dtype} {images.shape}, but must be uint8 N x H x W "
+            f"x 3 or N x H x W: write the file again.")
+    if 0 in images.shape:
+        raise DataError(
+            f"`images` of {name} in {where} are empty, of shape {images.shape}: delete the file and load the "
+            f"set again.")
+    if images.shape[1:] != (SIZE, SIZE, 3):
+        images = np.stack([fit(Image.fromarray(image), name not in download.ONLY_CROPPED) for image in images])
+    if num_classes == 0:
+        return ImageSet(torch.from_numpy(images), None)
+    if labels is None:
+        raise DataError(f"{where} holds no array `labels`, which {name} needs: write the file again with it.")
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+        raise DataError(
+            f"`labels` of {name} in {where} are {labels.dtype} {labels.shape}, but must be {len(images)} "
+            f"integers, one for each image: write the file again.")
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise DataError(
+            f"`labels` of {name} in {where} run from {labels.min()} to {labels.max()}, but must lie in 0 to "
+            f"{num_classes - 1}: write the file again.")
+    return ImageSet(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)))

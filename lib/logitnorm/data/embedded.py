@@ -1,0 +1,74 @@
+"""Image sets that need no download: noise, and pictures that ship inside scikit-learn and scikit-image."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .sets import SIZE, DataError, evenly, fit
+
+NOISE_IMAGES = 2000
+
+
+def noise(name: str) -> np.ndarray:
+    """The noise of ODIN and Learned Confidence: values from N(0.5, 1), clipped to [0, 1], or from U(0, 1)."""
+    # RandomState, because NumPy promises that its stream never changes; that of default_rng may.
+    random = np.random.RandomState(2022)
+    shape = (NOISE_IMAGES, SIZE, SIZE, 3)
+    values = random.normal(0.5, 1.0, shape) if name == "gaussian_noise" else random.uniform(size=shape)
+    return np.rint(values.clip(0, 1) * 255).astype(np.uint8)
+
+
+def digits(split: str) -> tuple[np.ndarray, np.ndarray]:
+    """scikit-learn's digits (8 x 8, grey levels 0 to 16): 1,437 train and 360 test, stratified, fixed."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    grey = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    train, test = train_test_split(np.arange(len(grey)), test_size=360, stratify=digits.target,
+                                   random_state=0)
+    chosen = train if split == "train" else test
+    return grey[chosen], digits.target[chosen]
+
+
+# name -> (files, side of the square patches in pixels). Textures are cut at 32 pixels; photos at 96 and then
+# reduced, so that a patch still shows a part of an object.
+FILES = {
+    "brick": (["skimage/brick.png"], 32),
+    "grass": (["skimage/grass.png"], 32),
+    "gravel": (["skimage/gravel.png"], 32),
+    "text": (["skimage/text.png", "skimage/page.png"], 32),
+    "hubble": (["skimage/hubble_deep_field.jpg"], 32),
+    "photos": (["skimage/astronaut.png", "skimage/chelsea.png", "skimage/coffee.png", "skimage/rocket.jpg",
+                "sklearn/china.jpg", "sklearn/flower.jpg"], 96),
+}
+_MAX_PATCHES = 160
+
+
+def patches(name: str) -> np.ndarray:
+    """Square patches that do not overlap, row by row; of more than 160, 160 evenly spaced ones."""
+    files, side = FILES[name]
+    patches = []
+    for file in files:
+        picture = Image.open(_packaged(file)).convert("RGB")
+        for y in range(0, picture.height - side + 1, side):
+            for x in range(0, picture.width - side + 1, side):
+                patches.append(fit(picture.crop((x, y, x + side, y + side))))
+    return np.stack(evenly(patches, _MAX_PATCHES))
+
+
+def _packaged(file: str) -> Path:
+    """Path of an image inside an installed package; skimage.data's own functions might go to the network."""
+    package, file = file.split("/")
+    if package == "skimage":
+        import skimage.data
+        path = Path(skimage.data.__file__).parent / file
+    else:
+        import sklearn.datasets
+        path = Path(sklearn.datasets.__file__).parent / "images" / file
+    if not path.is_file():
+        raise DataError(
+            f"{path} is missing, although it ships with {package} and the embedded benchmark is cut from it: "
+            f"install scikit-image and scikit-learn again.")
+    return path

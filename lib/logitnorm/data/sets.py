@@ -1,0 +1,77 @@
+"""The table of image sets (sets.yaml), where their files lie, and what an image set is."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import yaml
+from PIL import Image
+from torch import Tensor
+
+SIZE = 32
+
+
+class DataError(RuntimeError):
+    """An image set that is missing, damaged or unknown; the message is one sentence that says what to do."""
+
+
+class ImageSet(NamedTuple):
+    images: Tensor  # uint8, N x 32 x 32 x 3
+    labels: Tensor | None  # int64, N; None for sets that are only used as out-of-distribution
+
+
+class Archive(NamedTuple):
+    url: str
+    checksum: str  # algorithm:hexadecimal
+    count: int | None = None  # take so many evenly spaced images; None = all
+
+
+class SetInfo(NamedTuple):
+    title: str
+    source: str
+    num_classes: int = 0  # 0: the set is only used as out-of-distribution, its labels are ignored
+    stands_in_for: str | None = None  # the official set that a stand-in replaces
+    splits: tuple[str, ...] = ("test",)
+    archive: Archive | None = None  # what is downloaded; CIFAR, SVHN and MNIST come through torchvision
+
+
+def _info(archive: dict | None = None, **entry) -> SetInfo:
+    return SetInfo(**entry, archive=Archive(**archive) if archive else None)
+
+
+SETS = {name: _info(**entry)
+        for name, entry in yaml.safe_load(Path(__file__).with_name("sets.yaml").read_text(encoding="utf-8")).items()}
+
+
+def official(name: str) -> str:
+    """The official set that `name` stands in for; any other name itself."""
+    return (SETS[name].stands_in_for if name in SETS else None) or name
+
+
+def cache_dir() -> Path:
+    """LOGITNORM_DATA if set, else logitnorm/ in the user's cache directory (XDG_CACHE_HOME or ~/.cache)."""
+    chosen = os.environ.get("LOGITNORM_DATA")
+    user_cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return (Path(chosen) if chosen else Path(user_cache) / "logitnorm").expanduser()
+
+
+def sha256(images: Tensor) -> str:
+    """SHA-256 (hexadecimal) of the raw bytes of `images` in C order; it names the data in a run's record."""
+    return hashlib.sha256(images.cpu().contiguous().numpy()).hexdigest()
+
+
+def fit(image: Image.Image, scale: bool = True) -> np.ndarray:
+    """uint8 32 x 32 x 3: shorter side to 32 (bilinear) if `scale`, then centre crop; grey is replicated."""
+    from torchvision.transforms import functional
+
+    image = image.convert("RGB")
+    if scale:
+        image = functional.resize(image, SIZE)
+    return np.array(functional.center_crop(image, SIZE))
+
+
+def evenly(items: list, count: int) -> list:
+    """`count` evenly spaced items, or all of them if there are no more."""
+    return [items[i * len(items) // count] for i in range(count)] if len(items) > count else items
