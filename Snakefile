@@ -28,7 +28,8 @@ from pathlib import Path
 import yaml
 
 from logitnorm.book import runner
-from logitnorm.study import experiments, report
+from logitnorm import study
+from logitnorm.study import experiments
 
 # Snakemake runs as many jobs as there are cores, so each job keeps to one thread.
 shell.prefix("set -euo pipefail; export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; ")
@@ -58,7 +59,7 @@ try:
         raise ValueError(f"no run of experiments.yaml has size {config['size']} and an id that matches "
                          f"{config.get('only', '')!r}; python -m logitnorm experiments --list prints all of them")
 except (runner.RunnerError, ValueError) as error:
-    report(error)
+    study.report(error)
     raise WorkflowError(str(error))
 
 

@@ -270,6 +270,10 @@ class Config:
 def configs(size):
     assert size == "smoke"
     return [Config("smoke-ce", "cross_entropy", lr=0.5), Config("smoke-ln", "logitnorm")]
+
+
+def main(arguments):
+    return 0
 """
 
 TRAIN = """
@@ -312,7 +316,7 @@ def tiny(tmp_path_factory):
           parameters="run_id = ''\nmethod = 'x'\nlr = 0.1\ntaus = [1, 2]\nruns_dir = ''")
     for name in ("a", "b"):
         write(root / f"notebooks/{name}.ipynb", RESULT, parameters="sizes = ['paper', 'small']\nruns_dir = ''")
-    build(root)
+    make(root)
     return root
 
 

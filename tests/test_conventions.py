@@ -16,7 +16,7 @@ from sklearn.metrics import (auc, average_precision_score, confusion_matrix, pre
                              roc_curve)
 
 from logitnorm import metrics, paths, runs, scores
-from logitnorm.study import conventions
+from logitnorm.study import conventions, results
 
 MEASURED = json.loads((paths.ROOT / "data" / "benchmarks" / "peers.json").read_text())
 
@@ -189,7 +189,7 @@ def test_population_sd_is_smaller_than_ours():
 
 @pytest.fixture(scope="module")
 def measured_runs():
-    return [runs.load(paths.RUNS / name) for name in MEASURED["runs"]]
+    return [results.load(paths.RUNS / name) for name in MEASURED["runs"]]
 
 
 def test_every_package_on_the_committed_runs_says_what_our_function_says(measured_runs):

@@ -20,6 +20,7 @@ from torchvision import transforms
 from torchvision.transforms import functional
 
 from logitnorm import data
+from logitnorm.data.__main__ import main as prepare
 
 EMBEDDED = ("brick", "grass", "gravel", "text", "hubble", "photos")
 GENERATED = ("gaussian_noise", "uniform_noise")
@@ -362,7 +363,7 @@ def png(image):
 def offer(server, monkeypatch, name, content, checksum=None, path="/archive.tar.gz", count=None):
     server.files[path] = content
     checksum = checksum or "md5:" + hashlib.md5(content).hexdigest()
-    monkeypatch.setitem(data._ARCHIVES, name, data.Archive(server.url + path, checksum, count))
+    monkeypatch.setitem(data.SETS, name, data.SETS[name]._replace(archive=data.Archive(server.url + path, checksum, count)))
 
 
 def files_in(folder):
@@ -400,7 +401,7 @@ def test_lsun_crops_of_the_archive_are_cut(server, monkeypatch):
 
 
 def test_wrong_checksum(server, monkeypatch, cache):
-    offer(server, monkeypatch, "isun", b"<html>quota exceeded</html>", data._ARCHIVES["isun"].checksum)
+    offer(server, monkeypatch, "isun", b"<html>quota exceeded</html>", data.SETS["isun"].archive.checksum)
     with pytest.raises(data.DataError) as caught:
         data.load("isun")
     one_sentence(caught, "isun", "checksum", "isun-test.npz", cache)
@@ -431,8 +432,8 @@ def test_no_network(monkeypatch, cache):
 def test_killed_download_leaves_no_cached_file(server, monkeypatch, cache):
     content = as_tar({"iSUN/1.png": png(random_images(1, 32, 32, 3)[0])})
     offer(server, monkeypatch, "isun", content, path="/stall.tar.gz")
-    program = (f"from logitnorm import data; archive = data.Archive(*{tuple(data._ARCHIVES['isun'])!r}); "
-               "data._ARCHIVES['isun'] = archive; data.load('isun')")
+    program = (f"from logitnorm import data; archive = data.Archive(*{tuple(data.SETS['isun'].archive)!r}); "
+               "data.SETS['isun'] = data.SETS['isun']._replace(archive=archive); data.load('isun')")
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
     try:
         assert server.stall.wait(120)
@@ -536,11 +537,11 @@ def test_every_set_has_a_source():
         assert info.title and info.source.endswith(".") and info.splits in (("test",), ("train", "test"))
         assert (info.num_classes > 0) == ("train" in info.splits)
         here = name == "digits" or name in EMBEDDED + GENERATED
-        official = name in data._ARCHIVES or name in ("cifar10", "cifar100", "svhn", "mnist")
+        official = data.SETS[name].archive is not None or name in ("cifar10", "cifar100", "svhn", "mnist")
         assert [here, official, info.stands_in_for is not None].count(True) == 1, name
         if info.stands_in_for:
             assert data.SETS[info.stands_in_for].stands_in_for is None
-    for archive in data._ARCHIVES.values():
+    for archive in (info.archive for info in data.SETS.values() if info.archive):
         kind, digest = archive.checksum.split(":")
         assert len(bytes.fromhex(digest)) == hashlib.new(kind).digest_size
 
@@ -548,9 +549,9 @@ def test_every_set_has_a_source():
 def test_facts_shared_with_torchvision_agree():
     from torchvision.datasets import DTD, Places365
 
-    assert data._ARCHIVES["textures"][:2] == (DTD._URL, f"md5:{DTD._MD5}")
+    assert data.SETS["textures"].archive[:2] == (DTD._URL, f"md5:{DTD._MD5}")
     file, md5 = Places365._IMAGES_META["val", True]
-    assert data._ARCHIVES["places365"][:2] == (Places365._BASE_URL + file, f"md5:{md5}")
+    assert data.SETS["places365"].archive[:2] == (Places365._BASE_URL + file, f"md5:{md5}")
 
 
 # --- errors -----------------------------------------------------------------------------------------------
@@ -645,7 +646,7 @@ def test_wrong_arrays(cache, arrays, parts):
 # --- the command line -------------------------------------------------------------------------------------
 
 def test_prepare_prints_one_line_for_each_split(capsys):
-    data.main(["digits", "text"])
+    prepare(["digits", "text"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(",")[0] for line in lines] == [
         "digits-train: 1", "digits-test: 360 images", "text-test: 130 images"]
@@ -654,7 +655,7 @@ def test_prepare_prints_one_line_for_each_split(capsys):
 
 def test_prepare_fails_with_one_sentence():
     with pytest.raises(data.DataError) as caught:
-        data.main([])
+        prepare([])
     one_sentence(caught, "name the sets", *data.SETS)
     command = [sys.executable, "-m", "logitnorm.data", "svnh"]
     done = subprocess.run(command, capture_output=True, text=True)

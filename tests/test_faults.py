@@ -102,7 +102,7 @@ def test_a_kill_while_a_run_is_sealed_loses_nothing(tmp_path):
         complete = folder.with_name("r")
         if complete.exists():
             assert not folder.exists()
-            assert set(runs.load(complete, verify=True).info["files"]) == {"history.csv", "scores.safetensors"}
+            assert set(results.load(complete, verify=True).info["files"]) == {"history.csv", "scores.safetensors"}
             states.add("complete")
         else:  # goes on from its last checkpoint
             assert runs.read_checkpoint(folder / "checkpoint.safetensors")[1] == {"epoch": 7}
@@ -119,7 +119,7 @@ def test_half_a_file_of_a_killed_write_is_not_sealed_with_the_run(tmp_path):
         (folder / "history.csv").write_text("epoch\n0\n")
         (folder / "scores.safetensors.tmp").write_bytes(b"half")
         final = runs.finish(folder, {"run_id": "r"})
-    assert list(runs.load(final).info["files"]) == ["history.csv"]
+    assert list(results.load(final).info["files"]) == ["history.csv"]
 
 
 # ---------------------------------------------------------------- two at once
@@ -148,7 +148,7 @@ def test_two_processes_that_start_the_same_run_train_it_once(tmp_path):
     [other] = [text for text in said if "epochs of" not in text]
     assert "by another process" in other or "nothing to train" in other
     [folder] = tmp_path.iterdir()
-    assert runs.load(folder, verify=True).history.epoch.tolist() == [0, 1, 2]
+    assert results.load(folder, verify=True).history.epoch.tolist() == [0, 1, 2]
 
 
 def test_a_run_completed_between_the_look_and_the_lock_is_not_trained_again(tmp_path):
@@ -166,6 +166,7 @@ FULL_DISK = """
 import os, subprocess, sys
 from pathlib import Path
 from logitnorm import runs, train
+from logitnorm.study import results
 train.CHECKPOINT_SECONDS = 0
 disk = Path(sys.argv[1])
 config = train.Config(**%r, epochs=3)
@@ -174,7 +175,7 @@ for size in ("1m", "40m"):  # room for one checkpoint, not for the next beside i
         subprocess.run(["mount", "-o", f"remount,size={size}", disk])
     assert done.returncode == 0
     try:
-        found = runs.load(train.train(config, disk, "cpu"))
+        found = results.load(train.train(config, disk, "cpu"))
         print("complete", sorted(os.listdir(disk)), len(found.history))
     except runs.RunError as error:
         print("RunError", error)
@@ -273,7 +274,7 @@ def test_a_killed_papermill_ends_its_training_which_then_goes_on(root, capsys):
     assert 1 <= reached < 5
     train.train(Config(**TINY, epochs=5, seed=1), root / "data/runs", "cpu")
     assert f"continuing after epoch {reached}" in capsys.readouterr().out
-    assert runs.load(run_folder(root, 1), verify=True).history.epoch.tolist() == list(range(6))
+    assert results.load(run_folder(root, 1), verify=True).history.epoch.tolist() == list(range(6))
 
 
 def test_a_killed_snakemake_loses_no_training(root):
@@ -294,7 +295,7 @@ def test_a_killed_snakemake_loses_no_training(root):
     assert again.returncode == 0, again.stderr
     assert "complete, nothing to train" in printed(notebook)
     assert (run_folder(root, 1) / "run.json").read_bytes() == before
-    runs.load(run_folder(root, 1), verify=True)
+    results.load(run_folder(root, 1), verify=True)
 
 
 # ---------------------------------------------------------------- half a download
@@ -325,7 +326,7 @@ def test_a_download_cut_half_way_leaves_nothing_and_the_next_one_works(tmp_path,
     monkeypatch.setenv("LOGITNORM_DATA", str(tmp_path / "cache"))
     checksum = "sha256:" + hashlib.sha256(content).hexdigest()
     url = f"http://127.0.0.1:{server.server_port}/isun.tar.gz"
-    monkeypatch.setitem(data._ARCHIVES, "isun", data._ARCHIVES["isun"]._replace(url=url, checksum=checksum))
+    monkeypatch.setitem(data.SETS, "isun", data.SETS["isun"]._replace(archive=data.Archive(url, checksum)))
     try:
         with pytest.raises(data.DataError, match="the download of isun") as caught:
             data.load("isun")

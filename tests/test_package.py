@@ -88,18 +88,19 @@ def test_the_wheels_metadata_is_the_projects(wheel):
 
 
 def test_without_the_books_tools_every_module_imports_and_the_commands_say_what_is_missing(installed, tmp_path):
-    names = sorted(path.stem for path in (REPOSITORY / "lib/logitnorm").glob("*.py") if path.stem != "__init__")
+    names = sorted(".".join(path.relative_to(REPOSITORY / "lib").with_suffix("").parts)
+                   for path in (REPOSITORY / "lib/logitnorm").rglob("*.py") if not path.stem.startswith("__"))
     done = alone(installed, f"""
 import importlib
 for name in {names!r}:
-    module = importlib.import_module(f"logitnorm.{{name}}")
+    module = importlib.import_module(name)
     assert module.__file__.startswith({str(installed)!r}), module.__file__
 try:
     import papermill
     raise SystemExit("the blocker does not block")
 except ModuleNotFoundError:
     pass
-from logitnorm.study import experiments, results
+from logitnorm.study import experiments
 sys.exit(experiments.main(["--list"]))
 """, tmp_path)
     assert done.returncode == 1
@@ -109,10 +110,11 @@ sys.exit(experiments.main(["--list"]))
 
 def test_the_library_alone_trains_and_reads_a_run(installed, tmp_path):
     done = alone(installed, """
-from logitnorm import runs, train
+from logitnorm import train
+from logitnorm.study import results
 config = train.Config(size="alone", id_dataset="digits", architecture="wrn10_1", epochs=1, batch_size=512, lr=0.05,
                       dropout=0.0, ood_sets=("brick",), history_ood="brick")
-run = runs.load(train.train(config, "runs", "cpu"), verify=True)
+run = results.load(train.train(config, "runs", "cpu"), verify=True)
 frame = results.tidy([run])
 print(frame[(frame.score == "msp") & (frame.metric == "auroc")].value.item())
 """, tmp_path)

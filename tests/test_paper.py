@@ -876,11 +876,11 @@ def test_plainly_needs_both_methods(methods):
 
 def test_provenance(tmp_path):
     folder = fake_runs.write_run(tmp_path, method="cross_entropy")
-    run = runs.load(folder)
+    run = results.load(folder)
     run.info["code"] = {"commit": "0123456789abcdef", "dirty": False}
     run.info.update(wall_seconds=150.0, images_per_second=999.6)
     run.info["data"]["cifar10-train"] = "abcdef0123456789"
-    changed = runs.load(folder)
+    changed = results.load(folder)
     changed.info["code"] = {"commit": "fedcba9876543210", "dirty": True}
     table = paper.provenance([run, changed])
     assert table.iloc[0].tolist() == [folder.name, "01234567", "none: synthetic numbers", 2.5, "1000", "abcdef012345",

@@ -17,7 +17,8 @@ import torch
 from safetensors.numpy import load_file
 
 from logitnorm import data, losses, runs, train
-from logitnorm.config import Config
+from logitnorm.config import METHODS, Config
+from logitnorm.study import results
 
 SMOKE = dict(size="smoke", id_dataset="digits", architecture="wrn10_1", batch_size=32, lr=0.05, nesterov=True, schedule="onecycle",
              dropout=0.1, ood_sets=["brick", "text"], history_ood="text", keep_model=True)
@@ -26,7 +27,7 @@ SMOKE = dict(size="smoke", id_dataset="digits", architecture="wrn10_1", batch_si
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """One LogitNorm run on digits, never interrupted."""
-    return runs.load(train.train(Config(**SMOKE, epochs=4), tmp_path_factory.mktemp("runs"), "cpu"))
+    return results.load(train.train(Config(**SMOKE, epochs=4), tmp_path_factory.mktemp("runs"), "cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def test_a_smoke_run_learns_and_is_complete(finished):
 
 
 def test_metrics_csv_is_what_the_scores_give(finished):
-    again = runs.measure(finished.config, finished.arrays())
+    again = pd.DataFrame(runs.measure(finished.config, finished.arrays()))
     pd.testing.assert_frame_equal(again, finished.metrics, rtol=1e-12)
     assert set(again.ood_dataset) == {"", "brick", "text"}
 
@@ -157,7 +158,7 @@ def test_sigkill_and_restart_give_the_weights_of_an_uninterrupted_run(finished, 
     assert part.exists() and not (tmp_path / finished.id).exists()
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert "continuing after epoch" in done.stdout
-    again = runs.load(tmp_path / finished.id)
+    again = results.load(tmp_path / finished.id)
     for name in ("model.safetensors", "scores.safetensors"):
         old, new = load_file(finished.path / name), load_file(again.path / name)
         assert old.keys() == new.keys()
@@ -252,8 +253,9 @@ def test_each_method_has_its_loss():
     mixed = torch.where(hinted, conf * p[range(6), y] + 1 - conf, p[range(6), y])
     expected = {"cross_entropy": ce, "godin": ce, "logit_penalty": ce + 0.05 * norms.mean(),
                 "logitnorm": -(f / (0.04 * norms[:, None])).log_softmax(1)[range(6), y].mean(),
+                "centred_logitnorm": losses.logitnorm(f - f.mean(1, keepdim=True), y, 0.04),
                 "learned_confidence": -mixed.log().mean() - 0.2 * conf.log().mean()}
-    assert set(expected) == set(train.METHODS)
+    assert set(expected) == set(METHODS)
     for method, value in expected.items():
         loss, L_c = train.objective(small(method=method), (f, None, c), y, hinted, weight)
         torch.testing.assert_close(loss, value, rtol=1e-5, atol=1e-6)
@@ -288,7 +290,7 @@ def test_cutout_reaches_the_net(few):
     assert (cut[(plain != cut)] == 0).all()
 
 
-@pytest.mark.parametrize("method", train.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_trained_side_by_side_is_trained_alone(few, method):
     """With dropout, so that a shared random generator would show; 1e-5 is the tolerance, equality what is found."""
     configs = [small(method=method, seed=seed, dropout=0.3, cutout=16, batch_size=32) for seed in (1, 2)]
@@ -315,7 +317,7 @@ def test_a_run_interrupted_while_it_is_scored_is_scored_and_trained_no_further(t
             train.train(config, tmp_path, "cpu")
     checkpoint = load_file(tmp_path / f"{config.run_id}.part" / "checkpoint.safetensors")
     monkeypatch.setattr(train, "train_epochs", lambda trainers: pytest.fail("trained again"))
-    run = runs.load(train.train(config, tmp_path, "cpu"), verify=True)
+    run = results.load(train.train(config, tmp_path, "cpu"), verify=True)
     assert "continuing after epoch 1" in capsys.readouterr().out and run.history.epoch.tolist() == [0, 1]
     kept = load_file(run.path / "model.safetensors")
     assert all(np.array_equal(kept[name], checkpoint[f"net/{name}"]) for name in kept)
@@ -326,8 +328,8 @@ def test_a_run_that_is_in_use_or_was_trained_otherwise_does_not_stop_the_others(
     train.train(small(method="cross_entropy", epochs=2, seed=2), tmp_path, "cpu")
     with runs.part(tmp_path, busy.run_id), pytest.raises(runs.RunError, match=f"{busy.run_id}"):
         train.train_together([busy, done, good], tmp_path, "cpu")
-    assert runs.load(tmp_path / good.run_id).config == good
-    assert runs.load(tmp_path / done.run_id).config.epochs == 2 and not (tmp_path / busy.run_id).exists()
+    assert results.load(tmp_path / good.run_id).config == good
+    assert results.load(tmp_path / done.run_id).config.epochs == 2 and not (tmp_path / busy.run_id).exists()
 
 
 @pytest.mark.parametrize("kind", [runs.RunError, ValueError])
@@ -342,7 +344,7 @@ def test_a_full_disk_or_a_bad_score_of_one_run_does_not_stop_the_others(tmp_path
     monkeypatch.setattr(train, "write_results", full)
     with pytest.raises(runs.RunError, match=f"{bad.run_id}: no space left"):
         train.train_together([bad, good], tmp_path, "cpu")
-    assert runs.load(tmp_path / good.run_id).config == good
+    assert results.load(tmp_path / good.run_id).config == good
     assert (tmp_path / f"{bad.run_id}.part" / "checkpoint.safetensors").exists()
 
 
@@ -351,13 +353,13 @@ def test_one_diverging_run_does_not_stop_the_others(tmp_path):
     bad = small(method="cross_entropy", epochs=1, lr=1e12, seed=2)
     with pytest.raises(FloatingPointError, match=f"{bad.run_id}: the training loss became"):
         train.train_together([bad, good], tmp_path, "cpu")
-    assert runs.load(tmp_path / good.run_id).config == good
+    assert results.load(tmp_path / good.run_id).config == good
     assert not (tmp_path / bad.run_id).exists()
 
 
 @pytest.mark.parametrize("method, own", [("godin", ["cosine"]), ("learned_confidence", ["confidence", "confidence_step"])])
 def test_methods_with_a_head_score_with_it(tmp_path, method, own):
-    run = runs.load(train.train(small(method=method, epochs=1), tmp_path, "cpu"))
+    run = results.load(train.train(small(method=method, epochs=1), tmp_path, "cpu"))
     linear = method != "godin"  # GradNorm's closed form is that of a linear last layer
     assert set(run.metrics.score) - {""} == {"msp", "odin", "energy", *["gradnorm"] * linear, *own}
     for name in own:
@@ -409,7 +411,7 @@ def test_mixed_asks_the_gpu(monkeypatch, native, expected):
 
 # What a GPU would do, as far as a CPU can tell -------------------------------------------------------------
 
-@pytest.mark.parametrize("method", train.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_a_step_never_asks_the_host_for_a_value(few, method, monkeypatch):
     """On the meta device tensors have no values: .item(), .cpu() or a tensor left on the host would raise.
 

@@ -102,6 +102,16 @@ class Config:
         with torch.device("meta"):  # to see whether there is such a net: takes no memory
             models.build(self.architecture, 2, self.dropout)
 
+    def differs_from(self, wanted: "Config") -> str | None:
+        """The name of the first setting in which a run made with these settings is not the one that is wanted.
+
+        A run that names a precision fits one that leaves the precision to the processor ("mixed").
+        """
+        for f in fields(self):
+            if getattr(self, f.name) != getattr(wanted, f.name) and (f.name, wanted.precision) != ("precision", "mixed"):
+                return f.name
+        return None
+
     @property
     def run_id(self) -> str:
         tau = f"-tau{self.tau:g}" if self.method in TAU else ""

@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 import time
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -337,11 +337,9 @@ def score_sets(config: Config, net: nn.Module, test_sets: dict[str, data.ImageSe
 def require_same(found: dict, wanted: Config, path: Path) -> None:
     """Refuse to mix runs: name the first setting in which a folder differs from what was asked for."""
     found = Config.from_dict(found)
-    for field in fields(Config):
-        old, new = getattr(found, field.name), getattr(wanted, field.name)
-        if old != new:
-            raise runs.RunError(f"{path} was trained with {field.name} = {old!r}, not {new!r}; "
-                                "delete the folder to train it again, or use another seed or size")
+    if name := found.differs_from(wanted):
+        raise runs.RunError(f"{path} was trained with {name} = {getattr(found, name)!r}, not {getattr(wanted, name)!r}; "
+                            "delete the folder to train it again, or use another seed or size")
 
 
 def train(config: Config, runs_dir: Path, device: str | None = None) -> Path:

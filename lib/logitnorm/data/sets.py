@@ -38,6 +38,7 @@ class SetInfo(NamedTuple):
 
 
 def _info(archive: dict | None = None, **entry) -> SetInfo:
+    entry["splits"] = tuple(entry.get("splits", ("test",)))
     return SetInfo(**entry, archive=Archive(**archive) if archive else None)
 
 

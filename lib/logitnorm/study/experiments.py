@@ -244,12 +244,10 @@ def problems(runs_dir: Path = paths.RUNS, file: Path = FILE) -> list[str]:
             continue
         if config.ood_sets == official(listed).ood_sets:
             listed = official(listed)
-        for field in fields(Config):
-            was, now = getattr(config, field.name), getattr(listed, field.name)
-            if was != now:
-                found.append(f"{folder} was trained with {field.name} = {was!r}, but {Path(file).name} now says "
-                             f"{now!r}; put the old value back, or move the folder away and train the run again")
-                break
+        if name := config.differs_from(listed):
+            found.append(f"{folder} was trained with {name} = {getattr(config, name)!r}, but {Path(file).name} now says "
+                         f"{getattr(listed, name)!r}; put the old value back, or move the folder away and train the run "
+                         "again")
     return found
 
 
