@@ -197,9 +197,68 @@ def test_scores_of_a_run_are_those_of_its_metrics(tmp_path):
     assert 100 * run.correct.mean() == pytest.approx(accuracy) and run.correct.dtype == bool
 
 
-def test_the_score_of_a_methods_own_head_is_read_as_it_was_stored():
-    run = runs.Run(Path("nowhere"), {"config": asdict(Config(method="learned_confidence", id_dataset="digits"))})
+@pytest.fixture
+def outputs():
+    """A network's made-up outputs on the sets of a run of LogitNorm, with ties, and the run's settings."""
+    config = Config(size="x", id_dataset="digits", method="logitnorm", ood_sets=("brick", "text"), history_ood="brick",
+                    keep_features=True)
+    rng, arrays = np.random.default_rng(5), {}
+    for name, n in (("digits", 700), ("brick", 600), ("text", 90)):
+        logits = rng.normal(size=(n, 10)).astype(np.float32) * (3 if name == "digits" else 1) + 2
+        logits[::7] = logits[0]
+        features = rng.gamma(2.0, size=(n, 6)).astype(np.float32)
+        arrays |= {f"{name}/logits": logits, f"{name}/feature_l1": features.sum(1), f"{name}/features": features,
+                   f"{name}/odin": np.round(rng.uniform(size=n), 2)}
+    return config, arrays | {"digits/labels": rng.integers(10, size=700)}
+
+
+def test_a_packed_run_has_the_metrics_of_its_outputs(outputs):
+    config, arrays = outputs
+    packed = {(r["score"], r["ood_dataset"], r["metric"]): r["value"] for r in runs.measure(config, runs.pack(*outputs))}
+    for row in runs.measure(config, arrays):
+        key = row["score"], row["ood_dataset"], row["metric"]
+        assert packed[key] == pytest.approx(row["value"], rel=1e-6 if row["metric"].startswith("ece") else 1e-12), key
+    f, labels = arrays["digits/logits"].astype(float), arrays["digits/labels"]
+    g = f / (0.04 * np.linalg.norm(f, axis=1, keepdims=True))
+    assert packed["", "", "ece_normalised"] == pytest.approx(metrics.ece(g, labels), rel=1e-5)
+    assert packed["", "", "nll_normalised"] == pytest.approx(metrics.nll(g, labels), rel=1e-5)
+    h = arrays["text/logits"].astype(float)
+    h_normalised = h / (0.04 * np.linalg.norm(h, axis=1, keepdims=True))
+    assert packed["msp_normalised", "text", "auroc"] == pytest.approx(metrics.auroc(scores.msp(g), scores.msp(h_normalised)))
+    f, h = f - f.mean(1, keepdims=True), h - h.mean(1, keepdims=True)
+    assert packed["energy_centred", "text", "auroc"] == pytest.approx(metrics.auroc(scores.energy(f), scores.energy(h)))
+
+
+def test_a_packed_run_gives_scores_back_in_their_order_and_near_their_value(outputs, tmp_path, monkeypatch):
+    config, arrays = outputs
+    monkeypatch.setattr(runs, "KNOTS", 65)
+    runs.write_tensors(tmp_path / "scores.safetensors", runs.pack(*outputs), {})
+    run = runs.Run(tmp_path, {"format": 2, "config": asdict(config)})
+    truth = np.concatenate([scores.msp(arrays[f"{name}/logits"]) for name in ("digits", "text")])
+    found = run.score("msp", "digits", "text")
+    assert np.array_equal(np.unique(truth, return_inverse=True)[1], np.unique(found, return_inverse=True)[1])
+    assert np.abs(found - truth).max() < 0.03 and np.array_equal(run.correct, arrays["digits/logits"].argmax(1) ==
+                                                                   arrays["digits/labels"])
+    assert run.has("brick/logits") and not run.has("text/logits") and len(run.tensor("digits/features")) == runs.KEPT
+    np.testing.assert_array_equal(run.tensor("digits/features")[1], arrays["digits/features"][1].astype(np.float16))
+    with pytest.raises(KeyError, match="holds no 'cosine/ranks'"):
+        run.score("cosine", "digits")
+
+
+def test_ranks_need_four_bytes_where_two_cannot_count_them(outputs):
+    config, arrays = outputs
+    many = np.arange(70000, dtype=float)
+    for key in ("logits", "feature_l1", "features", "odin"):
+        arrays[f"text/{key}"] = np.resize(arrays[f"text/{key}"], (70000, *arrays[f"text/{key}"].shape[1:]))
+    arrays["text/odin"] = many
+    packed = runs.pack(config, arrays)
+    assert packed["odin/ranks"].dtype == np.uint32 and packed["msp/ranks"].dtype == np.uint16
+    assert np.array_equal(np.diff(packed["odin/ranks"][-70000:].astype(int)) > 0, np.full(69999, True))
+
+
+def test_the_score_of_a_methods_own_head_is_read_as_it_was_stored(tmp_path):
+    run = runs.Run(tmp_path, {"config": asdict(Config(method="learned_confidence", id_dataset="digits"))})
     stored = {"digits/logits": np.eye(10, dtype=np.float32), "digits/confidence": np.arange(10, dtype=np.float32)}
-    object.__setattr__(run, "tensor", stored.__getitem__)
+    runs.write_tensors(tmp_path / "scores.safetensors", stored, {})
     assert run.score("confidence", "digits").tolist() == list(range(10))
     np.testing.assert_array_equal(run.score("msp", "digits"), scores.msp(np.eye(10)))

@@ -105,10 +105,12 @@ class Config:
     def differs_from(self, wanted: "Config") -> str | None:
         """The name of the first setting in which a run made with these settings is not the one that is wanted.
 
-        A run that names a precision fits one that leaves the precision to the processor ("mixed").
+        A run that names a precision fits one that leaves the precision to the processor ("mixed"), and what a run
+        keeps of its outputs makes no other run of it.
         """
         for f in fields(self):
-            if getattr(self, f.name) != getattr(wanted, f.name) and (f.name, wanted.precision) != ("precision", "mixed"):
+            free = f.name.startswith("keep_") or (f.name, wanted.precision) == ("precision", "mixed")
+            if getattr(self, f.name) != getattr(wanted, f.name) and not free:
                 return f.name
         return None
 

@@ -128,13 +128,16 @@ def ece(logits, labels, T=1.0, bins=15) -> float:
     sum_b (|b| / N) |accuracy(b) - confidence(b)| over equal-width bins (lo, hi] of the largest probability.
     """
     f, y = _logits_labels(logits, labels)
-    p = softmax(f / T, axis=1)
-    confidence, correct = p.max(axis=1), f.argmax(axis=1) == y
+    return ece_of(softmax(f / T, axis=1).max(axis=1), f.argmax(axis=1) == y, bins)
+
+
+def ece_of(confidence, correct, bins=15) -> float:
+    """ECE (percent) of the largest probabilities (N, in [0, 1]) and of whether each prediction is right (N bool)."""
     edges = np.linspace(0, 1, bins + 1)
     # side="left" gives i with edges[i - 1] < confidence <= edges[i]: the upper edge belongs to the bin.
     b = np.searchsorted(edges[1:-1], confidence, side="left")
     gaps = np.bincount(b, weights=correct - confidence, minlength=bins)
-    return 100 * float(np.abs(gaps).sum() / len(y))
+    return 100 * float(np.abs(gaps).sum() / len(correct))
 
 
 def nll(logits, labels, T=1.0) -> float:
@@ -164,7 +167,19 @@ def fit_temperature(logits, labels) -> float:
 
 
 def calibration(logits, labels, seed=0) -> dict[str, float]:
-    """ECE before and after temperature scaling of ID test logits: {"ece", "ece_ts", "temperature"}.
+    """ECE before and after temperature scaling of ID test logits: {"ece", "ece_ts", "temperature"}."""
+    T = cross_fitted_temperature(logits, labels, seed)
+    f, y = _logits_labels(logits, labels)
+    return {"ece": ece(f, y), "ece_ts": ece(f / T, y), "temperature": geometric_mean(T)}
+
+
+def geometric_mean(T) -> float:
+    """Of the temperatures of the images, N x 1: both halves count alike."""
+    return float(np.sqrt(T.min() * T.max()))
+
+
+def cross_fitted_temperature(logits, labels, seed=0) -> np.ndarray:
+    """The temperature by which each ID test image is scaled, N x 1, fitted on images that it is not among.
 
     The images are split into two random halves and each half is scaled by the temperature fitted on the
     other, so no image helps to fit its own. ece_ts is over all images together (the ECE of fewer images is
@@ -178,8 +193,7 @@ def calibration(logits, labels, seed=0) -> dict[str, float]:
     T = np.empty((len(y), 1))
     T[first] = fit_temperature(f[second], y[second])
     T[second] = fit_temperature(f[first], y[first])
-    temperature = float(np.sqrt(T[first[0], 0] * T[second[0], 0]))
-    return {"ece": ece(f, y), "ece_ts": ece(f / T, y), "temperature": temperature}
+    return T
 
 
 def _scores(which: str, scores) -> np.ndarray:

@@ -1,10 +1,14 @@
 """The run folder: absent, in progress (`<run id>.part`), or complete with a checksum of every file.
 
-    run.json             settings, provenance, and the sha256 of the other files
+    run.json             format, settings, provenance, and the sha256 of the other files
     history.csv          one row per epoch, row 0 before training
     metrics.csv          score, ood_dataset, metric, value (percent)
-    scores.safetensors   logits and per-image scores of every image set
-    model.safetensors    weights, in a few runs
+    scores.safetensors   the per-image scores of every image set, from which metrics.csv follows
+    model.safetensors    weights, in a few runs (float16 in format 2)
+
+Format 1 holds the logits of every image in float32, 3 MB and more a run. Format 2 holds of each score its rank among all
+images of the run: what detection is about is their order, so FPR95, AUROC, AUPR and ties are exact at two bytes an image.
+A table of the score at evenly spaced ranks gives the values back for a histogram.
 """
 
 import contextlib
@@ -17,6 +21,7 @@ import platform
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -29,7 +34,7 @@ import safetensors.torch
 import torch
 
 from . import data, metrics, paths, scores
-from .config import Config
+from .config import TAU, Config
 
 
 class RunError(RuntimeError):
@@ -132,23 +137,94 @@ def set_names(config: Config) -> list[str]:
     return list(dict.fromkeys((config.id_dataset, *config.ood_sets, *config.extra_sets, config.history_ood)))
 
 
+FORMAT = 2
+KEPT = 500  # so many evenly spaced images of a set leave their features
+KNOTS = 1025  # values of a score that are kept beside the ranks
+
+
+def evenly(count: int, kept: int) -> np.ndarray:
+    """The places of `kept` evenly spaced ones of `count` images; all of them if there are no more."""
+    return np.arange(count) if count <= kept else np.arange(kept) * count // kept
+
+
+def _score(config: Config, arrays: Mapping[str, np.ndarray], name: str, image_set: str) -> np.ndarray:
+    """A score of every image of a set from the arrays of a network's outputs (score_sets, or format 1)."""
+    energy_T = scores.energy_temperature(config.method, data.SETS[config.id_dataset].num_classes)
+    found = {key: arrays[f"{image_set}/{key}"] for key in scores.needed(name)}
+    return scores.from_run_arrays(name, found, energy_T, config.tau if config.method in TAU else None)
+
+
+def pack(config: Config, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What a run of format 2 keeps of a network's outputs (train.score_sets).
+
+    NAME/ranks: of each score the dense rank of every image, set after set in the order of set_names, equal scores
+    equal; NAME/knots: the score at evenly spaced ranks. Of the ID test set: labels, whether each prediction is right,
+    and the largest probability before and after temperature scaling, of the raw softmax and, for LogitNorm, of the
+    normalised one with its negative log-likelihood. With keep_features, of the ID set and the set of history_ood: the
+    logits, and the features of 500 images, in float16.
+    """
+    ID, names = config.id_dataset, set_names(config)
+    packed = {"sizes": np.array([len(arrays[f"{name}/logits"]) for name in names])}
+    for score in scores.of_run(config.method, data.SETS[ID].num_classes):
+        values, ranks = np.unique(np.concatenate([_score(config, arrays, score, name) for name in names]),
+                                  return_inverse=True)
+        packed[f"{score}/ranks"] = ranks.astype(np.uint16 if len(values) <= 1 << 16 else np.uint32)
+        packed[f"{score}/knots"] = values[np.linspace(0, len(values) - 1, min(KNOTS, len(values))).round().astype(int)]
+        packed[f"{score}/distinct"] = np.array(len(values))
+    logits, labels = arrays[f"{ID}/logits"], arrays[f"{ID}/labels"]
+    packed[f"{ID}/labels"] = labels.astype(np.uint8)
+    packed[f"{ID}/correct"] = logits.argmax(axis=1) == labels
+    softmaxes = {"": logits} | ({"_normalised": scores.normalised(logits, config.tau)} if config.method in TAU else {})
+    for which, f in softmaxes.items():
+        T = metrics.cross_fitted_temperature(f, labels)
+        packed[f"{ID}/msp{which}"] = scores.msp(f).astype(np.float32)
+        packed[f"{ID}/msp{which}_ts"] = scores.msp(f / T).astype(np.float32)
+        packed[f"{ID}/temperature{which}"] = np.array(metrics.geometric_mean(T))
+        packed[f"{ID}/nll{which}"] = np.array(metrics.nll(f, labels))
+    if config.keep_features:
+        for name in dict.fromkeys((ID, config.history_ood)):
+            packed[f"{name}/logits"] = arrays[f"{name}/logits"].astype(np.float16)
+            features = arrays[f"{name}/features"]
+            packed[f"{name}/features"] = features[evenly(len(features), KEPT)].astype(np.float16)
+    return packed
+
+
+def _values(packed: Mapping[str, np.ndarray], score: str, names: list[str], image_set: str) -> np.ndarray:
+    """A score of every image of a set of a packed run: in the true order, in value as near as the knots are."""
+    knots, distinct = packed[f"{score}/knots"], int(packed[f"{score}/distinct"])
+    places = np.linspace(0, distinct - 1, len(knots)).round()
+    return np.interp(_ranks(packed, score, names, image_set), places, knots)
+
+
+def _ranks(packed: Mapping[str, np.ndarray], score: str, names: list[str], image_set: str) -> np.ndarray:
+    ends, at = np.cumsum(packed["sizes"]), names.index(image_set)
+    return packed[f"{score}/ranks"][ends[at] - packed["sizes"][at]:ends[at]]
+
+
 def measure(config: Config, arrays: dict[str, np.ndarray]) -> list[dict]:
     """metrics.csv: every score and metric of every image set against the ID test set, in percent.
 
-    config: Config; arrays: the content of scores.safetensors.
+    arrays: the content of scores.safetensors, or what train.score_sets gives.
     """
-    labels, logits = arrays[f"{config.id_dataset}/labels"], arrays[f"{config.id_dataset}/logits"]
-    rows = [("", "", "accuracy", 100 * np.mean(logits.argmax(1) == labels))]
-    rows += [("", "", name, value) for name, value in metrics.calibration(logits, labels).items()]
-
-    energy_T = scores.energy_temperature(config.method, logits.shape[1])
+    ID, names = config.id_dataset, set_names(config)
+    if is_packed := "sizes" in arrays:
+        correct = arrays[f"{ID}/correct"]
+        rows = [("", "", "accuracy", 100 * np.mean(correct))]
+        for which in ("", "_normalised") if config.method in TAU else ("",):
+            rows += [("", "", f"ece{which}", metrics.ece_of(arrays[f"{ID}/msp{which}"], correct)),
+                     ("", "", f"ece{which}_ts", metrics.ece_of(arrays[f"{ID}/msp{which}_ts"], correct)),
+                     ("", "", f"temperature{which}", arrays[f"{ID}/temperature{which}"]),
+                     ("", "", f"nll{which}", arrays[f"{ID}/nll{which}"])]
+    else:
+        labels, logits = arrays[f"{ID}/labels"], arrays[f"{ID}/logits"]
+        rows = [("", "", "accuracy", 100 * np.mean(logits.argmax(1) == labels))]
+        rows += [("", "", name, value) for name, value in metrics.calibration(logits, labels).items()]
 
     def score(name: str, image_set: str) -> np.ndarray:
-        prefix = f"{image_set}/"
-        found = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
-        return scores.from_run_arrays(name, found, energy_T)
+        return _ranks(arrays, name, names, image_set) if is_packed else _score(config, arrays, name, image_set)
 
-    for name in scores.of_method(config.method):
+    of_run = scores.of_run(config.method, data.SETS[ID].num_classes) if is_packed else scores.of_method(config.method)
+    for name in of_run:
         id_scores = score(name, config.id_dataset)
         for image_set in set_names(config)[1:]:
             found = metrics.ood_metrics(id_scores, score(name, image_set))
@@ -190,6 +266,16 @@ def provenance() -> dict:
 
 # Reading ---------------------------------------------------------------------------------------------------
 
+class _Tensors:
+    """An open safetensors file as a mapping that reads an array when it is asked for."""
+
+    def __init__(self, file):
+        self.file, self.names = file, list(file.keys())
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.file.get_tensor(name)
+
+
 @dataclass(frozen=True)
 class Run:
     """A complete run folder; tensor(name) reads one array of its scores.safetensors."""
@@ -210,24 +296,46 @@ class Run:
         """Names of the image sets that were scored, ID first."""
         return set_names(self.config)
 
+    @property
+    def format(self) -> int:
+        return self.info.get("format", 1)
+
+    def has(self, name: str) -> bool:
+        """Whether scores.safetensors holds the array: not every run kept its logits and features."""
+        with self._open() as arrays:
+            return name in arrays.names
+
     def tensor(self, name: str) -> np.ndarray:
         """One array of scores.safetensors, e.g. tensor("cifar10/logits")."""
-        with safetensors.safe_open(self.path / "scores.safetensors", "np") as f:
-            if name not in f.keys():
-                raise KeyError(f"{self.path / 'scores.safetensors'} holds no {name!r}; it holds {', '.join(f.keys())}")
-            return f.get_tensor(name)
+        with self._open() as arrays:
+            if name not in arrays.names:
+                raise KeyError(f"{self.path / 'scores.safetensors'} holds no {name!r}; it holds {', '.join(arrays.names)}")
+            return arrays[name]
+
+    @contextlib.contextmanager
+    def _open(self):
+        with safetensors.safe_open(self.path / "scores.safetensors", "np") as file:
+            yield _Tensors(file)
 
     def score(self, name: str, *image_sets: str) -> np.ndarray:
-        """The named score of every image of the sets, one set after the other: float64, as in metrics.csv."""
-        energy_T = scores.energy_temperature(self.config.method, data.SETS[self.config.id_dataset].num_classes)
-        return np.concatenate([scores.from_run_arrays(
-            name, {array: self.tensor(f"{image_set}/{array}") for array in scores.needed(name)}, energy_T)
-            for image_set in image_sets])
+        """The named score of every image of the sets, one set after the other, in float64.
+
+        In format 2 their order, and so every metric, is exact; between the values that the run kept they are interpolated.
+        """
+        with self._open() as arrays:
+            if self.format == 1:
+                parts = [_score(self.config, arrays, name, image_set) for image_set in image_sets]
+            else:
+                self.tensor(f"{name}/ranks")  # a score that the run does not have is named
+                parts = [_values(arrays, name, self.sets, image_set) for image_set in image_sets]
+        return np.concatenate(parts)
 
     @cached_property
     def correct(self) -> np.ndarray:
         """Whether the prediction for each ID test image is right: N bool."""
         name = self.config.id_dataset
+        if self.format > 1:
+            return self.tensor(f"{name}/correct")
         return self.tensor(f"{name}/logits").argmax(axis=1) == self.tensor(f"{name}/labels")
 
     def arrays(self) -> dict[str, np.ndarray]:

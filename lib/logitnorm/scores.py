@@ -18,8 +18,13 @@ from scipy.special import expit, logsumexp, softmax
 from torch import Tensor, nn
 
 from . import data
+from .config import TAU
+from .losses import EPS
 
 SCORES = ("msp", "odin", "energy", "gradnorm")
+# This book's own, of the logits alone: Energy at T = 1 with and without the logits' common offset, and the MSP of the
+# softmax that LogitNorm trains.
+OFFSET_SCORES = ("energy_t1", "energy_centred", "msp_normalised")
 # What a method's own head gives: GODIN's largest cosine; the logit of Learned Confidence's c, without and with a
 # step on the input. They are stored as they come, the logit because c itself rounds to 1.
 OWN_SCORES = {"godin": ("cosine",), "learned_confidence": ("confidence", "confidence_step")}
@@ -152,6 +157,13 @@ def of_method(method: str) -> tuple[str, ...]:
     return usual + OWN_SCORES.get(method, ())
 
 
+def of_run(method: str, num_classes: int) -> tuple[str, ...]:
+    """What a run of this book is measured by: of_method, and those of OFFSET_SCORES that say something new of it."""
+    own = [name for name in OFFSET_SCORES if (name != "energy_t1" or energy_temperature(method, num_classes) != 1)
+           and (name != "msp_normalised" or method in TAU)]
+    return of_method(method) + tuple(own)
+
+
 def energy_temperature(method: str, num_classes: int) -> float:
     """The paper's temperature of the energy score: 0.1 / 0.01 for LogitNorm with 10 / 100 classes, else 1.
 
@@ -162,18 +174,20 @@ def energy_temperature(method: str, num_classes: int) -> float:
 
 def needed(score: str) -> tuple[str, ...]:
     """The arrays of an image set that a score is computed from; what needed the net is stored under its own name."""
-    return {"msp": ("logits",), "energy": ("logits",), "gradnorm": ("logits", "feature_l1")}.get(score, (score,))
+    return {"gradnorm": ("logits", "feature_l1"),
+            **dict.fromkeys(("msp", "energy", *OFFSET_SCORES), ("logits",))}.get(score, (score,))
 
 
-def from_run_arrays(score: str, arrays, energy_T=1.0) -> np.ndarray:
+def from_run_arrays(score: str, arrays, energy_T=1.0, tau=None) -> np.ndarray:
     """The named score from a run's arrays logits, feature_l1, odin, ...: float64, N values, higher for ID.
 
-    score: one of SCORES or OWN_SCORES. Those that needed the net were computed while it was at hand and are passed
-    on. energy_T: see energy_temperature.
+    score: one of SCORES, OWN_SCORES or OFFSET_SCORES. Those that needed the net were computed while it was at hand and are passed
+    on. energy_T: see energy_temperature; tau: of LogitNorm, for msp_normalised.
     """
     stored = ("odin", *(name for names in OWN_SCORES.values() for name in names))
-    if score not in (*SCORES, *stored):
-        raise ValueError(f"unknown score {score!r}: choose one of {', '.join(dict.fromkeys((*SCORES, *stored)))}")
+    known = dict.fromkeys((*SCORES, *stored, *OFFSET_SCORES))
+    if score not in known:
+        raise ValueError(f"unknown score {score!r}: choose one of {', '.join(known)}")
     missing = [name for name in needed(score) if name not in arrays]
     if missing:
         raise ValueError(f"the score {score!r} needs the array {missing[0]!r}, but the run has only "
@@ -184,7 +198,25 @@ def from_run_arrays(score: str, arrays, energy_T=1.0) -> np.ndarray:
         return gradnorm(arrays["logits"], arrays["feature_l1"])
     if score == "energy":
         return energy(arrays["logits"], energy_T)
+    if score in ("energy_t1", "energy_centred"):
+        return energy(centred(arrays["logits"]) if score == "energy_centred" else arrays["logits"])
+    if score == "msp_normalised":
+        if tau is None:
+            raise ValueError("msp_normalised is the softmax that LogitNorm trains: it needs a run that has a tau")
+        return msp(normalised(arrays["logits"], tau))
     return msp(arrays["logits"])
+
+
+def centred(logits) -> np.ndarray:
+    """The logits N x K without their mean over the classes, in float64: softmax cannot tell, Energy can."""
+    f = _logits(logits, 1.0)
+    return f - f.mean(axis=1, keepdims=True)
+
+
+def normalised(logits, tau: float) -> np.ndarray:
+    """f / (tau ||f||), N x K in float64: what the softmax of LogitNorm is trained on (Eq. 4)."""
+    f = _logits(logits, tau)
+    return f / (tau * (np.linalg.norm(f, axis=1, keepdims=True) + EPS))
 
 
 def _logits(logits, T) -> np.ndarray:

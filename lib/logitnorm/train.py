@@ -144,6 +144,7 @@ class Trainer:
         self.graph = None
         self.stream = torch.cuda.Stream(device) if on_gpu else None
         self.epoch, self.history, self.seconds = 0, [], {"train": 0.0, "total": 0.0}
+        self.provenance = {**runs.provenance(), "device": device_name(device)}
 
     def begin_epoch(self) -> None:
         """Draw the epoch's order and augmentation (one entry per image seen) and clear the sums."""
@@ -383,7 +384,6 @@ def train_together(configs: list[Config], runs_dir: Path, device: str | None = N
 def _train(folders: dict[Config, Path], device: torch.device) -> list[Exception]:
     """Train the runs into their folders; returns what stopped those that are not complete now."""
     configs = list(folders)
-    provenance = runs.provenance()
     id_dataset = configs[0].id_dataset
     train_set = data.load(id_dataset, "train")
     names = dict.fromkeys(name for c in configs for name in (id_dataset, *c.ood_sets, *c.extra_sets, c.history_ood))
@@ -407,7 +407,7 @@ def _train(folders: dict[Config, Path], device: torch.device) -> list[Exception]
         waiting.remove(t)
         used = {name: sets[name] for name in runs.set_names(t.config)}
         try:
-            write_results(t, folders[t.config], used, {**provenance, "data": {
+            write_results(t, folders[t.config], used, {"data": {
                 k: v for k, v in sums.items() if k == f"{id_dataset}-train" or k.removesuffix("-test") in used}})
         except runs.RunError as error:
             errors.append(error)
@@ -458,6 +458,7 @@ def start(config: Config, folder: Path, train_set: data.ImageSet, device: torch.
         trainer.load_state(tensors)
         trainer.scaler.load_state_dict(saved["scaler"])
         trainer.epoch, trainer.history, trainer.seconds = saved["epoch"], saved["history"], saved["seconds"]
+        trainer.provenance = saved["provenance"]  # the run belongs to the code that began it
         print(f"{config.run_id}: continuing after epoch {trainer.epoch}")
     else:
         print(f"{config.run_id}: {config.epochs} epochs of {trainer.steps} steps on {device}, "
@@ -469,7 +470,7 @@ def save(trainer: Trainer, folder: Path) -> None:
     """Write the checkpoint from which `start` continues."""
     runs.write_checkpoint(folder / "checkpoint.safetensors", trainer.state(), {
         "config": asdict(trainer.config), "epoch": trainer.epoch, "history": trainer.history,
-        "seconds": trainer.seconds, "scaler": trainer.scaler.state_dict()})
+        "seconds": trainer.seconds, "scaler": trainer.scaler.state_dict(), "provenance": trainer.provenance})
 
 
 def write_results(trainer: Trainer, folder: Path, sets: dict[str, data.ImageSet], known: dict) -> Path:
@@ -477,25 +478,36 @@ def write_results(trainer: Trainer, folder: Path, sets: dict[str, data.ImageSet]
     config, begun = trainer.config, time.perf_counter()
     arrays = score_sets(config, trainer.net, sets, trainer.device)
     trainer.seconds["total"] += time.perf_counter() - begun
-    runs.write_history(folder / "history.csv", trainer.history)
-    runs.write_tensors(folder / "scores.safetensors", arrays, {"run_id": config.run_id})
-    measured = runs.measure(config, arrays)
-    runs.write_csv(folder / "metrics.csv", measured)
-    if config.keep_model:
-        runs.write_tensors(folder / "model.safetensors", trainer.net.state_dict(), {"run_id": config.run_id})
-    info = {"run_id": config.run_id, "config": asdict(config), **known,
-            "device": device_name(trainer.device), "threads": torch.get_num_threads(), "precision": trainer.precision,
+    info = {**known, **trainer.provenance, "threads": torch.get_num_threads(), "precision": trainer.precision,
             "precision_reason": trainer.precision_reason,
             "wall_seconds": round(trainer.seconds["total"], 1),
             "images_per_second": round(config.epochs * trainer.steps * config.batch_size / trainer.seconds["train"], 1),
-            "test_accuracy": measured[0]["value"],
+            "scored": {**runs.provenance(), "device": device_name(trainer.device)},
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     if config.method == "learned_confidence":
         info["confidence"] = scores.confidence_summary(arrays[f"{config.id_dataset}/confidence"])
         if info["confidence"]["collapsed"]:
             print(f"{config.run_id}: warning: the confidence is the same for all ID test images (standard deviation "
                   f"{info['confidence']['sd']:.2g}); the branch has collapsed", file=sys.stderr)
-    return runs.finish(folder, info)
+    return write_run(folder, config, arrays, trainer.history, trainer.net.state_dict(), info)
+
+
+def write_run(folder: Path, config: Config, arrays: dict[str, np.ndarray], history: list[dict],
+              weights: dict[str, Tensor], info: dict) -> Path:
+    """Write the files of a run whose outputs (score_sets) are known, and seal the folder; returns its final path."""
+    packed = runs.pack(config, arrays)
+    measured = runs.measure(config, packed)
+    runs.write_history(folder / "history.csv", history)
+    runs.write_tensors(folder / "scores.safetensors", packed, {"run_id": config.run_id})
+    runs.write_csv(folder / "metrics.csv", measured)
+    if config.keep_model:
+        runs.write_tensors(folder / "model.safetensors", {
+            name: value.half() if value.is_floating_point() else value for name, value in weights.items()},
+            {"run_id": config.run_id})
+    of_logits = {name: {key: value.item() for key, value in geometry(
+        config, torch.from_numpy(arrays[f"{name}/logits"]).double()).items()} for name in runs.set_names(config)}
+    return runs.finish(folder, {"run_id": config.run_id, "format": runs.FORMAT, "config": asdict(config), **info,
+                                "test_accuracy": measured[0]["value"], "logits": of_logits})
 
 
 def progress_line(config: Config, row: dict, seconds: float, named: bool = False) -> str:
