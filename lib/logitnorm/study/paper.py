@@ -65,7 +65,8 @@ METRIC_TITLES = {"fpr95": "FPR95 ↓", "auroc": "AUROC ↑", "aupr": "AUPR ↑",
                  "logit_norm_ood": "logit norm, OOD", "aupr_in": "AUPR-In ↑", "aupr_out": "AUPR-Out ↑",
                  "detection_error": "detection error ↓"}
 SCORE_TITLES = {"msp": "Softmax (MSP)", "odin": "ODIN", "energy": "Energy", "gradnorm": "GradNorm",
-                "godin": "GODIN's cosine", "confidence": "confidence c", "confidence_step": "confidence c, input step"}
+                "godin": "GODIN's cosine", "confidence": "confidence c", "confidence_step": "confidence c, input step",
+                "energy_t1": "Energy, T = 1", "energy_centred": "Energy of f − m", "msp_normalised": "MSP, normalised"}
 ARCHITECTURE_TITLES = {"wrn40_2": "WRN-40-2", "resnet34": "ResNet-34", "densenet": "DenseNet-BC"}
 
 
@@ -436,11 +437,11 @@ def by_tau(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["tau", "n", *wanted])
 
 
-def spread(values: pd.Series) -> str | None:
+def spread(values: pd.Series, decimals: int = 2) -> str | None:
     """'63.52 ± 1.20' (sample standard deviation), '63.52' for one value, None for none."""
     if len(values) == 0:
         return None
-    return f"{values.mean():.2f}" + (f" ± {values.std():.2f}" if len(values) > 1 else "")
+    return f"{values.mean():.{decimals}f}" + (f" ± {values.std():.{decimals}f}" if len(values) > 1 else "")
 
 
 def _said(cell: pd.Series) -> str:

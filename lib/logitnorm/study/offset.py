@@ -1,0 +1,503 @@
+"""The hidden temperature: what the common offset of the logits does to LogitNorm.
+
+Write the logits of K classes as f = m 1 + c, with m their mean and c orthogonal to 1. Softmax cannot see m. LogitNorm
+divides by ||f||, which contains it: ||f||^2 = K m^2 + ||c||^2. What its softmax is trained with is therefore not 1/tau
+but the effective inverse temperature s = ||c|| / (tau ||f||), anywhere in (0, 1/tau].
+
+This is a finding of this book, not of either paper. What was predicted of it, and when, is in data/predictions.yaml.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+import safetensors.numpy
+import torch
+import yaml
+from torch import Tensor
+
+from logitnorm import data, losses, metrics, paths, scores
+from logitnorm.config import TAU
+from logitnorm.train import geometry
+
+from . import paper, results
+
+# Groups of OOD sets as OpenOOD has them for CIFAR, by the sets at hand.
+NEAR = ("cifar10", "cifar100", "tinyimagenet_resize")
+FAR = ("mnist", "svhn_part", "textures_part", "places_mini")
+
+
+SMALL10 = {"size": "small", "architecture": "wrn10_2", "id_dataset": "cifar10"}
+
+
+# ---- theory
+
+
+def slope_along_ones(f: Tensor, y: Tensor, tau: float) -> Tensor:
+    """The derivative of each example's LogitNorm loss (eps = 0) when all its logits rise together: 1^T grad_f L, B.
+
+    -(K m / (tau ||f||^3)) c^T (p - e_y) with p = softmax(f / (tau ||f||)). For cross-entropy it is 0. c^T (p - e_y) is
+    ||c|| times the derivative of the cross-entropy in the inverse temperature s: where s is too large for the data the
+    loss falls as |m| grows, and m = 0 is not stable.
+    """
+    c, norm = losses.centred(f), f.norm(dim=-1)
+    residual = losses.grad_cross_entropy(f / (tau * norm[..., None]), y)
+    return -f.shape[-1] * losses.offset(f) / (tau * norm**3) * (c * residual).sum(dim=-1)
+
+
+def ratio(s, tau: float):
+    """sqrt(K) |m| / ||c|| of logits whose effective inverse temperature is s: sqrt(1 / (tau s)^2 - 1), 0 at s = 1/tau."""
+    return np.sqrt(np.maximum(1 / np.square(tau * np.asarray(s, dtype=float)) - 1, 0))
+
+
+def fork(tau, s_star: float) -> np.ndarray:
+    """The stationary |ratio| where the data would like s_star best: 0 for 1/tau <= s_star, else the two arms' height.
+
+    The sign is free: (m, c) and (-m, c) have the same loss.
+    """
+    return np.array([float(ratio(min(s_star, 1 / t), t)) for t in np.atleast_1d(tau)])
+
+
+def least_loss(s: float, K: int) -> float:
+    """The smallest LogitNorm loss (nats) at an effective inverse temperature s: log(1 + (K-1) exp(-s sqrt(K/(K-1)))).
+
+    losses.infimum is its value at s = 1/tau: an offset can only raise the bound, so it is worth its price only where
+    images are got wrong.
+    """
+    return losses.infimum(1 / s, K)
+
+
+# ---- finished runs
+
+
+def described(run) -> dict[str, float]:
+    """Means over the ID test images: norm, offset, centred_norm and, where the run has a tau, inverse_temperature."""
+    ID = run.config.id_dataset
+    if "logits" in run.info:
+        found = run.info["logits"][ID]
+    else:
+        f = torch.from_numpy(run.tensor(f"{ID}/logits")).double()
+        found = {name: value.item() for name, value in geometry(run.config, f).items()}
+    if run.config.method == "centred_logitnorm":  # its loss sees c alone
+        return {**found, "inverse_temperature": 1 / run.config.tau}
+    return found
+
+
+def wanted_temperature(run) -> float:
+    """The inverse temperature that minimises the negative log-likelihood of the test images (cross-fitted in halves),
+    as the factor on f / (tau ||f||) times the effective inverse temperature."""
+    s = described(run)["inverse_temperature"]
+    found = run.metrics.query("metric == 'temperature_normalised'")["value"]
+    if len(found):
+        return s / found.item()
+    ID = run.config.id_dataset
+    f = scores.normalised(run.tensor(f"{ID}/logits"), run.config.tau)
+    return s / metrics.geometric_mean(metrics.cross_fitted_temperature(f, run.tensor(f"{ID}/labels")))
+
+
+def temperatures(loaded: list) -> pd.DataFrame:
+    """One line for each run that has a tau: nominal and effective 1/tau, what the data wanted, the offset, the fork."""
+    rows = []
+    for run in (run for run in loaded if run.config.method in TAU):
+        c, g = run.config, described(run)
+        K = data.SETS[c.id_dataset].num_classes
+        last = run.history.iloc[-1]
+        rows.append(
+            {
+                "run": run.id,
+                "method": c.method,
+                "size": c.size,
+                "id_dataset": c.id_dataset,
+                "architecture": c.architecture,
+                "seed": c.seed,
+                "epochs": c.epochs,
+                "tau": c.tau,
+                "lr": c.lr,
+                "nominal": 1 / c.tau,
+                "effective": g["inverse_temperature"],
+                "wanted": wanted_temperature(run),
+                "offset": g["offset"],
+                "signed_ratio": math.sqrt(K) * g["offset"] / g["centred_norm"],
+                "train_accuracy": last["train_accuracy"],
+                "test_accuracy": run.info["test_accuracy"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def groups(run) -> dict[str, list[str]]:
+    """The OOD sets of a run: the six that play the paper's, and OpenOOD's near and far ones among those scored."""
+    return {
+        "six": list(run.config.ood_sets),
+        "near": [name for name in NEAR if name in run.sets[1:]],
+        "far": [name for name in FAR if name in run.sets[1:]],
+    }
+
+
+def repairs(loaded: list) -> pd.DataFrame:
+    """Mean FPR95 and AUROC (percent) over each group of OOD sets, for each run and score.
+
+    Energy at the paper's temperature, at T = 1, and at T = 1 without the offset; MSP; and for runs with a tau the MSP
+    of the normalised softmax. A cross-entropy run has one Energy at T = 1.
+    """
+    rows = []
+    for run in loaded:
+        c, K = run.config, data.SETS[run.config.id_dataset].num_classes
+        for score in ("msp", "energy", *(name for name in scores.OFFSET_SCORES if name in scores.of_run(c.method, K))):
+            inside = run.score(score, c.id_dataset)
+            found = {
+                name: (metrics.fpr95(inside, outside), metrics.auroc(inside, outside))
+                for name in run.sets[1:]
+                for outside in [run.score(score, name)]
+            }
+            for group, names in groups(run).items():
+                if names:
+                    fpr95, auroc = np.mean([found[name] for name in names], axis=0)
+                    rows.append(
+                        {
+                            "run": run.id,
+                            "size": c.size,
+                            "id_dataset": c.id_dataset,
+                            "method": c.method,
+                            "architecture": c.architecture,
+                            "cutout": c.cutout,
+                            "tau": c.tau if c.method in TAU else np.nan,
+                            "seed": c.seed,
+                            "score": score,
+                            "group": group,
+                            "fpr95": fpr95,
+                            "auroc": auroc,
+                        }
+                    )
+    return pd.DataFrame(rows)
+
+
+def finding(frame: pd.DataFrame, repaired: pd.DataFrame) -> str:
+    """The page's one sentence with its numbers, from the small CIFAR-10 runs of the paper's loss."""
+    rows = _of(frame, **SMALL10, method="logitnorm")
+    small, large = rows[rows["tau"] < 0.05], rows[rows["tau"] >= 0.1]
+    if not len(small):
+        return f"The runs that would show it: {paper.NOT_RUN}."
+    ends = small.groupby("tau")["effective"].mean()
+    tail = f"; at τ = 0.1, where 10 is asked for, it is {large['effective'].mean():.1f}" if len(large) else ""
+    return (
+        f"**Asked for an inverse temperature of {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, the network trains "
+        f"at {ends.min():.1f} to {ends.max():.1f}**, whichever τ is chosen ({len(small)} runs){tail}. "
+        + repair_said(repaired)
+    )
+
+
+def repair_said(repaired: pd.DataFrame) -> str:
+    """What taking the offset off does to Energy at T = 1, in one sentence."""
+    parts = []
+    for method, raw in (("logitnorm", "energy_t1"), ("cross_entropy", "energy")):
+        rows = _of(repaired, **SMALL10, method=method, group="six", cutout=0)
+        if method == "logitnorm":
+            rows = rows[rows["tau"] == 0.04]
+        before, after = (_of(rows, score=score)["fpr95"] for score in (raw, "energy_centred"))
+        if len(before):
+            parts.append(
+                f"from {before.mean():.1f} to {after.mean():.1f} % for {paper.LABELS[method]}"
+                + (" (τ 0.04)" if method == "logitnorm" else "")
+            )
+    return f"Taking the mean logit off moves Energy's mean FPR95 at T = 1 {' and '.join(parts)}." if parts else ""
+
+
+SCORE_NAMES = {
+    "msp": "MSP",
+    "energy": "Energy, paper's T",
+    "energy_t1": "Energy, T = 1",
+    "energy_centred": "Energy of f − m, T = 1",
+    "msp_normalised": "MSP of f / (τ‖f‖)",
+}
+
+
+def repair_table(repaired: pd.DataFrame) -> pd.DataFrame:
+    """Mean FPR95 by loss, ID set, network and score, over seeds and, for LogitNorm, at the papers' tau."""
+    rows = repaired[repaired["tau"].isna() | repaired["tau"].isin((0.04, 0.0085))]
+    rows = rows[rows["method"].isin(("cross_entropy", "logitnorm")) & (rows["cutout"] == 0)]
+    found = []
+    for (ID, net, method), part in rows.groupby(["id_dataset", "architecture", "method"]):
+        for score in (name for name in SCORE_NAMES if name in set(part["score"])):
+            of = _of(part, score=score)
+            found.append(
+                {
+                    "score": SCORE_NAMES[score],
+                    "loss": paper.LABELS[method],
+                    "ID": paper.title(ID),
+                    "net": paper.network(net),
+                    **{group: paper.spread(_of(of, group=group)["fpr95"], 1) for group in ("six", "near", "far")},
+                }
+            )
+    return pd.DataFrame(found)
+
+
+def on_softmax(run, normalised: bool) -> dict[str, float]:
+    """ECE before and after temperature scaling (percent) and NLL (nats) of the raw or the normalised softmax."""
+    which = "_normalised" * normalised
+    stored = run.metrics[run.metrics["score"] == ""].set_index("metric")["value"]
+    if f"nll{which}" in stored:
+        return {"ece": stored[f"ece{which}"], "ece_ts": stored[f"ece{which}_ts"], "nll": stored[f"nll{which}"]}
+    ID = run.config.id_dataset
+    f, labels = run.tensor(f"{ID}/logits"), run.tensor(f"{ID}/labels")
+    f = scores.normalised(f, run.config.tau) if normalised else f
+    found = metrics.calibration(f, labels)
+    return {"ece": found["ece"], "ece_ts": found["ece_ts"], "nll": metrics.nll(f, labels)}
+
+
+def _by_setting(loaded: list):
+    """Groups of runs that differ in the seed alone: (settings, runs), the papers' losses before this book's."""
+    key = lambda run: (
+        run.config.id_dataset,
+        run.config.size,
+        run.config.architecture,
+        run.config.cutout,  # noqa: E731
+        list(paper.LABELS).index(run.config.method),
+        run.config.tau,
+    )
+    grouped: dict = {}
+    for run in sorted(loaded, key=key):
+        grouped.setdefault(key(run), []).append(run)
+    return [(group[0].config, group) for group in grouped.values()]
+
+
+def intervention_table(loaded: list) -> pd.DataFrame:
+    """LogitNorm and centred LogitNorm at each tau: accuracy, effective 1/tau, NLL and ECE, FPR95 of MSP and Energy."""
+    found = []
+    for c, group in _by_setting([run for run in loaded if run.config.method in TAU and run.config.size == "small"]):
+        repaired = repairs(group)
+        K = data.SETS[c.id_dataset].num_classes
+        raw = "energy_t1" if "energy_t1" in scores.of_run(c.method, K) else "energy"
+        six = _of(repaired, group="six").set_index("score")["fpr95"]
+        soft = pd.DataFrame([on_softmax(run, True) for run in group])
+        found.append(
+            {
+                "loss": paper.LABELS[c.method],
+                "ID": paper.title(c.id_dataset),
+                "τ": f"{c.tau:g}",
+                "n": str(len(group)),
+                "accuracy": paper.spread(pd.Series([run.info["test_accuracy"] for run in group])),
+                "s": paper.spread(pd.Series([described(run)["inverse_temperature"] for run in group]), 1),
+                "NLL": paper.spread(soft["nll"], 3),
+                "ECE": paper.spread(soft["ece"], 1),
+                "MSP": paper.spread(six[["msp"]], 1),
+                "Energy, T = 1": paper.spread(six[[raw]], 1),
+                "of f − m": paper.spread(six[["energy_centred"]], 1),
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def calibration_table(loaded: list) -> pd.DataFrame:
+    """ECE of the raw and, where there is a tau, of the normalised softmax, before and after temperature scaling."""
+    found = []
+    for c, group in _by_setting(
+        [run for run in loaded if run.config.method in ("cross_entropy", *TAU) and not run.config.cutout]
+    ):
+        for normalised in (False, True) if c.method in TAU else (False,):
+            soft = pd.DataFrame([on_softmax(run, normalised) for run in group])
+            found.append(
+                {
+                    "loss": paper.LABELS[c.method] + (f", τ {c.tau:g}" if c.method in TAU else ""),
+                    "softmax of": "f / (τ‖f‖)" if normalised else "f",
+                    "ID": paper.title(c.id_dataset),
+                    "net": paper.network(c.architecture),
+                    "n": str(len(group)),
+                    "ECE": paper.spread(soft["ece"], 1),
+                    "ECE after TS": paper.spread(soft["ece_ts"], 1),
+                }
+            )
+    return pd.DataFrame(found)
+
+
+def along_offset(features: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+    """Percent of the mean square and of the variance of features N x D along the mean row of the last layer's K x D."""
+    phi = np.asarray(features, dtype=np.float64)
+    w = np.asarray(weight, dtype=np.float64).mean(axis=0)
+    along = phi @ (w / np.linalg.norm(w))
+    return (
+        100 * float(np.mean(along**2) / np.mean(np.square(phi).sum(axis=1))),
+        100 * float(along.var() / phi.var(axis=0).sum()),
+    )
+
+
+def direction_table(loaded: list) -> pd.DataFrame:
+    """along_offset of the ID features of the runs that kept weights and features."""
+    found = []
+    for run in loaded:
+        c = run.config
+        if c.method in ("cross_entropy", *TAU) and c.keep_model and c.keep_features:
+            weight = safetensors.numpy.load_file(run.path / "model.safetensors")["fc.weight"]
+            square, variance = along_offset(run.tensor(f"{c.id_dataset}/features"), weight)
+            found.append(
+                {"run": run.id, "mean square": square, "variance": variance, "by chance": 100 / weight.shape[1]}
+            )
+    return pd.DataFrame(found or [{"run": paper.NOT_RUN}])
+
+
+# ---- the predictions and what became of them
+
+
+def predictions() -> list[dict]:
+    """data/predictions.yaml: id, when it was written, what was known then, what it says."""
+    return yaml.safe_load((paths.ROOT / "data" / "predictions.yaml").read_text(encoding="utf-8"))
+
+
+def judged(loaded: list) -> pd.DataFrame:
+    """The predictions in the order in which they were made, with what the finished runs say of each."""
+    frame, repaired = temperatures(loaded), repairs(loaded)
+    plain = [run for run in loaded if run.config.size == "small" and run.config.architecture == "wrn10_2"]
+    rows = []
+    for entry in predictions():
+        held, said = JUDGES[entry["id"]](plain, frame, repaired, loaded)
+        rows.append(
+            {
+                "written": entry["written"],
+                "prediction": entry["says"],
+                "known then": entry["known then"],
+                "became": {True: "held", False: "did not hold", None: paper.NOT_RUN}[held],
+                "numbers": said,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _of(frame: pd.DataFrame, **values) -> pd.DataFrame:
+    for name, value in values.items():
+        frame = frame[frame[name] == value]
+    return frame
+
+
+def _metric(loaded: list, name: str, **values) -> pd.Series:
+    """A metric of the ID set of the runs with these settings, by seed."""
+    return pd.Series(
+        {
+            run.config.seed: run.metrics.set_index("metric")["value"].get(name)
+            for run in loaded
+            if all(getattr(run.config, key) == value for key, value in values.items())
+        },
+        dtype=float,
+    ).dropna()
+
+
+def _trains_worse(plain, frame, repaired, loaded):
+    accuracy = [
+        _metric(plain, "accuracy", id_dataset="cifar10", method=method, tau=0.01)
+        for method in ("logitnorm", "centred_logitnorm")
+    ]
+    if min(map(len, accuracy)) < 3:
+        return None, _so_far(accuracy[1])
+    return bool(accuracy[1].mean() < accuracy[0].mean()), "; ".join(
+        f"{name}: {paper.spread(values)} %" for name, values in zip(("with the offset", "without"), accuracy)
+    )
+
+
+def _best_tau(plain, frame, repaired, loaded):
+    nll = {
+        tau: _metric(plain, "nll_normalised", id_dataset="cifar10", method="centred_logitnorm", tau=tau)
+        for tau in (0.01, 0.04, 0.07, 0.1)
+    }
+    said = "; ".join(f"tau {tau:g}: {paper.spread(values, 3)} nats" for tau, values in nll.items() if len(values))
+    if min(map(len, nll.values())) < 3:
+        return None, said
+    return min(nll, key=lambda tau: nll[tau].mean()) == 0.07, said
+
+
+def _energy(plain, frame, repaired, loaded):
+    here = _of(repaired, **SMALL10, method="centred_logitnorm", tau=0.04, group="six")
+    raw, centred = (_of(here, score=score).set_index("seed")["fpr95"] for score in ("energy", "energy_centred"))
+    said = "; ".join(f"seed {seed}: {raw[seed]:.1f} %, centred {centred[seed]:.1f} %" for seed in raw.index)
+    if len(raw) < 3:
+        return None, said
+    return bool((raw < 60).all() and ((raw - centred).abs() < 1).all()), said
+
+
+def _plateau(plain, frame, repaired, loaded):
+    rows = _of(frame, **SMALL10, method="logitnorm")
+    rows = rows[rows["tau"].isin([0.02, 0.03, 0.04, 0.05, 0.06])]
+    new = rows[rows["tau"] != 0.04]
+    accuracy = rows.groupby("tau")["test_accuracy"].mean()
+    said = (
+        (
+            f"s* {new['effective'].min():.1f} to {new['effective'].max():.1f}; test accuracy of a tau "
+            f"{accuracy.min():.2f} to {accuracy.max():.2f} % (n = {len(new)})"
+        )
+        if len(new)
+        else ""
+    )
+    if new.groupby("tau")["seed"].nunique().reindex([0.02, 0.03, 0.05, 0.06], fill_value=0).min() < 3:
+        return None, said
+    return bool(new["effective"].between(13, 14.5).all() and accuracy.max() - accuracy.min() <= 1), said
+
+
+def _threshold(plain, frame, repaired, loaded):
+    rows = _of(frame, **SMALL10, method="logitnorm", tau=0.08)
+    said = "; ".join(f"seed {row.seed}: offset {row.offset:+.2f}, s* {row.effective:.1f}" for row in rows.itertuples())
+    if len(rows) < 3:
+        return None, said
+    return bool((rows["offset"].abs() < 0.2).all() and (rows["effective"] >= 0.95 * 12.5).all()), said
+
+
+def _sign(plain, frame, repaired, loaded):
+    rows = _of(frame, **SMALL10, method="logitnorm")
+    rows = rows[rows["tau"].isin([0.02, 0.03, 0.05])].sort_values(["tau", "seed"])
+    said = "; ".join(f"tau {row.tau:g}, seed {row.seed}: {row.offset:+.2f}" for row in rows.itertuples())
+    if len(rows) < 9:
+        return None, said
+    return bool(((rows["offset"] < 0) == (rows["seed"] == 1)).all()), said
+
+
+def _cifar100(plain, frame, repaired, loaded):
+    nll = {
+        tau: _metric(plain, "nll_normalised", id_dataset="cifar100", method="centred_logitnorm", tau=tau, seed=1)
+        for tau in (0.0085, 0.0263)
+    }
+    said = "; ".join(f"tau {tau:g}: {values.iloc[0]:.3f} nats" for tau, values in nll.items() if len(values))
+    if min(map(len, nll.values())) < 1:
+        return None, said
+    return bool(nll[0.0263].iloc[0] < nll[0.0085].iloc[0]), said
+
+
+def _larger(plain, frame, repaired, loaded):
+    rows = _of(frame, id_dataset="cifar10", method="logitnorm", tau=0.04)
+    small, large = (rows[rows["architecture"] == name]["effective"] for name in ("wrn10_2", "wrn40_2"))
+    if not len(large) or not len(small):
+        return None, ""
+    return bool(large.min() > small.max()), f"WRN-40-2: {paper.spread(large, 1)}; WRN-10-2: {paper.spread(small, 1)}"
+
+
+def _larger_energy(plain, frame, repaired, loaded):
+    here = _of(repaired, architecture="wrn40_2", size="medium", id_dataset="cifar10", group="six")
+    found = {}
+    for method, raw in (("logitnorm", "energy_t1"), ("cross_entropy", "energy")):
+        of = _of(here, method=method).set_index("score")["fpr95"]
+        if raw not in of:
+            return None, ""
+        found[method] = (of[raw], of["energy_centred"])
+    said = "; ".join(
+        f"{paper.LABELS[method]}: {raw:.1f} to {centred:.1f} %" for method, (raw, centred) in found.items()
+    )
+    (a, b), (x, y) = found["logitnorm"], found["cross_entropy"]
+    return bool(a - b > 5 and abs(x - y) < 1), said
+
+
+def _so_far(values: pd.Series) -> str:
+    return f"so far {paper.spread(values)} %" if len(values) else ""
+
+
+JUDGES = {
+    "centred-trains-worse": _trains_worse,
+    "centred-best-tau": _best_tau,
+    "centred-energy": _energy,
+    "sweep-plateau": _plateau,
+    "sweep-threshold": _threshold,
+    "sweep-sign": _sign,
+    "cifar100-centred": _cifar100,
+    "wrn40-temperature": _larger,
+    "wrn40-energy": _larger_energy,
+}
+
+
+def load(runs_dir="") -> list:
+    """Every finished run in the folder ("": the repository's) but those of size smoke."""
+    return [run for run in results.load_all(runs_dir or paths.RUNS) if run.config.size != "smoke"]

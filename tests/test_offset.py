@@ -1,0 +1,127 @@
+"""The hidden temperature: its theory against autograd, its tables against worked cases, its predictions' judges."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from fake_runs import write_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from logitnorm import losses, metrics, scores
+from logitnorm.study import offset, results
+
+K = 10
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 1000), st.sampled_from([0.01, 0.04, 0.1, 1.0]), st.floats(-5, 5))
+def test_the_slope_along_ones_is_autograds(seed, tau, shift):
+    torch.manual_seed(seed)
+    f, y = (torch.randn(6, K, dtype=torch.float64) + shift).requires_grad_(), torch.randint(K, (6,))
+    gradient = torch.autograd.grad(losses.logitnorm(f, y, tau, eps=0.0) * 6, f)[0].sum(dim=1)
+    torch.testing.assert_close(offset.slope_along_ones(f.detach(), y, tau), gradient, rtol=1e-6, atol=1e-9)
+
+
+def test_cross_entropy_and_centred_logitnorm_do_not_feel_an_offset():
+    torch.manual_seed(0)
+    f, y = (torch.randn(6, K, dtype=torch.float64) + 2).requires_grad_(), torch.randint(K, (6,))
+    for loss in (losses.cross_entropy(f, y), losses.centred_logitnorm(f, y, 0.04)):
+        torch.testing.assert_close(torch.autograd.grad(loss, f)[0].sum(dim=1), torch.zeros(6).double())
+    torch.testing.assert_close(losses.centred_logitnorm(f + 7, y, 0.04), losses.centred_logitnorm(f, y, 0.04))
+
+
+def test_descent_on_the_offset_alone_ends_on_the_fork():
+    """Fixed directions of which a tenth is wrong: s* by a grid search, then gradient descent on m from nearly 0."""
+    rng = np.random.default_rng(0)
+    labels = torch.from_numpy(rng.integers(K, size=400))
+    seen = torch.where(torch.from_numpy(rng.random(400) < 0.9), labels, (labels + 3) % K)
+    c = losses.centred(
+        torch.nn.functional.one_hot(seen, K).double() + 0.15 * torch.from_numpy(rng.normal(size=(400, K)))
+    )
+    c = c / c.norm(dim=1, keepdim=True)
+    grid = np.linspace(1, 30, 2901)
+    s_star = grid[np.argmin([losses.cross_entropy(s * c, labels).item() for s in grid])]
+    for tau, sign in ((0.04, 1), (0.04, -1), (1 / s_star * 1.5, 1)):
+        m = torch.tensor(0.01 * sign, dtype=torch.float64, requires_grad=True)
+        for _ in range(3000):
+            [slope] = torch.autograd.grad(losses.logitnorm(c + m, labels, tau, eps=0.0), m)
+            m = (m - 0.02 * slope).detach().requires_grad_()
+        [arm] = offset.fork(tau, s_star)
+        assert math.sqrt(K) * m.item() == pytest.approx(sign * arm, abs=0.02)
+    assert arm == 0, "beyond 1/s* the offset goes away"
+
+
+def test_worked_figures_of_the_fork():
+    assert offset.fork([0.01, 0.04, 0.1], 14) == pytest.approx([7.07, 1.48, 0], abs=0.01)
+    assert offset.ratio(10, 0.1) == 0 and offset.ratio(1 / (0.04 * math.sqrt(2)), 0.04) == pytest.approx(1)
+    assert offset.least_loss(25, K) == pytest.approx(losses.infimum(0.04, K))
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for method, tau in (("cross_entropy", 0.04), ("logitnorm", 0.04), ("logitnorm", 0.01), ("centred_logitnorm", 0.01)):
+        write_run(folder, method=method, tau=tau, architecture="wrn10_2")
+    return offset.load(folder)
+
+
+def test_tables_of_runs_follow_from_their_logits(loaded):
+    frame = offset.temperatures(loaded)
+    assert sorted(frame["tau"]) == [0.01, 0.01, 0.04]
+    row = frame[(frame["method"] == "logitnorm") & (frame["tau"] == 0.01)].iloc[0]
+    [run] = [run for run in loaded if run.id == row["run"]]
+    f = run.tensor("cifar10/logits").astype(float)
+    c = f - f.mean(1, keepdims=True)
+    s = (np.linalg.norm(c, axis=1) / np.linalg.norm(f, axis=1)).mean() / 0.01
+    assert row["effective"] == pytest.approx(s) and row["nominal"] == 100
+    assert row["offset"] == pytest.approx(f.mean()) and 0 < row["wanted"] < 1000
+
+    repaired = offset.repairs(loaded)
+    assert set(repaired["group"]) == {"six", "near", "far"}
+    of = repaired[(repaired["run"] == run.id) & (repaired["group"] == "near")].set_index("score")["auroc"]
+    g = run.tensor("cifar100/logits").astype(float)
+    by_hand = metrics.auroc(scores.energy(c), scores.energy(g - g.mean(1, keepdims=True)))
+    assert of["energy_centred"] == pytest.approx(by_hand), "cifar100 is the only near set of these runs"
+    for table in (offset.repair_table(repaired), offset.intervention_table(loaded), offset.calibration_table(loaded)):
+        assert len(table) >= 2 and not table.isna().any().any()
+    assert "13" not in offset.finding(frame[:0], repaired[:0]) and "n" in offset.finding(frame, repaired)
+
+
+def test_the_share_along_a_direction_is_worked_by_hand():
+    features, weight = np.array([[3.0, 4.0], [3.0, -4.0]]), np.array([[1.0, 0.0], [3.0, 0.0]])
+    assert offset.along_offset(features, weight) == pytest.approx((36.0, 0.0))
+
+
+def test_every_prediction_has_a_judge_and_open_ones_say_so(loaded):
+    entries = offset.predictions()
+    assert [entry["id"] for entry in entries] == list(offset.JUDGES)
+    assert set(offset.judged(loaded)["became"]) == {"not yet run"}
+
+
+def grid(folder, method, taus, seeds=(1, 2, 3)):
+    for tau in taus:
+        for seed in seeds:
+            write_run(folder, method=method, tau=tau, seed=seed, architecture="wrn10_2", n_id=60, n_ood=20)
+
+
+def test_judges_say_held_and_did_not_hold(tmp_path):
+    grid(tmp_path, "logitnorm", (0.02, 0.03, 0.05, 0.08))
+    found = results.load_all(tmp_path)
+    frame = offset.temperatures(found)
+    for name, change, held in (
+        ("sweep-sign", {"offset": np.where(frame["seed"] == 1, -1.0, 1.0)}, True),
+        ("sweep-sign", {"offset": 1.0}, False),
+        ("sweep-threshold", {"offset": 0.1, "effective": 12.0}, True),
+        ("sweep-threshold", {"offset": 0.1, "effective": 11.8}, False),
+        ("sweep-threshold", {"offset": -0.3, "effective": 12.4}, False),
+    ):
+        assert offset.JUDGES[name]([], frame.assign(**change), None, [])[0] is held, (name, change)
+    grid(tmp_path, "logitnorm", (0.06,))
+    frame = offset.temperatures(results.load_all(tmp_path))
+    for change, held in (
+        ({"effective": 13.5, "test_accuracy": 87.0}, True),
+        ({"effective": 12.9, "test_accuracy": 87.0}, False),
+        ({"effective": 13.5, "test_accuracy": 86 + 20 * frame["tau"] * (frame["tau"] > 0.05)}, False),
+    ):
+        assert offset.JUDGES["sweep-plateau"]([], frame.assign(**change), None, [])[0] is held, change
