@@ -46,7 +46,7 @@ def slope_along_ones(f: Tensor, y: Tensor, tau: float) -> Tensor:
 
 
 def ratio(s, tau: float):
-    """sqrt(K) |m| / ||c|| of logits whose effective inverse temperature is s: sqrt(1 / (tau s)^2 - 1), 0 at s = 1/tau."""
+    """sqrt(K) |m| / ||c|| of logits of effective inverse temperature s: sqrt(1 / (tau s)^2 - 1), 0 at s = 1/tau."""
     return np.sqrt(np.maximum(1 / np.square(tau * np.asarray(s, dtype=float)) - 1, 0))
 
 
@@ -181,8 +181,8 @@ def finding(frame: pd.DataFrame, repaired: pd.DataFrame) -> str:
     ends = small.groupby("tau")["effective"].mean()
     tail = f"; at τ = 0.1, where 10 is asked for, it is {large['effective'].mean():.1f}" if len(large) else ""
     return (
-        f"**Asked for an inverse temperature of {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, the network trains "
-        f"at {ends.min():.1f} to {ends.max():.1f}**, whichever τ is chosen ({len(small)} runs){tail}. "
+        f"**Asked for an inverse temperature of {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, the network "
+        f"trains at {ends.min():.1f} to {ends.max():.1f}**, whichever τ is chosen ({len(small)} runs){tail}. "
         + repair_said(repaired)
     )
 
@@ -247,14 +247,11 @@ def on_softmax(run, normalised: bool) -> dict[str, float]:
 
 def _by_setting(loaded: list):
     """Groups of runs that differ in the seed alone: (settings, runs), the papers' losses before this book's."""
-    key = lambda run: (
-        run.config.id_dataset,
-        run.config.size,
-        run.config.architecture,
-        run.config.cutout,  # noqa: E731
-        list(paper.LABELS).index(run.config.method),
-        run.config.tau,
-    )
+
+    def key(run):
+        c = run.config
+        return c.id_dataset, c.size, c.architecture, c.cutout, list(paper.LABELS).index(c.method), c.tau
+
     grouped: dict = {}
     for run in sorted(loaded, key=key):
         grouped.setdefault(key(run), []).append(run)
