@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -262,3 +263,24 @@ def test_the_score_of_a_methods_own_head_is_read_as_it_was_stored(tmp_path):
     runs.write_tensors(tmp_path / "scores.safetensors", stored, {})
     assert run.score("confidence", "digits").tolist() == list(range(10))
     np.testing.assert_array_equal(run.score("msp", "digits"), scores.msp(np.eye(10)))
+
+
+def forge(folder, change):
+    """Edit metrics.csv and give run.json the checksum that fits."""
+    path = folder / "metrics.csv"
+    path.write_text(change(path.read_text()))
+    info = json.loads((folder / "run.json").read_text())
+    info["files"]["metrics.csv"] = runs.file_sha256(path)
+    (folder / "run.json").write_text(json.dumps(info))
+    return results.load(folder, verify=True)
+
+
+@pytest.mark.parametrize("change, cell", [
+    (lambda text: re.sub(r"(msp,isun,fpr95,)[\d.]+", r"\g<1>1.5", text), "says 1.5 for msp isun fpr95"),
+    (lambda text: re.sub(r"odin,mnist,auroc,.*\n", "", text), "says nothing for odin mnist auroc"),
+    (lambda text: text + "msp,nowhere,auroc,99.0\n", "for msp nowhere auroc, but the run's scores give nothing")])
+def test_metrics_that_do_not_follow_from_the_scores_are_refused_with_the_cell(tmp_path, change, cell):
+    folder = write_run(tmp_path, method="logitnorm", n_id=40, n_ood=20)
+    runs.require_metrics(results.load(folder))
+    with pytest.raises(runs.RunError, match=cell):
+        runs.require_metrics(forge(folder, change))

@@ -16,6 +16,7 @@ import csv
 import fcntl
 import hashlib
 import json
+import math
 import os
 import platform
 import shutil
@@ -230,6 +231,19 @@ def measure(config: Config, arrays: dict[str, np.ndarray]) -> list[dict]:
             found = metrics.ood_metrics(id_scores, score(name, image_set))
             rows += [(name, image_set, metric, value) for metric, value in found.items()]
     return [dict(zip(("score", "ood_dataset", "metric", "value"), (*names, float(value)))) for *names, value in rows]
+
+
+def require_metrics(run: "Run") -> None:
+    """Raise RunError, naming the cell, where metrics.csv is not what the run's own scores give: a checksum cannot tell."""
+    path = run.path / "metrics.csv"
+    with open(path, newline="", encoding="utf-8") as file:
+        stated = {(row["score"], row["ood_dataset"], row["metric"]): float(row["value"]) for row in csv.DictReader(file)}
+    measured = {(row["score"], row["ood_dataset"], row["metric"]): row["value"] for row in measure(run.config, run.arrays())}
+    for cell in measured | stated:
+        if cell not in stated or cell not in measured or not math.isclose(stated[cell], measured[cell], rel_tol=1e-6):
+            name = " ".join(filter(None, cell))
+            raise RunError(f"{path} says {stated.get(cell, 'nothing')} for {name}, but the run's scores give "
+                           f"{measured.get(cell, 'nothing')}; restore the file or train the run again")
 
 
 def file_sha256(path: Path) -> str:

@@ -231,6 +231,7 @@ def problems(runs_dir: Path = paths.RUNS, file: Path = FILE) -> list[str]:
         try:
             run = runs.load(folder)
             config = run.config
+            runs.require_metrics(run)
         except RunError as error:
             found.append(str(error))
             continue
