@@ -10,6 +10,7 @@ N(0, sqrt(2 / (k k C_out))), BatchNorm weight 1 and bias 0, classifier bias 0 an
 
 import math
 import re
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -142,15 +143,31 @@ def resnet34() -> tuple[nn.Module, int]:
     return body, 512
 
 
-def densenet_bc_100_12() -> tuple[nn.Module, int]:
-    """DenseNet-BC of depth 100 and growth rate 12 (Huang et al. 2017), 0.77 M parameters.
+def resnet20() -> tuple[nn.Module, int]:
+    """The narrow ResNet of He et al. (2016) for CIFAR: three stages of 16, 32 and 64 channels; 0.27 M parameters.
+
+    Shortcuts between stages are 1 x 1 convolutions as in resnet34, for which it stands in where time is short.
+    """
+    from torchvision.models.resnet import BasicBlock, ResNet
+
+    body = ResNet(BasicBlock, [3, 3, 3, 1])
+    body.inplanes = 16
+    body.conv1, body.bn1 = nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+    for stage, (channels, stride) in enumerate(((16, 1), (32, 2), (64, 2)), start=1):
+        setattr(body, f"layer{stage}", body._make_layer(BasicBlock, channels, 3, stride))
+    body.maxpool = body.layer4 = body.fc = nn.Identity()
+    return body, 64
+
+
+def densenet_bc(depth: int, growth: int) -> tuple[nn.Module, int]:
+    """DenseNet-BC (Huang et al. 2017): depth 100, growth rate 12 has 0.77 M parameters; 40, 12 has 0.18 M.
 
     The LogitNorm paper says "DenseNet-BC" and prints neither depth nor growth; 100 and 12 are its literature's.
     """
     from torchvision.models.densenet import DenseNet
 
-    body = DenseNet(growth_rate=12, block_config=(16, 16, 16), num_init_features=24)
-    body.features.conv0 = nn.Conv2d(3, 24, 3, padding=1, bias=False)
+    body = DenseNet(growth_rate=growth, block_config=3 * ((depth - 4) // 6,), num_init_features=2 * growth)
+    body.features.conv0 = nn.Conv2d(3, 2 * growth, 3, padding=1, bias=False)
     for name in ("norm0", "relu0", "pool0"):  # for CIFAR the first dense block follows the stem directly
         delattr(body.features, name)
     features, body.classifier = body.classifier.in_features, nn.Identity()
@@ -164,7 +181,8 @@ def vgg13() -> tuple[nn.Module, int]:
     return nn.Sequential(make_layers(cfgs["B"], batch_norm=True), nn.Flatten()), 512
 
 
-TORCHVISION = {"resnet34": resnet34, "densenet_bc_100_12": densenet_bc_100_12, "vgg13": vgg13}
+TORCHVISION = {"resnet34": resnet34, "resnet20": resnet20, "densenet_bc_100_12": partial(densenet_bc, 100, 12),
+               "densenet_bc_40_12": partial(densenet_bc, 40, 12), "vgg13": vgg13}
 
 
 def initialise(net: nn.Module) -> None:
@@ -177,7 +195,7 @@ def initialise(net: nn.Module) -> None:
 
 
 def build(architecture: str, num_classes: int, dropout: float = 0.3, head: str = "linear") -> Classifier:
-    """A net by name: wrn40_2 is the paper's, wrnD_W any Wide ResNet; resnet34, densenet_bc_100_12, vgg13.
+    """A net by name: wrn40_2 is the paper's, wrnD_W any Wide ResNet; the others are the keys of TORCHVISION.
 
     head: "linear", "godin" or "confidence". Raises ValueError for an unknown name, and for dropout in a net that
     has none.

@@ -107,8 +107,8 @@ def counterpart(name: str) -> str:
 
 
 def counterpart_architecture(name: str) -> str:
-    """The paper's network that `name` is or stands in for: any wide ResNet stands in for WRN-40-2."""
-    for prefix, theirs in (("wrn", "wrn40_2"), ("densenet", "densenet")):
+    """The paper's network that `name` is or stands in for: a narrow one of its kind, whatever depth it has."""
+    for prefix, theirs in (("wrn", "wrn40_2"), ("resnet", "resnet34"), ("densenet", "densenet")):
         if name.startswith(prefix):
             return theirs
     return name
