@@ -34,6 +34,8 @@ def write_run(runs_dir, n_id=200, n_ood=60, gap=None, **settings) -> Path:
         is_id = name == config.id_dataset
         classes = labels if is_id else rng.integers(num_classes, size=n_ood)
         arrays.update(_arrays(rng, name, classes, num_classes, 2 + gap if is_id else 2.0))
+        for own in scores.OWN_SCORES.get(config.method, ()):
+            arrays[f"{name}/{own}"] = rng.normal(is_id, size=len(classes)).astype(np.float32)
     with runs.part(runs_dir, config.run_id) as folder:
         runs.write_history(folder / "history.csv", _history(config, rng))
         runs.write_tensors(folder / "scores.safetensors", arrays, {"run_id": config.run_id})

@@ -1,4 +1,4 @@
-"""The commands, one word each: python -m logitnorm experiments | runner | book | data, each with --help."""
+"""The commands, one word each: python -m logitnorm experiments | runner | book | count | data, each with --help."""
 
 import importlib
 import sys
@@ -6,6 +6,7 @@ import sys
 COMMANDS = {"experiments": "logitnorm.study.experiments",  # train the runs of experiments.yaml
             "runner": "logitnorm.book.runner",  # execute a notebook with parameters
             "book": "logitnorm.book.build",  # from executed notebooks to pages
+            "count": "logitnorm.study.count",  # how many printed numbers have one of ours
             "data": "logitnorm.data.__main__"}  # download image sets
 
 if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
