@@ -1,13 +1,13 @@
 # The graph train -> results -> book. Every node but the last is one papermill execution by logitnorm.runner.
 #
 #   build/runs/RUN/                   a smoke training (experiments.yaml), its notebook beside it: build/runs/RUN.ipynb
-#   build/executed/NAME.ipynb         a results notebook on the finished runs in data/runs/ (sizes paper and small)
+#   build/executed/NAME.ipynb         a results notebook on the finished runs in data/runs/ (sizes full, medium and small)
 #   build/smoke/NAME.ipynb            the same notebook on the smoke trainings: does all of it work, image to table?
 #   build/book/_build/html/           the pages
 #
 # The target `runs` trains the runs of experiments.yaml, at any size, into data/runs/RUN/ and data/runs/RUN.ipynb:
 #
-#   snakemake runs --cores 8 --resources gpu=4 --config size=paper only='logitnorm.*seed[12]$'
+#   snakemake runs --cores 8 --resources gpu=4 --config size=full only='logitnorm.*seed[12]$'
 #
 # size, only      which runs: of this size (default: all), whose id matches this regular expression (default: all)
 # official        1: score the official image sets, which are downloaded, instead of their stand-ins

@@ -48,10 +48,10 @@ def linked(tmp_path):
 
 @pytest.mark.parametrize("official", [0, 1])
 def test_the_plan_trains_the_chosen_runs_with_their_very_settings(linked, official):
-    done = snakemake(linked, "--dry-run", "--printshellcmds", "runs", "html", "--config", "size=paper", "only=seed5",
+    done = snakemake(linked, "--dry-run", "--printshellcmds", "runs", "html", "--config", "size=full", "only=seed5",
                      "gpus=2", "runs_dir=elsewhere", f"official={official}", "--resources", "gpu0=1", "gpu1=1")
     wanted = {c.run_id: experiments.official(c) if official else c
-              for c in experiments.configs(size="paper", only="seed5")}
+              for c in experiments.configs(size="full", only="seed5")}
     planned = {job.removeprefix("training ") for job in jobs(done) if job.startswith("training ")}
     assert {run for run in planned if not run.startswith("smoke-")} == set(wanted)
 
@@ -89,10 +89,10 @@ def test_a_cluster_plans_the_same_runs(linked, plugin, arguments):
 
 
 def test_make_passes_the_gpus_on():
-    done = subprocess.run(["make", "-n", "runs", "SIZE=paper", "ONLY=seed1", "GPUS=2", "SHARE=3"], cwd=REPOSITORY,
+    done = subprocess.run(["make", "-n", "runs", "SIZE=full", "ONLY=seed1", "GPUS=2", "SHARE=3"], cwd=REPOSITORY,
                           capture_output=True, text=True)
     assert 'runs --resources gpu=0 gpu0=3 gpu1=3' in done.stdout
-    assert 'size="paper" only="seed1" official=0 gpu=0 gpus=2' in done.stdout
+    assert 'size="full" only="seed1" official=0 gpu=0 gpus=2' in done.stdout
 
 
 # ---------------------------------------------------------------- the local executor, on trainings that take no time
@@ -233,7 +233,7 @@ def test_a_mistake_is_named_with_its_line_and_what_is_allowed(tmp_path, old, new
 
 
 def test_an_unknown_size_or_a_bad_expression_is_refused():
-    with pytest.raises(experiments.ExperimentsError, match="has no size 'huge'; known: smoke, small, medium, paper"):
+    with pytest.raises(experiments.ExperimentsError, match="has no size 'huge'; known: smoke, small, medium, full"):
         experiments.configs(size="huge")
     with pytest.raises(experiments.ExperimentsError, match=r"'\(seed' is not a regular expression"):
         experiments.configs(only="(seed")
@@ -336,8 +336,8 @@ def test_one_run_that_fails_does_not_stop_the_others(stored, monkeypatch, capsys
 def test_runs_are_grouped_in_order_by_their_id_set(monkeypatch, capsys):
     groups = []
     monkeypatch.setattr(experiments, "train_together", lambda group, runs_dir: groups.append(group) or [])
-    assert experiments.main(["--size", "paper", "--together", "4"]) == 0
-    assert sum(groups, []) == experiments.configs(size="paper")
+    assert experiments.main(["--size", "full", "--together", "4"]) == 0
+    assert sum(groups, []) == experiments.configs(size="full")
     assert max(map(len, groups)) == 4 and all(len({c.id_dataset for c in group}) == 1 for group in groups)
     assert any(a[0].id_dataset != b[0].id_dataset for a, b in zip(groups, groups[1:]))
     assert experiments.main(["--together", "0"]) == 1

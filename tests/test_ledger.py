@@ -19,7 +19,7 @@ from logitnorm.study import collapse, ledger, paper, results
 from logitnorm.book import front, plots, sphinx_extension
 
 ROOT = Path(__file__).resolve().parents[1]
-MAIN = dict(size="paper", architecture="wrn40_2", ood_sets=fake_runs.PAPER_SETS, history_ood="svhn")
+MAIN = dict(size="full", architecture="wrn40_2", ood_sets=fake_runs.PAPER_SETS, history_ood="svhn")
 
 
 @pytest.fixture(scope="module")
@@ -203,14 +203,14 @@ def test_godin_and_logitnorm_are_compared_with_each_other(godin, verdict):
 
 
 def test_the_papers_size_comes_first_and_a_missing_half_falls_back(small, tmp_path):
-    both = {"paper": [], "small": results.load_all(small)}
+    both = {"full": [], "small": results.load_all(small)}
     fake_runs.write_run(tmp_path, method="cross_entropy", **MAIN)
-    both["paper"] = results.load_all(tmp_path)
+    both["full"] = results.load_all(tmp_path)
     assert line(ledger.build(both), "average-cifar10")["size"] == "small"
     fake_runs.write_run(tmp_path, method="logitnorm", **MAIN)
-    both["paper"] = results.load_all(tmp_path)
+    both["full"] = results.load_all(tmp_path)
     row = line(ledger.build(both), "average-cifar10")
-    assert row["size"] == "paper" and "tolerance 5.00" in row["difference"] and "±" not in row["ours"]
+    assert row["size"] == "full" and "tolerance 5.00" in row["difference"] and "±" not in row["ours"]
     assert row["verdict"] in ("reproduced", "partly", "not reproduced")
 
 
@@ -240,7 +240,7 @@ def test_learned_confidence_shows_where_it_ran():
     rows = ledger.learned_confidence([], frame, architecture="wrn28_10", **ask)
     assert rows["paper"].tolist() == [36.7, 24.9] and rows["ours"].tolist() == [60, 40]
     assert ledger.verdict(rows) == "stand-in: direction agrees"
-    own = frame.assign(architecture="wrn28_10", size="paper", value=frame["value"] - 20)
+    own = frame.assign(architecture="wrn28_10", size="full", value=frame["value"] - 20)
     rows = ledger.learned_confidence([], pd.concat([frame, own]), architecture="wrn28_10", **ask)
     assert rows["ours"].tolist() == [40, 20] and rows["verdict"].tolist() == ["reproduced", "reproduced"]
     # a baseline without its Cutout is none, and a wide ResNet does not stand in for VGG
@@ -338,11 +338,11 @@ def test_what_the_pages_include_is_written(small, tmp_path):
     assert (tmp_path / "generated" / "story.png").read_bytes().startswith(b"\x89PNG")
     cost = (tmp_path / "generated" / "cost.md").read_text()
     assert "| small | WRN-10-1, CIFAR-10, 4 | none: synthetic numbers | 6 | 1.0 | 1,000 |" in cost
-    assert "| paper | not yet run" in cost
+    assert "| full | not yet run" in cost
 
 
 def test_the_story_without_runs_is_the_papers(tmp_path):
-    _, alt, caption = front.story({"paper": []})
+    _, alt, caption = front.story({"full": []})
     assert "Figure 4" in alt and plots.NOT_RUN in caption
 
 

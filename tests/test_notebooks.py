@@ -90,7 +90,7 @@ def test_papermill_knows_the_same_parameters(path):
 def test_results_notebooks_take_the_sizes_and_the_runs(path):
     given = runner.parameters(path)
     if "sizes" in given:
-        sizes = ["small"] if path.stem == "small" else ["paper", "small"]
+        sizes = ["small"] if path.stem == "small" else ["full", "medium", "small"]
         assert given["sizes"] == sizes and given["runs_dir"] == ""
         assert "data.load" not in "".join(cell.source for cell in code(path)), "a results notebook reads runs only"
 

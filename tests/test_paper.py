@@ -564,9 +564,9 @@ def test_one_stand_in_run_among_the_seeds_ends_exactness():
 
 def test_one_size_at_a_time():
     frame = paper.ours([ce(on(paper.SIX, 1)), ce(on(SMALL_SETS, 1), **SMALL)])
-    with pytest.raises(ValueError, match=r"one size .* holds \['paper', 'small'\]"):
+    with pytest.raises(ValueError, match=r"one size .* holds \['full', 'small'\]"):
         paper.compare(frame, "1")
-    assert len(paper.compare(frame[frame["size"] == "paper"], "1")) == 84
+    assert len(paper.compare(frame[frame["size"] == "full"], "1")) == 84
 
 
 # ---------------------------------------------------------------- nothing invented
@@ -704,14 +704,14 @@ def test_tally_counts_all_but_baselines(said):
 
 def test_shown_takes_the_sizes_that_have_a_number(paired):
     empty = paper.compare(paper.ours([]), "1").query("id_dataset == 'cifar10'")
-    part = paper.shown({"paper": empty, "small": paired}, metric="fpr95", ood_dataset="svhn")
+    part = paper.shown({"full": empty, "small": paired}, metric="fpr95", ood_dataset="svhn")
     assert list(part) == ["size small"] and part["size small"]["paper"].tolist() == [50.33, 8.03]
     # iSUN was measured nowhere: the paper's numbers remain, under a name that says so
-    part = paper.shown({"paper": empty, "small": paired}, metric="fpr95", ood_dataset="isun")
-    assert list(part) == ["not yet run at size paper or small"]
+    part = paper.shown({"full": empty, "small": paired}, metric="fpr95", ood_dataset="isun")
+    assert list(part) == ["not yet run at size full or small"]
     assert next(iter(part.values()))["paper"].tolist() == [46.56, 12.28]
-    both = paper.shown({"paper": paired, "small": paired})
-    assert list(both) == ["size paper", "size small"] and len(both["size paper"]) == 14
+    both = paper.shown({"full": paired, "small": paired})
+    assert list(both) == ["size full", "size small"] and len(both["size full"]) == 14
 
 
 def test_own():
@@ -819,8 +819,8 @@ def test_describe_says_what_ran():
 
 
 def test_describe_without_runs():
-    text = paper.describe([], "paper")
-    assert text == "**Size `paper`:** no finished run yet, so our numbers read 'not yet run'."
+    text = paper.describe([], "full")
+    assert text == "**Size `full`:** no finished run yet, so our numbers read 'not yet run'."
 
 
 def full(method, fpr95, auroc, accuracy, ece, extra=(), **settings):
@@ -861,17 +861,17 @@ def test_plainly_quotes_the_papers_changes():
 def test_plainly_at_the_papers_settings_has_no_limits_to_tell():
     loaded = [full(method, (50,) if method == "cross_entropy" else (20,), 90, 94, 5 if method == "cross_entropy" else 3,
                    seed=seed) for method in ("cross_entropy", "logitnorm") for seed in range(5)]
-    text = paper.plainly(loaded, "paper")
-    assert text.startswith("* Size `paper`, 5 + 5 runs") and "cannot show" not in text and "no verdict" not in text
+    text = paper.plainly(loaded, "full")
+    assert text.startswith("* Size `full`, 5 + 5 runs") and "cannot show" not in text and "no verdict" not in text
     assert "on none of the six" in text and "is lower: 3.00 % against 5.00 %" in text
-    fewer = paper.plainly(loaded[:8], "paper")
+    fewer = paper.plainly(loaded[:8], "full")
     assert "What this cannot show: only 3 LogitNorm seeds, so the spread is only roughly known." in fewer
 
 
 @pytest.mark.parametrize("methods", [(), ("cross_entropy",), ("logitnorm",), ("godin", "logit_penalty")])
 def test_plainly_needs_both_methods(methods):
     loaded = [full(method, (1, 2, 3, 4, 5, 6), 90, 91, 5) for method in methods]
-    assert paper.plainly(loaded, "paper") == "Size `paper`: not yet run."
+    assert paper.plainly(loaded, "full") == "Size `full`: not yet run."
 
 
 def test_provenance(tmp_path):

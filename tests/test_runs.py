@@ -140,8 +140,10 @@ def test_committed_runs_are_intact_and_their_metrics_follow_from_their_scores(fo
     assert run.id == folder.name == run.config.run_id
     assert run.info["code"]["commit"] and run.info["code"]["dirty"] is False
     pd.testing.assert_frame_equal(pd.DataFrame(runs.measure(run.config, run.arrays())), run.metrics, rtol=1e-9)
-    for name in run.sets:
+    for name in run.sets if run.format == 1 else ():
         assert np.isfinite(run.tensor(f"{name}/logits")).all()
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    assert run.format == 1 or size < 6.1e6 and (size < 1e6 or run.config.keep_model), f"{size / 1e6:.2f} MB"
 
 
 # experiments.yaml ------------------------------------------------------------------------------------------
@@ -155,12 +157,12 @@ def test_committed_runs_are_those_of_experiments_yaml():
 
 
 def test_experiments_hold_the_papers_grid():
-    paper = experiments.configs(size="paper")
+    paper = experiments.configs(size="full")
     ids = [c.run_id for c in paper]
     assert len(ids) == len(set(ids))
     taus = {c.tau for c in paper if c.method == "logitnorm" and c.id_dataset == "cifar10"}
     assert taus == {0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1}
-    assert [c.seed for c in experiments.configs(size="paper", only="cifar10-wrn40_2-cross_entropy-seed")] == [
+    assert [c.seed for c in experiments.configs(size="full", only="cifar10-wrn40_2-cross_entropy-seed")] == [
         1, 2, 3, 4, 5]
 
 
@@ -179,9 +181,9 @@ def test_experiments_with_mistakes_are_refused(tmp_path, runs_text, sentence):
 
 
 def test_the_command_lists_trains_and_refuses(tmp_path, capsys):
-    assert experiments.main(["--size", "paper", "--only", "seed5", "--list"]) == 0
-    assert capsys.readouterr().out.split() == ["paper-cifar10-wrn40_2-cross_entropy-seed5",
-                                               "paper-cifar10-wrn40_2-logitnorm-tau0.04-seed5"]
+    assert experiments.main(["--size", "full", "--only", "seed5", "--list"]) == 0
+    assert capsys.readouterr().out.split() == ["full-cifar10-wrn40_2-cross_entropy-seed5",
+                                               "full-cifar10-wrn40_2-logitnorm-tau0.04-seed5"]
     assert experiments.main(["--only", "no such run", "--runs-dir", str(tmp_path)]) == 1
     assert "no run of experiments.yaml matches" in capsys.readouterr().err
 

@@ -26,7 +26,7 @@ The first of the sizes asked for at which all of the claim's numbers exist is th
 
 When it was written: the rule for a single number (logitnorm.study.paper) before any run; this one when seed 1 of the first
 two runs of size small was there; the paragraph on lowering, 'no clear change', and what figure5, godin and the lines of
-learned confidence are compared with (see claims.yaml) after more of them. No run of size paper was there at any of
+learned confidence are compared with (see claims.yaml) after more of them. No run of size full was there at any of
 these times.
 """
 
@@ -44,7 +44,7 @@ from logitnorm import losses, paths
 
 from . import paper
 
-SIZES = ("paper", "small")
+SIZES = ("full", "medium", "small")
 PAPERS = {"logitnorm": "LogitNorm (Wei et al., ICML 2022)",
           "confidence": "Learned Confidence (DeVries and Taylor, 2018)"}
 NOT_JUDGED = "not judged"
@@ -279,7 +279,7 @@ def learned_confidence(loaded: list, frame: pd.DataFrame, id_dataset: str, archi
         mine = same
     parts = [mine[(mine["method"] == method) & mine["score"].isin(["", score])] for method, score in methods.items()]
     both = pd.concat(parts)
-    exact = bool(len(both)) and mine is same and bool((both["size"] == "paper").all())
+    exact = bool(len(both)) and mine is same and bool((both["size"] == "full").all())
     out = judge([table[method] for method in methods], [part["value"] for part in parts], exact,
                 [paper.FLOORS[metric]] * 2, least=paper.LEAST[metric])
     out.attrs.update(runs=list(both["run"].unique()), decimals=2 if metric == "accuracy" else 1)  # as printed
@@ -360,7 +360,7 @@ MEASURES = {function.__name__: function for function in (
 
 
 def _exact(found: list) -> bool:
-    return bool(found) and all(run.config.size == "paper" and run.config.id_dataset == "cifar10"
+    return bool(found) and all(run.config.size == "full" and run.config.id_dataset == "cifar10"
                                and run.config.architecture == "wrn40_2" for run in found)
 
 

@@ -10,7 +10,7 @@ Our mean over seeds, its sample standard deviation sd (ddof 1), the paper's numb
 
     tolerance = max(2 sd, floor)          one seed has no sd; then tolerance = floor
 
-*Exact* rows: size `paper`, the paper's architecture and the paper's own image set (for an average: all sets).
+*Exact* rows: size `full`, the paper's architecture and the paper's own image set (for an average: all sets).
 
     reproduced       |ours - paper| <= tolerance
     partly           |ours - paper| <= 2 tolerance, or the change from cross-entropy is 'same direction'
@@ -26,11 +26,11 @@ a missing sd counting as 0.
     no change, as in the paper  neither changes                   no clear change      only the paper's changes
     change, the paper has none  only ours changes
 
-*Other* rows (stand-in images, or another size than `paper`): only this change is judged, and its size is
+*Other* rows (stand-in images, or another size than `full`): only this change is judged, and its size is
 given as ours / paper's; the cross-entropy row itself says 'baseline'. A missing run says 'not yet run',
 and an image set missing from a run that exists says 'not measured'.
 
-Changed later, before any run of size `paper`: calibration error after temperature scaling had the floor and `least` of
+Changed later, before any run of size `full`: calibration error after temperature scaling had the floor and `least` of
 calibration error, several times what the paper prints.
 """
 
@@ -145,7 +145,7 @@ def ours(loaded: list) -> pd.DataFrame:
     frame["paper_architecture"] = frame["architecture"].map(counterpart_architecture)
     same_set = (frame["paper_set"] == frame["ood_dataset"]) & (
         (frame["ood_dataset"] != "average") | frame["run"].map(official))
-    frame["exact"] = ((frame["size"] == "paper") & (frame["id_dataset"] == frame["paper_id"])
+    frame["exact"] = ((frame["size"] == "full") & (frame["id_dataset"] == frame["paper_id"])
                       & (frame["architecture"] == frame["paper_architecture"]) & same_set)
     return frame
 
