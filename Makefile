@@ -1,5 +1,5 @@
 # make book    the whole book: smoke trainings, results notebooks, HTML
-# make test    the whole test suite
+# make test    the test suite but for its slow part, which make test-all adds
 # Both make .venv first where it is missing or older than pyproject.toml or constraints.txt.
 
 PYTHON ?= python3
@@ -20,12 +20,14 @@ ERRORS := build/errors.txt
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv book test site pdf runs unlock clean
+.PHONY: help venv book test test-all mutations site pdf runs unlock clean
 .SILENT:
 
 help:
 	echo "make book                      build the book (first time: a few minutes of downloads); prints its index.html"
-	echo "make test                      run the test suite"
+	echo "make test                      run the test suite but for its slow part"
+	echo "make test-all                  ... with it: whole builds, killed processes, real images"
+	echo "make mutations                 break ten lines, one at a time: does make test see it?"
 	echo "make site                      check the built pages in a headless browser (Chromium or Chrome)"
 	echo "make pdf                       the book as one page and as a PDF, printed by Chromium or Chrome"
 	echo "make runs SIZE=small ONLY=re   train the runs of experiments.yaml of that size whose id matches the regex"
@@ -48,8 +50,17 @@ book: $(STAMP)
 	$(SNAKEMAKE); snake || stopped "make book: the build"; \
 	echo "The book: $(CURDIR)/build/book/_build/html/index.html"
 
+# Quiet: dots, and the last line that tests/conftest.py writes.
+PYTEST = $(THREADS) $(BIN)/python -m pytest -n 2 --dist loadgroup -qq
+
 test: $(STAMP)
-	$(THREADS) $(BIN)/python -m pytest
+	$(PYTEST) -m "not slow"
+
+test-all: $(STAMP)
+	$(PYTEST)
+
+mutations: $(STAMP)
+	$(THREADS) $(BIN)/python tools/mutations.py
 
 site: $(STAMP)
 	LOGITNORM_SITE=build/book/_build/html $(THREADS) $(BIN)/python -m pytest tests/test_site.py

@@ -1,7 +1,15 @@
+"""What several test files share, and the last line of the output: what passed, and what was not run here and why."""
+
 import os
+import time
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+START = time.monotonic()
+LEFT_OUT = pytest.StashKey[int]()
 
 
 @pytest.fixture(scope="session")
@@ -11,3 +19,50 @@ def real_images():
     if not folder or not (Path(folder) / "cifar10-train.npz").exists():
         pytest.skip("needs real images: set LOGITNORM_DATA to a folder that holds cifar10-train.npz")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def few_images(tmp_path_factory):
+    """A folder for LOGITNORM_DATA: the sets of a smoke training, with so few images that an epoch takes no second."""
+    from logitnorm import data
+
+    folder = tmp_path_factory.mktemp("few")
+    for name, split, count in (("digits", "train", 384), ("digits", "test", 120), ("brick", "test", 40),
+                               ("text", "test", 40)):
+        images, labels = data.load(name, split)
+        np.savez(folder / f"{name}-{split}.npz", images=images[:count],
+                 **({} if labels is None else {"labels": labels[:count]}))
+    return folder
+
+
+def pytest_deselected(items):
+    """`-m "not slow"` leaves the slow tests out; with xdist each worker counts them and tells the controller."""
+    if slow := sum(item.get_closest_marker("slow") is not None for item in items):
+        config = items[0].config
+        config.stash[LEFT_OUT] = slow
+        if hasattr(config, "workeroutput"):
+            config.workeroutput["slow"] = slow
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("slow", 0)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session):
+    result = yield
+    if not hasattr(session.config, "workeroutput"):
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        reporter.ensure_newline()
+        reporter.write_line(last_line(reporter.stats, session.config.stash.get(LEFT_OUT, 0)))
+    return result
+
+
+def last_line(stats, slow):
+    """Counts and seconds, the slow tests that were left out, and every reason for which a test was skipped."""
+    counts = [f"{len(stats[kind])} {kind}" for kind in ("passed", "failed", "error") if stats.get(kind)]
+    skipped = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in stats.get("skipped", ()))
+    said = [f"{', '.join(counts) or 'no test'} in {time.monotonic() - START:.0f} s"]
+    said += [f"make test-all runs {slow} slow tests more"] * (slow > 0)
+    return "; ".join(said + [f"{count} skipped: {reason}" for reason, count in skipped.items()])

@@ -17,7 +17,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from fake_runs import write_run
 from logitnorm import data, train
 from logitnorm.study import experiments
-from logitnorm.book import runner
+from logitnorm.book import build, runner
 from logitnorm.config import Config
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -46,14 +46,16 @@ def linked(tmp_path):
 
 # ---------------------------------------------------------------- the plan
 
-@pytest.mark.parametrize("official", [0, 1])
+@pytest.mark.parametrize("official", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_the_plan_trains_the_chosen_runs_with_their_very_settings(linked, official):
     done = snakemake(linked, "--dry-run", "--printshellcmds", "runs", "html", "--config", "size=full", "only=seed5",
                      "gpus=2", "runs_dir=elsewhere", f"official={official}", "--resources", "gpu0=1", "gpu1=1")
     wanted = {c.run_id: experiments.official(c) if official else c
               for c in experiments.configs(size="full", only="seed5")}
     planned = {job.removeprefix("training ") for job in jobs(done) if job.startswith("training ")}
-    assert {run for run in planned if not run.startswith("smoke-")} == set(wanted)
+    assert {run for run in planned if not run.startswith("smoke-")} == set(wanted) < planned
+    pages = {Path(page).name for page in build.pages() if page.startswith("notebooks/")} - {"train"}
+    assert {"HTML pages", *(f"results {page}" for page in pages)} <= set(jobs(done))
 
     commands = [line for line in done.stdout.splitlines() if "logitnorm runner" in line and " elsewhere/" in line]
     found, devices = {}, set()
@@ -73,6 +75,7 @@ def test_the_plan_trains_the_chosen_runs_with_their_very_settings(linked, offici
     assert "logitnorm experiments --check && " in html, "no page without a look at the runs"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plugin, arguments", [
     ("snakemake_executor_plugin_slurm", ["--profile", "profiles/slurm"]),
     ("snakemake_executor_plugin_kubernetes", ["--profile", "profiles/kubernetes"]),
@@ -149,6 +152,7 @@ def tiny_root(root, training):
 RUN = ("runs", "--cores", "2", "--config", "size=tiny")
 
 
+@pytest.mark.slow
 def test_runs_take_turns_on_a_gpu_and_leave_their_notebooks_beside_them(tmp_path):
     root = tiny_root(tmp_path, STAND_IN)
     done = snakemake(root, *RUN, "--resources", "gpu=1")

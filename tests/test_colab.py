@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 if os.environ.get("LOGITNORM_COLAB_TEST") != "1":
-    pytest.skip("takes minutes: set LOGITNORM_COLAB_TEST=1", allow_module_level=True)
+    pytest.skip("Colab is tested with LOGITNORM_COLAB_TEST=1", allow_module_level=True)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TAG = "colab-test"

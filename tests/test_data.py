@@ -2,6 +2,7 @@ import gzip
 import hashlib
 import io
 import pickle
+import runpy
 import socket
 import subprocess
 import sys
@@ -429,6 +430,7 @@ def test_no_network(monkeypatch, cache):
     assert files_in(cache) == []
 
 
+@pytest.mark.slow
 def test_killed_download_leaves_no_cached_file(server, monkeypatch, cache):
     content = as_tar({"iSUN/1.png": png(random_images(1, 32, 32, 3)[0])})
     offer(server, monkeypatch, "isun", content, path="/stall.tar.gz")
@@ -653,18 +655,19 @@ def test_prepare_prints_one_line_for_each_split(capsys):
     assert lines[2].endswith(data.sha256(data.load("text").images))
 
 
-def test_prepare_fails_with_one_sentence():
+def test_prepare_fails_with_one_sentence(monkeypatch):
     with pytest.raises(data.DataError) as caught:
         prepare([])
     one_sentence(caught, "name the sets", *data.SETS)
-    command = [sys.executable, "-m", "logitnorm.data", "svnh"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1 and "no image set 'svnh'" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    monkeypatch.delitem(sys.modules, "logitnorm.data.__main__")
+    monkeypatch.setattr(sys, "argv", ["logitnorm.data", "svnh"])
+    with pytest.raises(SystemExit, match="^logitnorm.data: there is no image set 'svnh'"):
+        runpy.run_module("logitnorm.data", run_name="__main__")
 
 
 # --- the real images, where a cache directory holds them --------------------------------------------------
 
+@pytest.mark.slow
 def test_real_cifar10(real_images, monkeypatch):
     monkeypatch.setenv("LOGITNORM_DATA", str(real_images))
     train, test = data.load("cifar10", "train"), data.load("cifar10")
@@ -676,6 +679,7 @@ def test_real_cifar10(real_images, monkeypatch):
     torch.testing.assert_close(mean, torch.tensor([0.4914, 0.4822, 0.4465]).double(), rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_real_cifar100(real_images, monkeypatch):
     if not (real_images / "cifar100-train.npz").exists():
         pytest.skip(f"{real_images} holds no cifar100-train.npz")
@@ -685,6 +689,7 @@ def test_real_cifar100(real_images, monkeypatch):
     assert torch.bincount(test.labels).tolist() == [100] * 100
 
 
+@pytest.mark.slow
 def test_real_ood_sets(real_images, monkeypatch):
     monkeypatch.setenv("LOGITNORM_DATA", str(real_images))
     names = [path.name.removesuffix("-test.npz") for path in sorted(real_images.glob("*-test.npz"))]

@@ -124,6 +124,7 @@ def test_half_a_file_of_a_killed_write_is_not_sealed_with_the_run(tmp_path):
 
 # ---------------------------------------------------------------- two at once
 
+@pytest.mark.slow
 def test_two_processes_that_start_the_same_run_train_it_once(tmp_path):
     program = textwrap.dedent(f"""
         import sys
@@ -184,6 +185,7 @@ for size in ("1m", "40m"):  # room for one checkpoint, not for the next beside i
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on_from_it(tmp_path):
     inside = ["unshare", "--mount"]  # a mount that only this child sees, and that ends with it
     if shutil.which("unshare") is None or subprocess.run([*inside, "true"], capture_output=True).returncode:
@@ -260,6 +262,7 @@ def printed(notebook):
                    for output in cell.outputs)
 
 
+@pytest.mark.slow
 def test_a_killed_papermill_ends_its_training_which_then_goes_on(root, capsys):
     out = root / "data/runs/out.ipynb"
     process = start(root, "logitnorm.book.runner", "notebooks/train.ipynb", str(out), "-p", "seed", "1",
@@ -277,6 +280,7 @@ def test_a_killed_papermill_ends_its_training_which_then_goes_on(root, capsys):
     assert results.load(run_folder(root, 1), verify=True).history.epoch.tolist() == list(range(6))
 
 
+@pytest.mark.slow
 def test_a_killed_snakemake_loses_no_training(root):
     process = start(root, "snakemake", *RUN, "only=seed1")
     part = run_folder(root, 1).with_name(run_folder(root, 1).name + ".part")

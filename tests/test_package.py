@@ -108,6 +108,7 @@ sys.exit(experiments.main(["--list"]))
     assert "experiments.yaml cannot be read" in sentence and "set LOGITNORM_ROOT to a checkout of the book" in sentence
 
 
+@pytest.mark.slow
 def test_the_library_alone_trains_and_reads_a_run(installed, tmp_path):
     done = alone(installed, """
 from logitnorm import train

@@ -176,6 +176,7 @@ def test_no_name_in_an_archive_leads_outside(tmp_path):
 
 # ---------------------------------------------------------------- what the build executes
 
+@pytest.mark.slow
 def test_the_build_executes_the_repositorys_notebooks_only(tmp_path):
     """A notebook that comes with a run folder or lies among the pages is data, never a program."""
     from test_batch import STAND_IN, snakemake, tiny_root

@@ -24,8 +24,7 @@ SITE = Path(os.environ["LOGITNORM_SITE"]).resolve() if os.environ.get("LOGITNORM
 ALLOWED = yaml.safe_load((REPOSITORY / "tests" / "axe_allowed.yaml").read_text(encoding="utf-8"))
 
 if SITE is None:
-    pytest.skip("the built pages are tested where LOGITNORM_SITE names their folder (after make book)",
-                allow_module_level=True)
+    pytest.skip("the built pages are tested by make site", allow_module_level=True)
 if not (SITE / "index.html").is_file():
     raise RuntimeError(f"LOGITNORM_SITE: {SITE} holds no index.html; run make book first")
 
