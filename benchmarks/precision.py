@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from speed import save
 
-from logitnorm import paths, runs, train
-from logitnorm.study import experiments
+from logitnorm import paths
+from logitnorm.study import experiments, results, training
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
         for precision in ("float32", "bfloat16"):
             for seed in args.seeds:
                 with tempfile.TemporaryDirectory() as folder:
-                    run = runs.load(train.train(replace(config, precision=precision, seed=seed), folder))
+                    run = results.load(training.train(replace(config, precision=precision, seed=seed), folder))
                     msp = run.metrics[(run.metrics.score == "msp") & (run.metrics.metric == "auroc")]
                     far = msp[msp.ood_dataset.isin(config.ood_sets)].value.mean()
                 rows.append({"method": config.method, "precision": precision, "seed": seed,
@@ -41,7 +41,7 @@ def main() -> None:
                 print(json.dumps(rows[-1]), flush=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     save(args.out / f"precision-{device.type}-{args.size}.json",
-         {"size": args.size, "device": train.device_name(device), "torch": version("torch"), "rows": rows})
+         {"size": args.size, "device": training.device_name(device), "torch": version("torch"), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -22,8 +22,9 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from logitnorm import data, metrics, models, paths, scores, train
-from logitnorm.study import results
+from logitnorm import data, graph, metrics, models, paths, scores, train
+from logitnorm.config import Config
+from logitnorm.study import results, training
 
 IMAGES = 50_000  # CIFAR's training set
 
@@ -55,7 +56,7 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def plain_loop(config: train.Config, images: data.ImageSet, device: torch.device, seconds: float) -> float:
+def plain_loop(config: Config, images: data.ImageSet, device: torch.device, seconds: float) -> float:
     """Images per second of the loop that most code uses, with as many loading processes as there are spare cores."""
     workers = max(0, min(8, torch.multiprocessing.cpu_count() - 1)) if device.type == "cuda" else 0
     loader = DataLoader(PlainDataset(images), config.batch_size, shuffle=True, drop_last=True, num_workers=workers,
@@ -79,25 +80,23 @@ def plain_loop(config: train.Config, images: data.ImageSet, device: torch.device
     return seen / (time.perf_counter() - start)
 
 
-def our_loop(config: train.Config, images: data.ImageSet, device: torch.device, seconds: float, nets: int = 1) -> float:
-    """Images per second of `nets` trainers side by side, in whole epochs of a share of the images."""
-    resident = train.resident(images, 10, device)
-    trainers = [train.Trainer(train.Config(**{**config.__dict__, "seed": seed}), resident, device)
-                for seed in range(1, nets + 1)]
-    for t in trainers:  # the first steps choose algorithms and, on a GPU, record the graph
-        t.begin_epoch()
-        for i in range(3):
-            t.step(i)
+def our_loop(config: Config, images: data.ImageSet, device: torch.device, seconds: float) -> float:
+    """Images per second of this book's step, in an epoch of a share of the images."""
+    trainer = train.Trainer(config, train.resident(images, 10, device), device)
+    if device.type == "cuda":
+        trainer.play, _ = graph.recorded(trainer)
+    trainer.begin_epoch()
+    for _ in range(3):  # the first steps choose algorithms
+        trainer.play()
     wait(device)
     step, start = 3, time.perf_counter()
-    while time.perf_counter() - start < seconds and step < trainers[0].steps:
-        for t in trainers:
-            t.step(step)
+    while time.perf_counter() - start < seconds and step < trainer.steps:
+        trainer.play()
         step += 1
         if step % 50 == 0:
             wait(device)  # otherwise the clock would only see how fast work is queued
     wait(device)
-    return nets * (step - 3) * config.batch_size / (time.perf_counter() - start)
+    return (step - 3) * config.batch_size / (time.perf_counter() - start)
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
@@ -134,7 +133,7 @@ def metrics_seconds(cells: int = 480) -> float:
     return time.perf_counter() - start
 
 
-def scoring_rate(config: train.Config, device: torch.device) -> dict:
+def scoring_rate(config: Config, device: torch.device) -> dict:
     """Images per second of MSP, Energy and GradNorm (one forward pass), and of these with ODIN (one backward, one more
     forward pass).
     """
@@ -174,7 +173,7 @@ def sizes_of_a_run() -> dict[str, int]:
     if not found:
         return {}
     config = found[0].config
-    return {name: len(found[0].tensor(f"{name}/odin")) for name in (config.id_dataset, *config.ood_sets)}
+    return {name: len(found[0].score("odin", name)) for name in (config.id_dataset, *config.ood_sets)}
 
 
 def save(file: Path, result: dict) -> None:
@@ -190,37 +189,32 @@ def main() -> None:
     parser.add_argument("--architecture", default="wrn40_2")
     parser.add_argument("--dropout", type=float, default=0.3)
     parser.add_argument("--seconds", type=float, default=20.0, help="how long each variant is measured")
-    parser.add_argument("--nets", type=int, default=5, help="how many are trained side by side on a GPU")
     parser.add_argument("--out", type=Path, default=paths.ROOT / "data" / "benchmarks")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32, as convolutions have it, so that the peak is theirs too
     images, flops = random_set(), training_flops(args.architecture)
-    variants = [("plain PyTorch loop, float32", "float32", None), ("this book, float32", "float32", 1),
-                ("this book, mixed", "mixed", 1)]
-    if device.type == "cuda":
-        variants.append((f"this book, mixed, {args.nets} nets side by side", "mixed", args.nets))
+    variants = [("plain PyTorch loop, float32", "float32", plain_loop), ("this book, float32", "float32", our_loop),
+                ("this book, mixed", "mixed", our_loop)]
     rows = []
-    for name, precision, nets in variants:
-        config = train.Config(architecture=args.architecture, dropout=args.dropout, precision=precision,
+    for name, precision, loop in variants:
+        config = Config(architecture=args.architecture, dropout=args.dropout, precision=precision,
                               method="cross_entropy")
         if device.type == "cuda":
             torch.cuda.empty_cache()  # what the last variant held
             torch.cuda.reset_peak_memory_stats(device)
-        rate = (plain_loop(config, images, device, args.seconds) if nets is None
-                else our_loop(config, images, device, args.seconds, nets))
+        rate = loop(config, images, device, args.seconds)
         used, _ = train.precision_on(precision, device)
         peak = matmul_rate(device, torch.float32 if used == "float32" else getattr(torch, used))
         rows.append({"variant": name, "precision": used, "images_per_second": round(rate, 1),
                      "times_plain": round(rate / rows[0]["images_per_second"], 2) if rows else 1.0,
                      "share_of_matmul_rate": round(rate * flops / peak, 3),
-                     # a net's share: of five side by side, all end after five times this
                      "minutes_for_200_epochs": round(200 * 390 * 128 / rate / 60, 1),
                      "peak_memory_gb": round(torch.cuda.max_memory_reserved(device) / 1e9, 2)  # with that of graphs
                      if device.type == "cuda" else None})
         print(json.dumps(rows[-1]), flush=True)
-    result = {"architecture": args.architecture, "dropout": args.dropout, "device": train.device_name(device),
+    result = {"architecture": args.architecture, "dropout": args.dropout, "device": training.device_name(device),
               "threads": torch.get_num_threads(), "cores": torch.multiprocessing.cpu_count(), "training": rows,
               "scoring_images_per_second": {k: round(v, 1) for k, v in scoring_rate(config, device).items()},
               "metrics_480_cells_seconds": round(metrics_seconds(), 2), "passes": passes(sizes_of_a_run()),

@@ -15,8 +15,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from fake_runs import write_run
-from logitnorm import data, train
-from logitnorm.study import experiments
+from logitnorm import data
+from logitnorm.study import experiments, training
 from logitnorm.book import build, runner
 from logitnorm.config import Config
 
@@ -274,7 +274,7 @@ def test_a_run_whose_settings_changed_since_is_not_published(stored, monkeypatch
     assert code == 1
     assert "was trained with epochs = 2, but e.yaml now says 3; put the old value back, or move" in sentence
     with pytest.raises(Exception, match="was trained with epochs = 2, not 3"):  # nor is it trained over
-        train.train(experiments.configs(stored / "e.yaml", only="cross")[0], stored / "runs")
+        training.train(experiments.configs(stored / "e.yaml", only="cross")[0], stored / "runs")
 
 
 def test_a_run_on_the_official_sets_is_as_listed_too(stored, monkeypatch, capsys):
@@ -298,7 +298,7 @@ def test_official_names_the_papers_sets_and_nothing_without_a_download():
 
 def test_official_is_what_is_trained(monkeypatch, capsys):
     trained = []
-    monkeypatch.setattr(experiments, "train_together", lambda group, runs_dir: trained.extend(group) or [])
+    monkeypatch.setattr(experiments, "train", lambda config, runs_dir: trained.append(config))
     assert experiments.main(["--size", "small", "--only", "cifar10-wrn10_2-cross_entropy-seed1", "--official"]) == 0
     assert [config.ood_sets for config in trained] == [Config().ood_sets]
 
@@ -325,24 +325,23 @@ def test_damaged_unlisted_and_foreign_runs_are_each_reported(stored, monkeypatch
 def test_one_run_that_fails_does_not_stop_the_others(stored, monkeypatch, capsys):
     trained = []
 
-    def fake(group, runs_dir):
-        [config] = group
+    def fake(config, runs_dir):
         if config.seed == 1:
             raise experiments.RunError(f"{config.run_id} is being trained by another process")
         trained.append(config.run_id)
-        return [runs_dir / config.run_id]
-    monkeypatch.setattr(experiments, "train_together", fake)
+        return runs_dir / config.run_id
+    monkeypatch.setattr(experiments, "train", fake)
     monkeypatch.setattr(experiments, "FILE", stored / "e.yaml")
     assert experiments.main(["--only", "logitnorm"]) == 1
     assert capsys.readouterr().err.count("is being trained by another process") == 2 and len(trained) == 2
 
 
-def test_runs_are_grouped_in_order_by_their_id_set(monkeypatch, capsys):
-    groups = []
-    monkeypatch.setattr(experiments, "train_together", lambda group, runs_dir: groups.append(group) or [])
-    assert experiments.main(["--size", "full", "--together", "4"]) == 0
-    assert sum(groups, []) == experiments.configs(size="full")
-    assert max(map(len, groups)) == 4 and all(len({c.id_dataset for c in group}) == 1 for group in groups)
-    assert any(a[0].id_dataset != b[0].id_dataset for a, b in zip(groups, groups[1:]))
-    assert experiments.main(["--together", "0"]) == 1
-    assert "--together must be at least 1, got 0" in capsys.readouterr().err
+def test_together_trains_in_processes_of_their_own(tmp_path, monkeypatch, capfd):
+    """Two smoke runs at a time, one of which cannot be trained: its sentence, and the other's folder."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/smoke-digits-wrn10_1-cross_entropy-seed1").write_text("in the way")
+    arguments = ["--size", "smoke", "--only", "cross_entropy|learned", "--together", "2", "--runs-dir", str(tmp_path / "runs")]
+    assert experiments.main(arguments) == 1
+    said = capfd.readouterr()
+    assert "wrote" in said.out and list(tmp_path.glob("runs/*learned_confidence*/run.json"))
+    assert said.err.count("error: ") == 1 and "cross_entropy-seed1" in said.err

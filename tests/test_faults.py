@@ -25,8 +25,8 @@ import torch
 from PIL import Image
 
 from fake_runs import write_run
-from logitnorm import data, runs, train
-from logitnorm.study import results
+from logitnorm import data, runs
+from logitnorm.study import results, training
 from logitnorm.config import Config
 from test_batch import RUN, snakemake, tiny_root
 
@@ -128,11 +128,13 @@ def test_half_a_file_of_a_killed_write_is_not_sealed_with_the_run(tmp_path):
 def test_two_processes_that_start_the_same_run_train_it_once(tmp_path):
     program = textwrap.dedent(f"""
         import sys
-        from logitnorm import runs, train
-        config = train.Config(**{TINY!r}, epochs=2)
+        from logitnorm import runs
+        from logitnorm.config import Config
+        from logitnorm.study import training
+        config = Config(**{TINY!r}, epochs=2)
         print("ready", flush=True); sys.stdin.readline()
         try:
-            train.train(config, {str(tmp_path)!r}, "cpu")
+            training.train(config, {str(tmp_path)!r}, "cpu")
         except runs.RunError as error:
             print("refused:", error)
     """)
@@ -166,17 +168,18 @@ def test_a_run_completed_between_the_look_and_the_lock_is_not_trained_again(tmp_
 FULL_DISK = """
 import os, subprocess, sys
 from pathlib import Path
-from logitnorm import runs, train
-from logitnorm.study import results
-train.CHECKPOINT_SECONDS = 0
+from logitnorm import runs
+from logitnorm.config import Config
+from logitnorm.study import results, training
+training.CHECKPOINT_SECONDS = 0
 disk = Path(sys.argv[1])
-config = train.Config(**%r, epochs=3)
+config = Config(**%r, epochs=3)
 for size in ("1m", "40m"):  # room for one checkpoint, not for the next beside it; then for everything
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk]) if size == "1m" else \\
         subprocess.run(["mount", "-o", f"remount,size={size}", disk])
     assert done.returncode == 0
     try:
-        found = results.load(train.train(config, disk, "cpu"))
+        found = results.load(training.train(config, disk, "cpu"))
         print("complete", sorted(os.listdir(disk)), len(found.history))
     except runs.RunError as error:
         print("RunError", error)
@@ -210,7 +213,7 @@ def test_damaged_scores_are_refused_and_nothing_is_overwritten(tmp_path, damage)
     file.write_bytes(damage(file.read_bytes()))
     left = file.read_bytes()
     config = Config.from_dict(json.loads((folder / "run.json").read_text())["config"])
-    for attempt in (lambda: results.load_all(tmp_path), lambda: train.train(config, tmp_path, "cpu")):
+    for attempt in (lambda: results.load_all(tmp_path), lambda: training.train(config, tmp_path, "cpu")):
         with pytest.raises(runs.RunError, match="scores.safetensors is damaged or was changed .* restore it or delete"):
             attempt()
     assert file.read_bytes() == left and [path.name for path in tmp_path.iterdir()] == [folder.name]
@@ -223,7 +226,7 @@ def test_a_checkpoint_of_other_settings_is_refused_and_kept(tmp_path):
                               {"config": {**TINY, "epochs": 9}, "epoch": 1, "history": [], "seconds": {}})
     before = (folder / "checkpoint.safetensors").read_bytes()
     with pytest.raises(runs.RunError, match="was trained with epochs = 9, not 3; delete the folder"):
-        train.train(config, tmp_path, "cpu")
+        training.train(config, tmp_path, "cpu")
     assert (folder / "checkpoint.safetensors").read_bytes() == before
 
 
@@ -232,13 +235,15 @@ def test_a_checkpoint_of_other_settings_is_refused_and_kept(tmp_path):
 SLOW_TRAINING = f"""
 import time
 from logitnorm import train
-train.CHECKPOINT_SECONDS = 0
-train_epochs = train.train_epochs
-def slowly(trainers):
+from logitnorm.config import Config
+from logitnorm.study import training
+training.CHECKPOINT_SECONDS = 0
+train_epoch = train.Trainer.train_epoch
+def slowly(trainer):
     time.sleep(0.4)  # so that there is time to kill something between two checkpoints
-    return train_epochs(trainers)
-train.train_epochs = slowly
-train.train(train.Config(**{TINY!r}, epochs=5, seed=seed), runs_dir, "cpu")
+    return train_epoch(trainer)
+train.Trainer.train_epoch = slowly
+training.train(Config(**{TINY!r}, epochs=5, seed=seed), runs_dir, "cpu")
 """
 
 
@@ -275,7 +280,7 @@ def test_a_killed_papermill_ends_its_training_which_then_goes_on(root, capsys):
     assert not out.exists() and not run_folder(root, 1).exists()
     reached = runs.read_checkpoint(part / "checkpoint.safetensors")[1]["epoch"]
     assert 1 <= reached < 5
-    train.train(Config(**TINY, epochs=5, seed=1), root / "data/runs", "cpu")
+    training.train(Config(**TINY, epochs=5, seed=1), root / "data/runs", "cpu")
     assert f"continuing after epoch {reached}" in capsys.readouterr().out
     assert results.load(run_folder(root, 1), verify=True).history.epoch.tolist() == list(range(6))
 

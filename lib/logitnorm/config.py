@@ -115,6 +115,11 @@ class Config:
         return None
 
     @property
+    def normalised_at(self) -> float | None:
+        """The tau by which the loss divides ||f||, offset and all; None for every loss but LogitNorm's."""
+        return self.tau if self.method == "logitnorm" else None
+
+    @property
     def run_id(self) -> str:
         tau = f"-tau{self.tau:g}" if self.method in TAU else ""
         cut = f"-cutout{self.cutout}" if self.cutout else ""

@@ -57,6 +57,15 @@ def effective_inverse_temperature(f: Tensor, tau: float) -> Tensor:
     return centred(f).norm(dim=-1) / (tau * f.norm(dim=-1))
 
 
+def geometry(f: Tensor, tau: float | None = None) -> dict[str, Tensor]:
+    """Batch means of what a run records of its logits f (B x K): norm, common offset, norm without it and, for a tau,
+    the inverse temperature that the offset leaves to LogitNorm's softmax."""
+    found = {"norm": f.norm(dim=-1), "offset": offset(f), "centred_norm": centred(f).norm(dim=-1)}
+    if tau is not None:
+        found["inverse_temperature"] = effective_inverse_temperature(f, tau)
+    return {name: value.mean() for name, value in found.items()}
+
+
 def centred_logitnorm(f: Tensor, y: Tensor, tau: float, eps: float = EPS) -> Tensor:
     """LogitNorm of the centred logits, in nats: this book's variant, not the paper's. ||c|| has no offset in it, so
     the softmax is trained at 1/tau and at no other inverse temperature. Raises ValueError if tau is not positive."""

@@ -17,21 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Dropout(nn.Module):
-    """nn.Dropout that draws from a generator of its own where it is given one, so that two nets trained side by
-    side draw what each would draw alone."""
-
-    def __init__(self, p: float):
-        super().__init__()
-        self.p = p
-        self.generator: torch.Generator | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0:
-            return x
-        return x * torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator).div_(1 - self.p)
-
-
 # Heads: features B x D -> logits B x K, or (logits, own score B) ------------------------------------------------
 
 class Godin(nn.Module):
@@ -92,7 +77,7 @@ class Block(nn.Module):
         self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1, bias=False)
         # Where the width changes, the shortcut is a 1x1 convolution of the activated input.
         self.shortcut = nn.Conv2d(c_in, c_out, 1, stride, bias=False) if c_in != c_out else None
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         a = F.relu(self.bn1(x), inplace=True)

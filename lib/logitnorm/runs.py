@@ -23,7 +23,7 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -36,6 +36,7 @@ import torch
 
 from . import data, metrics, paths, scores
 from .config import TAU, Config
+from .losses import geometry
 
 
 class RunError(RuntimeError):
@@ -117,6 +118,24 @@ def write_history(path: Path, rows: list[dict]) -> None:
                       for name in columns} for row in rows])
 
 
+def write_run(folder: Path, config: Config, arrays: dict[str, np.ndarray], history: list[dict],
+              weights: dict[str, torch.Tensor], info: dict) -> Path:
+    """Write the files of a run whose outputs (score_sets) are known, and seal the folder; returns its final path."""
+    packed = pack(config, arrays)
+    measured = measure(config, packed)
+    write_history(folder / "history.csv", history)
+    write_tensors(folder / "scores.safetensors", packed, {"run_id": config.run_id})
+    write_csv(folder / "metrics.csv", measured)
+    if config.keep_model:
+        write_tensors(folder / "model.safetensors", {
+            name: value.half() if value.is_floating_point() else value for name, value in weights.items()},
+            {"run_id": config.run_id})
+    of_logits = {name: {key: value.item() for key, value in geometry(
+        torch.from_numpy(arrays[f"{name}/logits"]).double(), config.normalised_at).items()} for name in set_names(config)}
+    return finish(folder, {"run_id": config.run_id, "format": FORMAT, "config": asdict(config), **info,
+                                "test_accuracy": measured[0]["value"], "logits": of_logits})
+
+
 def finish(folder: Path, info: dict) -> Path:
     """Seal a `.part` folder: run.json with the sha256 of every file, then one rename to the final name.
 
@@ -138,6 +157,24 @@ def set_names(config: Config) -> list[str]:
     return list(dict.fromkeys((config.id_dataset, *config.ood_sets, *config.extra_sets, config.history_ood)))
 
 
+def score_sets(config: Config, net: torch.nn.Module, test_sets: dict[str, data.ImageSet],
+               device: torch.device) -> dict[str, np.ndarray]:
+    """What scores.safetensors holds: per image set one forward pass for all scores, one more per step on the input."""
+    steps = {"odin": scores.odin_step(config.odin_temperature, config.odin_epsilon)}
+    if config.method == "learned_confidence":
+        steps["confidence_step"] = scores.confidence_step(config.confidence_epsilon)
+    arrays = {f"{config.id_dataset}/labels": test_sets[config.id_dataset].labels.numpy()}
+    for name, image_set in test_sets.items():
+        found = scores.collect(net, image_set.images, device, steps=steps)
+        for key in ("logits", "feature_l1", *steps):
+            arrays[f"{name}/{key}"] = found[key]
+        if config.method in scores.OWN_SCORES:
+            arrays[f"{name}/{scores.OWN_SCORES[config.method][0]}"] = found["own"]
+        if config.keep_features:
+            arrays[f"{name}/features"] = found["features"].astype(np.float16)
+    return arrays
+
+
 FORMAT = 2
 KEPT = 500  # so many evenly spaced images of a set leave their features
 KNOTS = 1025  # values of a score that are kept beside the ranks
@@ -156,7 +193,7 @@ def _score(config: Config, arrays: Mapping[str, np.ndarray], name: str, image_se
 
 
 def pack(config: Config, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What a run of format 2 keeps of a network's outputs (train.score_sets).
+    """What a run of format 2 keeps of a network's outputs (score_sets).
 
     NAME/ranks: of each score the dense rank of every image, set after set in the order of set_names, equal scores
     equal; NAME/knots: the score at evenly spaced ranks. Of the ID test set: labels, whether each prediction is right,
@@ -205,7 +242,7 @@ def _ranks(packed: Mapping[str, np.ndarray], score: str, names: list[str], image
 def measure(config: Config, arrays: dict[str, np.ndarray]) -> list[dict]:
     """metrics.csv: every score and metric of every image set against the ID test set, in percent.
 
-    arrays: the content of scores.safetensors, or what train.score_sets gives.
+    arrays: the content of scores.safetensors, or what score_sets gives.
     """
     ID, names = config.id_dataset, set_names(config)
     if is_packed := "sizes" in arrays:

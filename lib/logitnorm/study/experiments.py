@@ -7,8 +7,10 @@
 import argparse
 import difflib
 import itertools
+import multiprocessing
 import re
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -18,9 +20,9 @@ from logitnorm import data, paths, runs
 from logitnorm.data import DataError
 from logitnorm.runs import RunError
 from logitnorm.config import Config
-from logitnorm.train import train_together
 
 from . import report
+from .training import train
 
 FILE = paths.ROOT / "experiments.yaml"
 
@@ -252,20 +254,19 @@ def problems(runs_dir: Path = paths.RUNS, file: Path = FILE) -> list[str]:
     return found
 
 
-def side_by_side(chosen: list[Config], count: int) -> list[list[Config]]:
-    """The runs in their order, in groups of at most `count` that share their ID set, so that they can share it."""
-    groups: list[list[Config]] = []
-    for config in chosen:
-        if not groups or len(groups[-1]) == count or groups[-1][0].id_dataset != config.id_dataset:
-            groups.append([])
-        groups[-1].append(config)
-    return groups
+def _train(config: Config, runs_dir: Path) -> str:
+    """Train one run, in this process or one of its own; "" or, in one sentence, why it is not complete."""
+    try:
+        print(f"wrote {train(config, runs_dir)}", flush=True)
+    except (RunError, FloatingPointError) as error:  # they concern this run; the others can go on
+        return str(error)
+    return ""
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m logitnorm experiments",
                                      description="Train the runs of experiments.yaml.")
-    parser.add_argument("--size", help="only the runs of this size (smoke, small, medium, paper)")
+    parser.add_argument("--size", help="only the runs of this size (smoke, small, medium, full)")
     parser.add_argument("--only", default="", help="only the runs whose id matches this regular expression")
     parser.add_argument("--official", action="store_true",
                         help="score the official image sets, which are downloaded, instead of their stand-ins")
@@ -274,7 +275,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true",
                         help="train nothing; fail if a finished run is damaged or not as experiments.yaml lists it")
     parser.add_argument("--together", type=int, default=1, metavar="N",
-                        help="train N runs side by side in this process, as a large GPU has room for (default: 1)")
+                        help="train N runs at a time, each in a process of its own (default: 1)")
     args = parser.parse_args(arguments)
     failed = 0
     try:
@@ -292,16 +293,16 @@ def main(arguments: list[str] | None = None) -> int:
         if args.list:
             print("\n".join(config.run_id for config in chosen))
             return 0
-        done = 0
-        for group in side_by_side(chosen, args.together):
-            for number, config in enumerate(group, start=done + 1):
-                print(f"[{number}/{len(chosen)}] {config.run_id}", flush=True)
-            done += len(group)
-            try:
-                for path in train_together(group, args.runs_dir):
-                    print(f"wrote {path}", flush=True)
-            except (RunError, FloatingPointError) as error:  # they concern these runs; the others can go on
-                failed = report(error)
+        if args.together > 1:  # each in a process of its own, which does not share this one's memory of a GPU
+            with ProcessPoolExecutor(args.together, multiprocessing.get_context("spawn")) as pool:
+                said = [pool.submit(_train, config, args.runs_dir) for config in chosen]
+                for reason in filter(None, (one.result() for one in said)):
+                    failed = report(RunError(reason))
+            return failed
+        for number, config in enumerate(chosen, start=1):
+            print(f"[{number}/{len(chosen)}] {config.run_id}", flush=True)
+            if reason := _train(config, args.runs_dir):
+                failed = report(RunError(reason))
     except (DataError, ValueError, OSError) as error:
         return report(error)
     return failed

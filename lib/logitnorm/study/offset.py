@@ -18,7 +18,6 @@ from torch import Tensor
 
 from logitnorm import data, losses, metrics, paths, scores
 from logitnorm.config import TAU
-from logitnorm.train import geometry
 
 from . import paper, results
 
@@ -77,7 +76,7 @@ def described(run) -> dict[str, float]:
         found = run.info["logits"][ID]
     else:
         f = torch.from_numpy(run.tensor(f"{ID}/logits")).double()
-        found = {name: value.item() for name, value in geometry(run.config, f).items()}
+        found = {name: value.item() for name, value in losses.geometry(f, run.config.normalised_at).items()}
     if run.config.method == "centred_logitnorm":  # its loss sees c alone
         return {**found, "inverse_temperature": 1 / run.config.tau}
     return found

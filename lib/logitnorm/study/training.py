@@ -1,0 +1,177 @@
+"""From settings to a sealed run folder: epochs and checkpoints, the rows of history.csv, scores, progress.
+
+One run per call. What is learned, and how, is logitnorm.train's.
+"""
+
+import multiprocessing
+import os
+import platform
+import sys
+import time
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from logitnorm import data, graph, losses, runs, scores
+from logitnorm.config import Config
+from logitnorm.train import Trainer, resident
+
+HISTORY_OOD = 2000  # so many OOD images, evenly spaced, are enough for a mean norm each epoch
+EVALUATION_BATCH = 2500  # images at once after each epoch on a GPU: no gradients, so they are small
+CHECKPOINT_SECONDS = 30.0  # a killed run loses at most this much work, or one epoch if that is longer
+
+
+def train(config: Config, runs_dir: Path, device: str | None = None) -> Path:
+    """Train, score and write one run folder; returns its path.
+
+    A complete folder is returned at once; one that was interrupted (`<run id>.part`) is continued from its last
+    checkpoint and, on a CPU, ends with the weights of an uninterrupted run. Raises ValueError for settings that cannot
+    be trained, RunError for a folder that is damaged, in use or of other settings, FloatingPointError for a loss that
+    is no longer finite.
+    """
+    config.check()
+    path = Path(runs_dir) / config.run_id
+    if path.exists():
+        require_same(runs.load(path, verify=True).info["config"], config, path)
+        print(f"{config.run_id}: complete, nothing to train")
+        return path
+    with runs.part(runs_dir, config.run_id) as folder:
+        try:
+            return _train(config, folder, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{config.run_id}: {error}") from None
+
+
+def _train(config: Config, folder: Path, device: torch.device) -> Path:
+    train_set = data.load(config.id_dataset, "train")
+    sets = {name: data.load(name, "test") for name in runs.set_names(config)}
+    sums = {f"{config.id_dataset}-train": data.sha256(train_set.images),
+            **{f"{name}-test": data.sha256(found.images) for name, found in sets.items()}}
+    num_classes = data.SETS[config.id_dataset].num_classes
+    trainer, kept = start(config, folder, resident(train_set, num_classes, device), device)
+    ood = sets[config.history_ood].images
+    ood = ood[::max(1, len(ood) // HISTORY_OOD)]
+
+    def add_row(row: dict) -> None:
+        trainer.history.append({"epoch": trainer.epoch, **row, **evaluate(trainer, sets[config.id_dataset], ood)})
+
+    if not trainer.history:
+        add_row({})
+    # bars of several processes would overwrite each other
+    terminal = sys.stderr.isatty() and multiprocessing.parent_process() is None
+    saved = time.perf_counter()
+    for _ in tqdm(range(trainer.epoch, config.epochs), initial=trainer.epoch, total=config.epochs, unit="epoch",
+                  disable=not terminal, desc=config.run_id):
+        begun = time.perf_counter()
+        row = trainer.train_epoch()
+        kept["seconds"]["train"] += trainer.steps * config.batch_size / row["images_per_second"]
+        add_row(row)
+        now = time.perf_counter()
+        kept["seconds"]["total"] += now - begun
+        if now - saved >= CHECKPOINT_SECONDS or trainer.epoch == config.epochs:
+            save(trainer, kept, folder)
+            saved = now
+        if not terminal:
+            print(progress_line(config, trainer.history[-1], kept["seconds"]["total"]), flush=True)
+    try:
+        return write_results(trainer, kept, folder, sets, {"data": sums})
+    except ValueError as error:  # of a score or a metric
+        raise runs.RunError(f"{config.run_id}: {error}") from error
+
+
+def start(config: Config, folder: Path, train_set: data.ImageSet, device: torch.device) -> tuple[Trainer, dict]:
+    """A new trainer, or the one that the folder's checkpoint describes, and what is kept beside it: the run's seconds
+    so far, and the code that began it."""
+    trainer = Trainer(config, train_set, device)
+    path = folder / "checkpoint.safetensors"
+    if path.exists():
+        tensors, saved = runs.read_checkpoint(path)
+        require_same(saved["config"], config, folder)
+        trainer.load_state(tensors)
+        trainer.scaler.load_state_dict(saved["scaler"])
+        trainer.epoch, trainer.history = saved["epoch"], saved["history"]
+        kept = {name: saved[name] for name in ("seconds", "provenance")}
+        print(f"{config.run_id}: continuing after epoch {trainer.epoch}")
+    else:
+        kept = {"seconds": {"train": 0.0, "total": 0.0},
+                "provenance": {**runs.provenance(), "device": device_name(device)}}
+        print(f"{config.run_id}: {config.epochs} epochs of {trainer.steps} steps on {device}, "
+              f"in {trainer.precision}: {trainer.precision_reason}")
+    # Loss scaling looks at the gradients on the host, which cannot be recorded.
+    if device.type == "cuda" and trainer.precision != "float16" and not os.environ.get("LOGITNORM_EAGER"):
+        trainer.play, why = graph.recorded(trainer)
+        if why:
+            print(f"{config.run_id}: {why}", file=sys.stderr)
+    return trainer, kept
+
+
+def save(trainer: Trainer, kept: dict, folder: Path) -> None:
+    """Write the checkpoint from which `start` continues."""
+    runs.write_checkpoint(folder / "checkpoint.safetensors", trainer.state(), {
+        "config": asdict(trainer.config), "epoch": trainer.epoch, "history": trainer.history,
+        "scaler": trainer.scaler.state_dict(), **kept})
+
+
+def evaluate(trainer: Trainer, id_test: data.ImageSet, ood: Tensor) -> dict:
+    """The epoch's test columns of history.csv: loss and accuracy on ID, mean norm of the raw logits on ID and OOD.
+
+    In the precision of the training, because it is done after every epoch; the final scores are in float32.
+    """
+    def logits(images: Tensor) -> Tensor:
+        batch = EVALUATION_BATCH if trainer.device.type == "cuda" else None
+        found = scores.collect(trainer.net, images, trainer.device, batch, precision=trainer.precision)
+        return torch.from_numpy(found["logits"])
+
+    f, f_ood = logits(id_test.images), logits(ood)
+    return {"test_loss": F.cross_entropy(f, id_test.labels).item(),
+            "test_accuracy": 100 * (f.argmax(1) == id_test.labels).double().mean().item(),
+            **{f"{name}_{where}": value.item() for where, logits_of in (("test", f), ("ood", f_ood))
+               for name, value in losses.geometry(logits_of, trainer.config.normalised_at).items()}}
+
+
+def write_results(trainer: Trainer, kept: dict, folder: Path, sets: dict[str, data.ImageSet], known: dict) -> Path:
+    """Score the trained net on every set, write the run's files and seal the folder; returns its final path."""
+    config, begun = trainer.config, time.perf_counter()
+    arrays = runs.score_sets(config, trainer.net, sets, trainer.device)
+    kept["seconds"]["total"] += time.perf_counter() - begun
+    info = {**known, **kept["provenance"], "threads": torch.get_num_threads(), "precision": trainer.precision,
+            "precision_reason": trainer.precision_reason,
+            "wall_seconds": round(kept["seconds"]["total"], 1),
+            "images_per_second": round(config.epochs * trainer.steps * config.batch_size / kept["seconds"]["train"], 1),
+            "scored": {**runs.provenance(), "device": device_name(trainer.device)},
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    if config.method == "learned_confidence":
+        info["confidence"] = scores.confidence_summary(arrays[f"{config.id_dataset}/confidence"])
+        if info["confidence"]["collapsed"]:
+            print(f"{config.run_id}: warning: the confidence is the same for all ID test images (standard deviation "
+                  f"{info['confidence']['sd']:.2g}); the branch has collapsed", file=sys.stderr)
+    return runs.write_run(folder, config, arrays, trainer.history, trainer.net.state_dict(), info)
+
+
+def require_same(found: dict, wanted: Config, path: Path) -> None:
+    """Refuse to mix runs: name the first setting in which a folder differs from what was asked for."""
+    found = Config.from_dict(found)
+    if name := found.differs_from(wanted):
+        raise runs.RunError(f"{path} was trained with {name} = {getattr(found, name)!r}, not {getattr(wanted, name)!r}; "
+                            "delete the folder to train it again, or use another seed or size")
+
+
+def progress_line(config: Config, row: dict, seconds: float) -> str:
+    """What a log that is not a terminal shows of an epoch."""
+    left = seconds / row["epoch"] * (config.epochs - row["epoch"]) / 60
+    return (f"{config.run_id}  epoch {row['epoch']}/{config.epochs}  loss {row['train_loss']:.3f}  "
+            f"train {row['train_accuracy']:.1f} %  test {row['test_accuracy']:.1f} %  "
+            f"{row['images_per_second']:.0f} images/s  {left:.1f} min left")
+
+
+def device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    model = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+             if line.startswith("model name")] if Path("/proc/cpuinfo").exists() else []
+    return f"CPU {model[0] if model else platform.processor() or platform.machine()}"
