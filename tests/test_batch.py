@@ -345,3 +345,23 @@ def test_together_trains_in_processes_of_their_own(tmp_path, monkeypatch, capfd)
     said = capfd.readouterr()
     assert "wrote" in said.out and list(tmp_path.glob("runs/*learned_confidence*/run.json"))
     assert said.err.count("error: ") == 1 and "cross_entropy-seed1" in said.err
+
+
+@pytest.mark.parametrize("name, value, sentence", [
+    ("epochs", "-3", "epochs must be at least 1, got -3"), ("tau", "0", "tau must be positive"),
+    ("method", "logitnrom", "unknown method 'logitnrom'"), ("id_dataset", "cifar11", "unknown image set 'cifar11'"),
+    ("seed", "-1", "seed must be a whole number from 0"), ("size", "", "size is the first part of a folder's name")])
+def test_settings_that_cannot_be_trained_are_refused_before_a_kernel_starts(tmp_path, monkeypatch, capsys, name, value,
+                                                                            sentence):
+    monkeypatch.setattr(runner, "check_kernel", lambda: pytest.fail("it got as far as the kernel"))
+    arguments = [str(REPOSITORY / "notebooks/train.ipynb"), str(tmp_path / "out.ipynb"), "-p", name, value]
+    assert runner.main(arguments) == 1
+    said = capsys.readouterr().err
+    assert sentence in said and len(said.splitlines()) == 1 and not list(tmp_path.iterdir())
+
+
+def test_a_runs_folder_that_is_a_file_gets_one_sentence(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert experiments.main(["--size", "smoke", "--only", "logitnorm", "--runs-dir", str(tmp_path / "file")]) == 1
+    said = capsys.readouterr().err
+    assert "cannot hold run folders (Not a directory)" in said and len(said.splitlines()) == 1

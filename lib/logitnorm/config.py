@@ -5,6 +5,7 @@ code: SGD without Nesterov, weight decay on every parameter, batches of 128, and
 """
 
 import math
+import re
 from dataclasses import dataclass, fields
 
 import torch
@@ -91,7 +92,9 @@ class Config:
         need(0 < self.odin_temperature < math.inf, f"odin_temperature must be positive, got {self.odin_temperature}")
         for name in ("odin_epsilon", "confidence_epsilon"):
             need(0 <= getattr(self, name) < math.inf, f"{name} must not be negative, got {getattr(self, name)}")
-        need("/" not in self.size, f"size is part of a folder's name, got {self.size!r}")
+        need(bool(re.fullmatch(r"\w+", self.size)), "size is the first part of a folder's name: letters and digits, "
+             f"got {self.size!r}")
+        need(0 <= self.seed < 2 ** 32, f"seed must be a whole number from 0 to 2^32 - 1, got {self.seed}")
         for name in (self.id_dataset, *self.ood_sets, *self.extra_sets, self.history_ood):
             need(name in data.SETS, f"unknown image set {name!r}; known: {', '.join(data.SETS)}")
         need(data.SETS[self.id_dataset].num_classes > 1,

@@ -13,7 +13,6 @@ A table of the score at evenly spaced ranks gives the values back for a histogra
 
 import contextlib
 import csv
-import fcntl
 import hashlib
 import json
 import math
@@ -33,6 +32,7 @@ import safetensors
 import safetensors.numpy
 import safetensors.torch
 import torch
+from filelock import FileLock, Timeout
 
 from . import data, metrics, paths, scores
 from .config import TAU, Config
@@ -49,12 +49,16 @@ class RunError(RuntimeError):
 def part(runs_dir: Path, run_id: str):
     """The folder of a run in progress, held by one process at a time (the lock ends with the process)."""
     folder = Path(runs_dir) / f"{run_id}.part"
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(f"{folder} is being trained by another process; wait for it or stop it") from None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{runs_dir} cannot hold run folders ({error.strerror}); name a folder that can be written"
+                       ) from error
+    try:
+        lock = FileLock(folder / "lock").acquire(blocking=False)
+    except Timeout:
+        raise RunError(f"{folder} is being trained by another process; wait for it or stop it") from None
+    with lock:
         # The other process may have finished between the caller's look for a complete run and this lock.
         if (Path(runs_dir) / run_id).exists():
             shutil.rmtree(folder, ignore_errors=True)

@@ -103,6 +103,21 @@ def _fit(notebook, name, value, known):
     return value
 
 
+def check_run(notebook: Path, given: dict) -> None:
+    """RunnerError for settings that cannot be trained, of a notebook whose parameters are those of a run."""
+    settings = {**parameters(notebook), **given}
+    if not {"id_dataset", "architecture", "method"} <= set(settings):
+        return
+    from dataclasses import fields
+
+    from logitnorm.config import Config  # imports torch, which no other notebook needs here
+
+    try:
+        Config.from_dict({field.name: settings[field.name] for field in fields(Config) if field.name in settings}).check()
+    except ValueError as error:
+        raise RunnerError(f"{notebook}: {error}") from error
+
+
 def check_kernel() -> None:
     """RunnerError unless the kernel `python3` runs this very Python (a kernel in the user's home may shadow it)."""
     from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
@@ -126,6 +141,7 @@ def run(notebook: Path, out: Path, given: dict | None = None) -> Path:
     """
     notebook, out = Path(notebook), Path(out)
     given = check(notebook, given or {})
+    check_run(notebook, given)
     check_kernel()
     import papermill
     from papermill.exceptions import PapermillExecutionError
