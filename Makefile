@@ -20,11 +20,12 @@ ERRORS := build/errors.txt
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv book test test-all mutations site pdf runs unlock clean
+.PHONY: help venv book check test test-all mutations site pdf runs unlock clean
 .SILENT:
 
 help:
 	echo "make book                      build the book (first time: a few minutes of downloads); prints its index.html"
+	echo "make check                     style, import order and the direction of imports, in seconds"
 	echo "make test                      run the test suite but for its slow part"
 	echo "make test-all                  ... with it: whole builds, killed processes, real images"
 	echo "make mutations                 break ten lines, one at a time: does make test see it?"
@@ -49,6 +50,10 @@ book: $(STAMP)
 	echo "make book: smoke trainings, results notebooks, HTML (what did not change is not redone)"
 	$(SNAKEMAKE); snake || stopped "make book: the build"; \
 	echo "The book: $(CURDIR)/build/book/_build/html/index.html"
+
+check: $(STAMP)
+	$(BIN)/ruff check --quiet lib tests benchmarks tools && $(BIN)/lint-imports --no-timing 2>&1 | tail -3
+	command -v actionlint >/dev/null && actionlint || echo "actionlint is not installed: the workflows were not checked"
 
 # Quiet: dots, and the last line that tests/conftest.py writes.
 PYTEST = $(THREADS) $(BIN)/python -m pytest -n 2 --dist loadgroup -qq

@@ -15,10 +15,9 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 import numpy as np
-from speed import save
-
 from logitnorm import paths, runs
 from logitnorm.study import conventions
+from speed import save
 
 PACKAGES = ("pytorch-ood", "torchmetrics", "lightning-utilities", "oodeel", "detectors", "torch-uncertainty",
             "ood-metrics", "scikit-learn")

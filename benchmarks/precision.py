@@ -14,10 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from speed import save
-
 from logitnorm import paths
 from logitnorm.study import experiments, results, training
+from speed import save
 
 
 def main() -> None:

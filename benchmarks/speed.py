@@ -12,19 +12,18 @@ import argparse
 import json
 import platform
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
-
 from logitnorm import data, graph, metrics, models, paths, scores, train
 from logitnorm.config import Config
 from logitnorm.study import results, training
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
 
 IMAGES = 50_000  # CIFAR's training set
 
@@ -179,7 +178,7 @@ def sizes_of_a_run() -> dict[str, int]:
 def save(file: Path, result: dict) -> None:
     """Write a measurement as JSON, with its time, for the page on speed."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    result |= {"measured": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    result |= {"measured": datetime.now(UTC).isoformat(timespec="seconds")}
     file.write_text(json.dumps(result, indent=1) + "\n")
     print(f"wrote {file}")
 

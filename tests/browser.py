@@ -4,7 +4,6 @@ import contextlib
 import os
 
 import pytest
-
 from logitnorm.book import build
 
 

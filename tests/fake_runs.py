@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-
 from logitnorm import runs, scores, train
 
 PAPER_SETS = ("textures", "svhn", "lsun_c", "lsun_r", "isun", "places365")

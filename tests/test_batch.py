@@ -12,13 +12,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-
 from fake_runs import write_run
 from logitnorm import data
-from logitnorm.study import experiments, training
 from logitnorm.book import build, runner
 from logitnorm.config import Config
+from logitnorm.study import experiments, training
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LINKED = ("Snakefile", "_config.yml", "_toc.yml", "book", "data", "experiments.yaml", "lib", "notebooks", "profiles")

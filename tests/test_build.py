@@ -12,9 +12,8 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-
 from logitnorm.book import build, runner
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -311,7 +310,7 @@ def tiny(tmp_path_factory):
     (root / "book/index.md").write_text("# Tiny\n\n{numref}`a-1` has a caption {cite:p}`Wei22`.\n\n"
                                         "```{literalinclude} ../lib/logitnorm/paths.py\n```\n\n```{bibliography}\n```\n")
     (root / "book/references.bib").write_text("@misc{Wei22, author={Wei}, title={LogitNorm}, year={2022}}\n")
-    write(root / "notebooks/train.ipynb", TRAIN, 
+    write(root / "notebooks/train.ipynb", TRAIN,
           parameters="run_id = ''\nmethod = 'x'\nlr = 0.1\ntaus = [1, 2]\nruns_dir = ''")
     for name in ("a", "b"):
         write(root / f"notebooks/{name}.ipynb", RESULT, parameters="sizes = ['paper', 'small']\nruns_dir = ''")

@@ -12,11 +12,16 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sklearn.metrics import (auc, average_precision_score, confusion_matrix, precision_recall_curve, roc_auc_score,
-                             roc_curve)
-
-from logitnorm import metrics, paths, runs, scores
+from logitnorm import metrics, paths, scores
 from logitnorm.study import conventions, results
+from sklearn.metrics import (
+    auc,
+    average_precision_score,
+    confusion_matrix,
+    precision_recall_curve,
+    roc_auc_score,
+    roc_curve,
+)
 
 MEASURED = json.loads((paths.ROOT / "data" / "benchmarks" / "peers.json").read_text())
 

@@ -1,7 +1,6 @@
 """How many printed numbers have one of ours: by hand on few runs, and on the committed ones against the tables."""
 
 import pytest
-
 from fake_runs import write_run
 from logitnorm.study import count, paper, results
 

@@ -16,12 +16,11 @@ import scipy.io
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from logitnorm import data
+from logitnorm.data.__main__ import main as prepare
 from PIL import Image
 from torchvision import transforms
 from torchvision.transforms import functional
-
-from logitnorm import data
-from logitnorm.data.__main__ import main as prepare
 
 EMBEDDED = ("brick", "grass", "gravel", "text", "hubble", "photos")
 GENERATED = ("gaussian_noise", "uniform_noise")

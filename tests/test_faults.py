@@ -22,12 +22,11 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-
 from fake_runs import write_run
 from logitnorm import data, runs
-from logitnorm.study import results, training
 from logitnorm.config import Config
+from logitnorm.study import results, training
+from PIL import Image
 from test_batch import RUN, snakemake, tiny_root
 
 TINY = dict(size="tiny", id_dataset="digits", architecture="wrn10_1", method="cross_entropy", batch_size=256, lr=0.05,

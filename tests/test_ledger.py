@@ -12,11 +12,10 @@ import yaml
 from bs4 import BeautifulSoup
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm
-
 from logitnorm import data, losses, paths
-from logitnorm.study import collapse, ledger, paper, results
 from logitnorm.book import front, plots, sphinx_extension
+from logitnorm.study import collapse, ledger, paper, results
+from scipy.stats import norm
 
 ROOT = Path(__file__).resolve().parents[1]
 MAIN = dict(size="full", architecture="wrn40_2", ood_sets=fake_runs.PAPER_SETS, history_ood="svhn")

@@ -3,7 +3,6 @@
 import shutil
 
 import pytest
-
 from fake_runs import write_run
 from logitnorm import runs
 from logitnorm.study import results

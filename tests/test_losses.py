@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-
 from logitnorm import losses
 
 # No deadline: the first example of a process pays for loading torch kernels.

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
-
 from logitnorm import metrics
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 # Few distinct values: almost everything ties. All values are integers, so that maps of them are exact.
 tied = st.lists(st.integers(-5, 5), min_size=1, max_size=60)
@@ -243,7 +242,7 @@ def test_the_fitted_temperature_is_the_best_of_a_fine_grid():
     losses = [metrics.nll(f, labels, t) for t in grid]
     best = grid[np.argmin(losses)]
     assert best < 0.2
-    assert T == pytest.approx(best, rel=0.005)
+    assert pytest.approx(best, rel=0.005) == T
     assert metrics.nll(f, labels, T) <= min(losses)
 
 

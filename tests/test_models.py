@@ -2,10 +2,9 @@ import math
 
 import pytest
 import torch
+from logitnorm import models
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-
-from logitnorm import models
 
 
 def test_wrn40_2_has_the_published_size():

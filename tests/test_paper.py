@@ -13,10 +13,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from logitnorm import data, paths, runs, train
-from logitnorm.study import paper, results
 from logitnorm.book import plots
+from logitnorm.study import paper, results
 
 SMALL_SETS = fake_runs.SMALL_SETS
 SMALL = dict(size="small", architecture="wrn10_1", epochs=4, ood_sets=SMALL_SETS, history_ood="svhn_part")

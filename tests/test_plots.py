@@ -12,7 +12,6 @@ import pytest
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
-
 from logitnorm.book import plots  # noqa: E402
 
 pytest.importorskip("IPython")

@@ -5,17 +5,15 @@ import json
 import re
 import subprocess
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-
 from fake_runs import write_run
 from logitnorm import metrics, paths, runs, scores
-from logitnorm.study import experiments, results
 from logitnorm.config import Config
+from logitnorm.study import experiments, results
 
 
 def test_checkpoint_round_trip(tmp_path):

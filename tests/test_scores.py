@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
 from logitnorm import data, models, scores
+from torch import nn
 
 rng = np.random.default_rng(0)
 

@@ -13,9 +13,8 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-
 from logitnorm import data, runs
+from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -16,7 +16,6 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
 import yaml
 from browser import opened
-
 from logitnorm.book import build
 
 REPOSITORY = Path(__file__).resolve().parents[1]

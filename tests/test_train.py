@@ -14,11 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.numpy import load_file
-
 from logitnorm import data, graph, losses, runs, train
 from logitnorm.config import METHODS, Config
 from logitnorm.study import results, training
+from safetensors.numpy import load_file
 
 SMOKE = dict(size="smoke", id_dataset="digits", architecture="wrn10_1", batch_size=32, lr=0.05, nesterov=True, schedule="onecycle",
              dropout=0.1, ood_sets=["brick", "text"], history_ood="text", keep_model=True)

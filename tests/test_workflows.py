@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from logitnorm.book import runner
 
 REPOSITORY = Path(__file__).resolve().parents[1]

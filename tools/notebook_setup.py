@@ -14,7 +14,6 @@ import tomllib
 from pathlib import Path
 
 import nbformat
-
 from logitnorm.book.build import colab_url, repository
 from logitnorm.paths import ROOT
 

@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
 # Heads: features B x D -> logits B x K, or (logits, own score B) ------------------------------------------------
 
 class Godin(nn.Module):

@@ -8,7 +8,7 @@ them. Ding et al. (CVPR 2026) report this of networks trained with LogitNorm.
 import numpy as np
 import pandas as pd
 
-from logitnorm import data
+from logitnorm import data, runs
 
 from . import paper
 
@@ -55,19 +55,19 @@ def within_to_between(features: np.ndarray, labels: np.ndarray) -> float:
     return float(np.square(features - means).sum() / np.square(means - features.mean(axis=0)).sum())
 
 
-def keeping(loaded: list) -> list:
-    """Of some runs, those that kept their features."""
-    return [run for run in loaded if run.config.keep_features]
+def keeping(loaded: list, every_set: bool = False) -> list:
+    """Of some runs, those that kept their features; every_set: of all images of all sets, as runs of format 1 do."""
+    return [run for run in loaded if run.config.keep_features and not (every_set and run.format > 1)]
 
 
 def table(run) -> pd.DataFrame:
-    """One line per image set of a run, ID first: lengths of the features, effective rank, share of K - 1 directions.
+    """One line per image set whose features a run kept, ID first: lengths of the features, effective rank, share of K - 1 directions.
 
     The OOD sets' spread is measured around their own mean. The last column is for the ID set only.
     """
     K = data.SETS[run.config.id_dataset].num_classes
-    rows = []
-    for name in run.sets:
+    labels, rows = run.tensor(f"{run.config.id_dataset}/labels"), []
+    for name in (name for name in run.sets if run.has(f"{name}/features")):
         features = run.tensor(f"{name}/features")
         lengths = np.linalg.norm(features.astype(np.float64), axis=1)
         deviations = spectrum(features)
@@ -76,7 +76,8 @@ def table(run) -> pd.DataFrame:
                      "effective rank": effective_rank(deviations),
                      f"variance in {K - 1} directions (%)": share(deviations, K - 1),
                      "within / between classes":
-                         within_to_between(features, run.tensor(f"{name}/labels")) if is_id else "–"})
+                         within_to_between(features, labels[runs.evenly(len(labels), len(features))])
+                         if is_id else "–"})
     return pd.DataFrame(rows)
 
 

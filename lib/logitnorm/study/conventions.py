@@ -293,7 +293,7 @@ def in_words(frame: pd.DataFrame) -> str:
 
 
 def gradnorm_both(run, batch_size=200, seed=0) -> pd.DataFrame:
-    """GradNorm by image and by batch for each OOD set of a run that keeps features: FPR95, AUROC, number of scores.
+    """GradNorm by image and by batch for each OOD set of a run that keeps all features: FPR95, AUROC, number of scores.
 
     OOD images are shuffled before they are cut into batches, the ID test set is not, as in logitnorm_ood.
     """
@@ -317,7 +317,7 @@ def aupr_by_base_rate(runs: list, score="msp") -> pd.DataFrame:
     """AUPR with ID positive on each run's largest OOD set under four base rates, one row per run."""
     lines = []
     for run in runs:
-        ood_set = max(run.config.ood_sets, key=lambda name: len(run.tensor(f"{name}/logits")))
+        ood_set = max(run.config.ood_sets, key=lambda name: len(run.score(score, name)))
         both = scores_of(run, score, ood_set)
         count = [len(values) for values in both]
         enough = count[1] >= count[0] // 5

@@ -17,9 +17,9 @@ from pathlib import Path
 import yaml
 
 from logitnorm import data, paths, runs
+from logitnorm.config import Config
 from logitnorm.data import DataError
 from logitnorm.runs import RunError
-from logitnorm.config import Config
 
 from . import report
 from .training import train

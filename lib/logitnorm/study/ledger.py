@@ -323,7 +323,7 @@ def bound_holds(loaded: list, frame: pd.DataFrame) -> pd.DataFrame:
     f = _random_logits()
     y = torch.arange(len(f)) % 10
     f = torch.cat([f, f + 1000 * (torch.eye(10)[y] - 0.1)])  # the second half aims at the best direction
-    loss = {tau: torch.func.vmap(lambda f, y: losses.logitnorm(f[None], y[None], tau))(f, y.repeat(2))
+    loss = {tau: torch.func.vmap(lambda f, y, tau=tau: losses.logitnorm(f[None], y[None], tau))(f, y.repeat(2))
             for tau in (0.1, 0.3, 1.0)}
     bound = losses.lower_bound(1.0, 10)
     holds = all(bool((values >= losses.lower_bound(tau, 10)).all()) for tau, values in loss.items())

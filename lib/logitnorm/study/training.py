@@ -9,7 +9,7 @@ import platform
 import sys
 import time
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -144,7 +144,7 @@ def write_results(trainer: Trainer, kept: dict, folder: Path, sets: dict[str, da
             "wall_seconds": round(kept["seconds"]["total"], 1),
             "images_per_second": round(config.epochs * trainer.steps * config.batch_size / kept["seconds"]["train"], 1),
             "scored": {**runs.provenance(), "device": device_name(trainer.device)},
-            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+            "finished": datetime.now(UTC).isoformat(timespec="seconds")}
     if config.method == "learned_confidence":
         info["confidence"] = scores.confidence_summary(arrays[f"{config.id_dataset}/confidence"])
         if info["confidence"]["collapsed"]:
