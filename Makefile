@@ -52,8 +52,10 @@ book: $(STAMP)
 	echo "The book: $(CURDIR)/build/book/_build/html/index.html"
 
 check: $(STAMP)
-	$(BIN)/ruff check --quiet lib tests benchmarks tools && $(BIN)/lint-imports --no-timing 2>&1 | tail -3
-	command -v actionlint >/dev/null && actionlint || echo "actionlint is not installed: the workflows were not checked"
+	$(BIN)/ruff check --quiet lib tests benchmarks tools
+	said=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$said"; exit 1; }
+	if command -v actionlint >/dev/null; then actionlint; else echo "actionlint is not installed: the workflows were not checked"; fi
+	echo "style and import directions are as they should be"
 
 # Quiet: dots, and the last line that tests/conftest.py writes.
 PYTEST = $(THREADS) $(BIN)/python -m pytest -n 2 --dist loadgroup -qq

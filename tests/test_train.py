@@ -221,7 +221,7 @@ def test_where_a_nan_loss_is_found():
     (dict(odin_epsilon=math.nan), "odin_epsilon must not be negative, got nan"),
     (dict(confidence_epsilon=-1.0), "confidence_epsilon must not be negative"),
     (dict(ood_sets=["cifar10"]), "'cifar10' is the ID set and cannot be an OOD set"),
-    (dict(size="a/b"), "size is part of a folder's name"),
+    (dict(size="a/b"), "size is the first part of a folder's name"),
     (dict(architecture="wrn10_0"), "WRN width must be at least 1"),
     (dict(schedule="cosine"), "unknown schedule 'cosine'; known: steps, onecycle"),
     (dict(warmup=1.0), "warmup is a share"),
