@@ -403,44 +403,41 @@ def _energy(plain, frame, repaired, loaded):
     here = _of(repaired, **SMALL10, method="centred_logitnorm", tau=0.04, group="six")
     raw, centred = (_of(here, score=score).set_index("seed")["fpr95"] for score in ("energy", "energy_centred"))
     said = "; ".join(f"seed {seed}: {raw[seed]:.1f} %, centred {centred[seed]:.1f} %" for seed in raw.index)
-    if len(raw) < 3:
-        return None, said
-    return bool((raw < 60).all() and ((raw - centred).abs() < 1).all()), said
+    held = bool((raw < 60).all() and ((raw - centred).abs() < 1).all())
+    return (None if held and len(raw) < 3 else held), said
 
 
 def _plateau(plain, frame, repaired, loaded):
     rows = _of(frame, **SMALL10, method="logitnorm")
     rows = rows[rows["tau"].isin([0.02, 0.03, 0.04, 0.05, 0.06])]
     new = rows[rows["tau"] != 0.04]
+    if not len(new):
+        return None, ""
     accuracy = rows.groupby("tau")["test_accuracy"].mean()
     said = (
-        (
-            f"s* {new['effective'].min():.1f} to {new['effective'].max():.1f}; test accuracy of a tau "
-            f"{accuracy.min():.2f} to {accuracy.max():.2f} % (n = {len(new)})"
-        )
-        if len(new)
-        else ""
+        f"s* {new['effective'].min():.1f} to {new['effective'].max():.1f}; test accuracy of a tau "
+        f"{accuracy.min():.2f} to {accuracy.max():.2f} % (n = {len(new)})"
     )
+    if not new["effective"].between(13, 14.5).all():  # one seed is enough to refute
+        return False, said
     if new.groupby("tau")["seed"].nunique().reindex([0.02, 0.03, 0.05, 0.06], fill_value=0).min() < 3:
         return None, said
-    return bool(new["effective"].between(13, 14.5).all() and accuracy.max() - accuracy.min() <= 1), said
+    return bool(accuracy.max() - accuracy.min() <= 1), said
 
 
 def _threshold(plain, frame, repaired, loaded):
     rows = _of(frame, **SMALL10, method="logitnorm", tau=0.08)
     said = "; ".join(f"seed {row.seed}: offset {row.offset:+.2f}, s* {row.effective:.1f}" for row in rows.itertuples())
-    if len(rows) < 3:
-        return None, said
-    return bool((rows["offset"].abs() < 0.2).all() and (rows["effective"] >= 0.95 * 12.5).all()), said
+    held = bool((rows["offset"].abs() < 0.2).all() and (rows["effective"] >= 0.95 * 12.5).all())
+    return (None if held and len(rows) < 3 else held), said  # one seed is enough to refute
 
 
 def _sign(plain, frame, repaired, loaded):
     rows = _of(frame, **SMALL10, method="logitnorm")
     rows = rows[rows["tau"].isin([0.02, 0.03, 0.05])].sort_values(["tau", "seed"])
     said = "; ".join(f"tau {row.tau:g}, seed {row.seed}: {row.offset:+.2f}" for row in rows.itertuples())
-    if len(rows) < 9:
-        return None, said
-    return bool(((rows["offset"] < 0) == (rows["seed"] == 1)).all()), said
+    held = bool(((rows["offset"] < 0) == (rows["seed"] == 1)).all())
+    return (None if held and len(rows) < 9 else held), said
 
 
 def _cifar100(plain, frame, repaired, loaded):
