@@ -182,6 +182,18 @@ def test_a_failed_notebook_never_becomes_a_page():
         build.ready_for_page(executed(tags=["papermill-error-cell-tag"]), "fig1")
 
 
+@pytest.mark.parametrize("page, sentence", [
+    ("<article>papermill-error</article>", "shows a failed notebook"), (f"<p>{build.ROOT}/x</p>", "a path of this machine"),
+    ('<article><img src="a.png" alt=""></article>', "has no alt text"), (None, "the build made no")])
+def test_a_built_page_that_must_not_be_published_is_refused(tmp_path, monkeypatch, page, sentence):
+    monkeypatch.setattr(build, "pages", lambda: ["book/index"])
+    (tmp_path / "book").mkdir()
+    if page is not None:
+        (tmp_path / "book/index.html").write_text(page)
+    with pytest.raises(build.BookError, match=sentence):
+        build.check(tmp_path)
+
+
 def test_parameters_fold_away_and_traces_of_the_machine_go():
     notebook = executed(new_output("stream", name="stdout", text=f"wrote {build.ROOT}/build/runs/x\n"),
                         new_output("stream", name="stderr", text="\n"), tags=["injected-parameters"])

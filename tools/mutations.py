@@ -25,7 +25,7 @@ MUTATIONS = [
      "torch.where(flip[:, None], size - steps, steps).clamp(max=size - 1)", "test_data.py"),
     ("train.py", "(done - config.warmup) / (1 - config.warmup)", "(done - config.warmup)", "test_train.py"),
     ("study/training.py", "trainer.load_state(tensors)", "trainer.state()", "test_train.py"),
-    ("study/ledger.py", '== "full").all())', '== "full").any())', "test_ledger.py"),
+    ("study/ledger.py", "    if agree and all(agree):", "    if agree and any(agree):", "test_ledger.py"),
     ("study/paper.py", 'return data.official(name)', 'return name', "test_paper.py"),
     ("runs.py", "        if file_sha256(path / name) != expected:", "        if False:", "test_runs.py test_batch.py"),
     ("book/build.py", 'if "papermill-error" in text:', 'if "no-such-text" in text:', "test_build.py"),
