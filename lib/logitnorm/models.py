@@ -144,7 +144,7 @@ def resnet20() -> tuple[nn.Module, int]:
 
 
 def densenet_bc(depth: int, growth: int) -> tuple[nn.Module, int]:
-    """DenseNet-BC (Huang et al. 2017): depth 100, growth rate 12 has 0.77 M parameters; 40, 12 has 0.18 M.
+    """DenseNet-BC (Huang et al. 2017): depth 100, growth rate 12 has 0.77 M parameters; 22, 12 has 0.07 M.
 
     The LogitNorm paper says "DenseNet-BC" and prints neither depth nor growth; 100 and 12 are its literature's.
     """
@@ -166,7 +166,7 @@ def vgg13() -> tuple[nn.Module, int]:
 
 
 TORCHVISION = {"resnet34": resnet34, "resnet20": resnet20, "densenet_bc_100_12": partial(densenet_bc, 100, 12),
-               "densenet_bc_40_12": partial(densenet_bc, 40, 12), "vgg13": vgg13}
+               "densenet_bc_22_12": partial(densenet_bc, 22, 12), "vgg13": vgg13}
 
 
 def initialise(net: nn.Module) -> None:
