@@ -22,7 +22,6 @@
 import re
 import shlex
 import sys
-from dataclasses import asdict, fields
 from pathlib import Path
 
 import yaml
@@ -50,7 +49,6 @@ GPUS = config.get("gpus")  # None: whatever the machine, or the cluster, shows a
 
 try:
     AT_SMOKE = [name for name in RESULTS if "sizes" in runner.parameters(Path(f"notebooks/{name}.ipynb"))]
-    TRAIN_DEFAULTS = runner.parameters(Path("notebooks/train.ipynb"))
     CONFIGS = experiments.configs(size="smoke")
     CHOSEN = experiments.configs(size=config["size"], only=str(config.get("only", ""))) if "size" in config else []
     if int(config.get("official", 0)):
@@ -64,10 +62,9 @@ except (runner.RunnerError, ValueError) as error:
 
 
 def settings(config):
-    """The parameters of notebooks/train.ipynb that make it this run: those that differ from its defaults."""
-    defaults = {field.name: field.default for field in fields(config)} | TRAIN_DEFAULTS
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
-    return {name: value for name, value in plain.items() if value != defaults[name]}
+    """The parameters of notebooks/train.ipynb that make it this run: its size, and what differs from the size."""
+    return {"size": config.size} | {name: list(value) if isinstance(value, tuple) else value
+                                    for name, value in config.changed.items()}
 
 
 def flags(given):

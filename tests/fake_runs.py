@@ -5,7 +5,6 @@ The logits are drawn from a random generator: ID images get one raised logit, OO
 """
 
 import hashlib
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +40,7 @@ def write_run(runs_dir, n_id=200, n_ood=60, gap=None, **settings) -> Path:
         measured = runs.measure(config, arrays)
         runs.write_csv(folder / "metrics.csv", measured)
         return runs.finish(folder, {
-            "run_id": config.run_id, "config": asdict(config), **runs.provenance(), "device": "none: synthetic numbers",
+            "run_id": config.run_id, "config": config.model_dump(), **runs.provenance(), "device": "none: synthetic numbers",
             "threads": 1, "wall_seconds": 60.0, "images_per_second": 1000.0,
             "data": {f"{config.id_dataset}-train": "0" * 64, **{f"{name}-test": "0" * 64 for name in names}},
             "test_accuracy": measured[0]["value"],

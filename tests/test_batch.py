@@ -66,7 +66,7 @@ def test_the_plan_trains_the_chosen_runs_with_their_very_settings(linked, offici
         defaults = runner.parameters(REPOSITORY / "notebooks/train.ipynb")
         values = {k: v if isinstance(defaults[k], str) else runner._literal(v) for k, v in flags.items()}
         assert values.pop("runs_dir") == "elsewhere"
-        found[Path(out).stem] = Config.from_dict({**{k: v for k, v in defaults.items() if k != "runs_dir"}, **values})
+        found[Path(out).stem] = Config(**values)
     assert found == wanted, "the flags must give exactly the listed settings"
     assert devices == {"CUDA_VISIBLE_DEVICES=0", "CUDA_VISIBLE_DEVICES=1"}
 
@@ -107,6 +107,11 @@ from dataclasses import dataclass
 class Config:
     seed: int
     method: str = "logitnorm"
+    size = "smoke"
+
+    @property
+    def changed(self):
+        return {"seed": self.seed}
 
     @property
     def run_id(self):
@@ -142,7 +147,7 @@ def tiny_root(root, training):
     (root / "notebooks").mkdir()
     nbformat.write(new_notebook(cells=[
         new_markdown_cell("# Train"),
-        new_code_cell("seed = 0\nmethod = 'logitnorm'\nruns_dir = ''", metadata={"tags": ["parameters"]}),
+        new_code_cell("size = 'full'\nseed = 0\nmethod = 'logitnorm'\nruns_dir = ''", metadata={"tags": ["parameters"]}),
         new_code_cell(training)], metadata={"kernelspec": {"name": "python3", "display_name": "Python 3",
                                                            "language": "python"}}), root / "notebooks/train.ipynb")
     return root
@@ -178,17 +183,17 @@ def test_nothing_is_trained_unless_somebody_says_what(tmp_path):
 # ---------------------------------------------------------------- experiments.yaml: mistakes, with their line
 
 GOOD = """\
-sizes:
-  a:
+runs:
+  - size: smoke
+    method: cross_entropy
     epochs: 2
     ood_sets: [brick]
     history_ood: brick
-runs:
-  - {size: a, method: cross_entropy}
-  - size: a
+  - size: smoke
     method: logitnorm
     tau: [0.04, 0.1]
     seeds: [1, 2]
+    epochs: 2
 """
 
 
@@ -197,31 +202,33 @@ def test_lists_stand_for_one_run_each(tmp_path):
     found = experiments.configs(tmp_path / "e.yaml")
     assert [(c.method, c.tau, c.seed) for c in found] == [("cross_entropy", 0.04, 1)] + [
         ("logitnorm", tau, seed) for seed in (1, 2) for tau in (0.04, 0.1)]
-    assert {c.epochs for c in found} == {2} and {c.ood_sets for c in found} == {("brick",)}
+    assert {c.epochs for c in found} == {2} and found[0].ood_sets == ("brick",)
+    assert found[1].lr == 0.05 and len(found[1].ood_sets) == 6, "what is not said is the size's"
 
 
 @pytest.mark.parametrize("old, new, line, parts", [
-    ("epochs: 2", "epoch: 2", 3, ["unknown setting 'epoch' of size 'a'", "Did you mean 'epochs'?",
-                                          "Known: id_dataset"]),
-    ("epochs: 2", "epochs: two", 3, ["epochs of size 'a' must be a whole number", "got the text 'two'"]),
-    ("epochs: 2", "epochs: true", 3, ["must be a whole number", "got True"]),
-    ("epochs: 2", "epochs: 0", 3, ["run 1 (a, cross_entropy): epochs must be at least 1, got 0"]),
-    ("epochs: 2", "lr: 1e-3", 3, ["a number (0.001, not 1e-3)", "got the text '1e-3'"]),
-    ("epochs: 2", "epochs: 2\n    epochs: 3", 4, ["'epochs' stands twice in size 'a', first in line 3"]),
-    ("epochs: 2", "epochs: !!python/object/apply:os.system [ls]", 3, ["not plain YAML"]),
-    ("epochs: 2", "epochs: [2", 4, ["not valid YAML"]),
-    ("[brick]", "[brick, dtd]", 4, ["unknown image set 'dtd'; known: cifar10, cifar100"]),
-    ("[brick]", "brick", 4, ["ood_sets of size 'a' must be a list of names, got the text 'brick'"]),
-    ("history_ood: brick", "schedule: cosine", 5, ["unknown schedule 'cosine'; known: steps, onecycle"]),
-    ("{size: a, ", "{size: b, ", 7, ["run 1 has size 'b'; known: a"]),
-    ("{size: a, ", "{", 7, ["run 1 has size None; known: a"]),
-    ("method: logitnorm", "method: logitnrm", 9,
-     ["run 2 (a, logitnrm): unknown method 'logitnrm'; known: cross_entropy"]),
-    ("[0.04, 0.1]", "[0.04, 0]", 10, ["tau must be positive, got 0"]),
-    ("[0.04, 0.1]", "[0.04, 0.04]", 8, ["tau0.04-seed1 is listed twice, first in line 8"]),
-    ("seeds: [1, 2]", "seed: 1", 11, ["unknown setting 'seed' of run 2", "Write seeds: [1, 2]"]),
-    ("seeds: [1, 2]", "seeds: 1", 11, ["seeds of run 2 must be a list of whole numbers such as [1, 2, 3], got 1"]),
-    ("runs:", "run:", 6, ["unknown setting 'run' of the file", "Known: sizes, runs"]),
+    ("epochs: 2", "epoch: 2", 4, ["unknown setting 'epoch' of run 1", "Did you mean 'epochs'?", "Known: size, id_dataset"]),
+    ("epochs: 2", "epochs: two", 4, ["run 1: epochs should be a whole number", "got the text 'two'"]),
+    ("epochs: 2", "epochs: true", 4, ["should be a whole number", "got True"]),
+    ("epochs: 2", "epochs: 0", 4, ["run 1: epochs should be at least 1, got 0"]),
+    ("epochs: 2", "lr: 1e-3", 4, ["a number (0.001, not 1e-3)", "got the text '1e-3'"]),
+    ("epochs: 2", "epochs: 2\n    epochs: 3", 5, ["'epochs' stands twice in run 1, first in line 4"]),
+    ("epochs: 2", "epochs: !!python/object/apply:os.system [ls]", 4, ["not plain YAML"]),
+    ("epochs: 2", "epochs: [2", 5, ["not valid YAML"]),
+    ("epochs: 2", "seeds: [-1]", 4, ["run 1: seed should be at least 0, got -1"]),
+    ("epochs: 2", "architecture: resnet34\n    dropout: 0.3", 5, ["run 1: dropout: resnet34 has no dropout"]),
+    ("[brick]", "[brick, dtd]", 5, ["ood_sets[1] should be one of cifar10, cifar100", "got 'dtd'"]),
+    ("[brick]", "brick", 5, ["ood_sets should be a list, got the text 'brick'"]),
+    ("history_ood: brick", "schedule: cosine", 6, ["schedule should be 'steps' or 'onecycle', got 'cosine'"]),
+    ("size: smoke", "size: huge", 2, ["run 1: size should be 'smoke', 'small', 'medium' or 'full', got 'huge'"]),
+    ("size: smoke", "seeds: [1]", 2, ["run 1 has no size; known: smoke, small, medium, full"]),
+    ("method: logitnorm", "method: logitnrm", 8, ["run 2: method should be 'cross_entropy', ", "got 'logitnrm'"]),
+    ("[0.04, 0.1]", "[0.04, 0]", 9, ["tau should be above 0, got 0"]),
+    ("[0.04, 0.1]", "[]", 9, ["tau of run 2 must be a list of numbers such as [1, 2, 3], got []"]),
+    ("[0.04, 0.1]", "[0.04, 0.04]", 7, ["tau0.04-epochs2-seed1 is listed twice, first in line 7"]),
+    ("seeds: [1, 2]", "seed: 1", 10, ["unknown setting 'seed' of run 2", "Write seeds: [1, 2]"]),
+    ("seeds: [1, 2]", "seeds: 1", 10, ["seeds of run 2 must be a list of numbers such as [1, 2, 3], got 1"]),
+    ("runs:", "run:", 1, ["unknown setting 'run' of the file", "Known: runs"]),
     (GOOD, "", 1, ["must be lines 'name: value'"]),
 ])
 def test_a_mistake_is_named_with_its_line_and_what_is_allowed(tmp_path, old, new, line, parts):
@@ -236,7 +243,7 @@ def test_a_mistake_is_named_with_its_line_and_what_is_allowed(tmp_path, old, new
 
 
 def test_an_unknown_size_or_a_bad_expression_is_refused():
-    with pytest.raises(experiments.ExperimentsError, match="has no size 'huge'; known: smoke, small, medium, full"):
+    with pytest.raises(experiments.ExperimentsError, match="there is no size 'huge'; known: smoke, small, medium, full"):
         experiments.configs(size="huge")
     with pytest.raises(experiments.ExperimentsError, match=r"'\(seed' is not a regular expression"):
         experiments.configs(only="(seed")
@@ -244,8 +251,8 @@ def test_an_unknown_size_or_a_bad_expression_is_refused():
 
 # ---------------------------------------------------------------- finished runs against experiments.yaml
 
-FINISHED = dict(size="a", method="cross_entropy", epochs=2, ood_sets=("brick",), extra_sets=(), history_ood="brick",
-                architecture="wrn40_2")
+FINISHED = dict(size="smoke", method="cross_entropy", epochs=2, ood_sets=("brick",), extra_sets=("gaussian_noise",),
+                history_ood="brick")
 
 
 @pytest.fixture
@@ -268,11 +275,11 @@ def test_a_run_as_listed_passes(stored, monkeypatch, capsys):
 
 
 def test_a_run_whose_settings_changed_since_is_not_published(stored, monkeypatch, capsys):
-    (stored / "e.yaml").write_text(GOOD.replace("epochs: 2", "epochs: 3"))
+    (stored / "e.yaml").write_text(GOOD.replace("brick]", "brick]\n    odin_epsilon: 0.5"))
     code, [sentence] = check(stored, monkeypatch, capsys)
     assert code == 1
-    assert "was trained with epochs = 2, but e.yaml now says 3; put the old value back, or move" in sentence
-    with pytest.raises(Exception, match="was trained with epochs = 2, not 3"):  # nor is it trained over
+    assert "was trained with odin_epsilon = 0.0014, but e.yaml now says 0.5; put the old value back, or move" in sentence
+    with pytest.raises(Exception, match="was trained with odin_epsilon = 0.0014, not 0.5"):  # nor is it trained over
         training.train(experiments.configs(stored / "e.yaml", only="cross")[0], stored / "runs")
 
 
@@ -315,9 +322,9 @@ def test_damaged_unlisted_and_foreign_runs_are_each_reported(stored, monkeypatch
     (foreign / "run.json").write_text(json.dumps(info))
     code, sentences = check(stored, monkeypatch, capsys)
     assert code == 1 and len(sentences) == 4
-    for sentence, part in zip(sentences, ["seed1/scores.safetensors is damaged", "seed9 is not listed in e.yaml",
-                                          "foreign/run.json holds settings that this version does not know",
-                                          "renamed is not listed in e.yaml"]):
+    for sentence, part in zip(sentences, ["foreign/run.json holds settings that this version does not know",
+                                          "renamed is not listed in e.yaml", "seed1/scores.safetensors is damaged",
+                                          "seed9 is not listed in e.yaml"]):
         assert part in sentence
 
 
@@ -347,9 +354,9 @@ def test_together_trains_in_processes_of_their_own(tmp_path, monkeypatch, capfd)
 
 
 @pytest.mark.parametrize("name, value, sentence", [
-    ("epochs", "-3", "epochs must be at least 1, got -3"), ("tau", "0", "tau must be positive"),
-    ("method", "logitnrom", "unknown method 'logitnrom'"), ("id_dataset", "cifar11", "unknown image set 'cifar11'"),
-    ("seed", "-1", "seed must be a whole number from 0"), ("size", "", "size is the first part of a folder's name")])
+    ("epochs", "-3", "epochs should be at least 1, got -3"), ("tau", "0", "tau should be above 0"),
+    ("method", "logitnrom", "method should be 'cross_entropy', "), ("id_dataset", "cifar11", "id_dataset should be one of cifar10, "),
+    ("seed", "-1", "seed should be at least 0, got -1"), ("size", "", "size should be 'smoke', ")])
 def test_settings_that_cannot_be_trained_are_refused_before_a_kernel_starts(tmp_path, monkeypatch, capsys, name, value,
                                                                             sentence):
     monkeypatch.setattr(runner, "check_kernel", lambda: pytest.fail("it got as far as the kernel"))

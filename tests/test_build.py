@@ -276,6 +276,11 @@ class Config:
     method: str
     lr: float = 0.5
     taus: tuple = (1, 2)
+    size = "smoke"
+
+    @property
+    def changed(self):
+        return vars(self)
 
 def configs(size):
     assert size == "smoke"
@@ -323,7 +328,7 @@ def tiny(tmp_path_factory):
                                         "```{literalinclude} ../lib/logitnorm/paths.py\n```\n\n```{bibliography}\n```\n")
     (root / "book/references.bib").write_text("@misc{Wei22, author={Wei}, title={LogitNorm}, year={2022}}\n")
     write(root / "notebooks/train.ipynb", TRAIN,
-          parameters="run_id = ''\nmethod = 'x'\nlr = 0.1\ntaus = [1, 2]\nruns_dir = ''")
+          parameters="size = ''\nrun_id = ''\nmethod = 'x'\nlr = 0.1\ntaus = [1, 2]\nruns_dir = ''")
     for name in ("a", "b"):
         write(root / f"notebooks/{name}.ipynb", RESULT, parameters="sizes = ['paper', 'small']\nruns_dir = ''")
     make(root)

@@ -29,8 +29,8 @@ from logitnorm.study import results, training
 from PIL import Image
 from test_batch import RUN, snakemake, tiny_root
 
-TINY = dict(size="tiny", id_dataset="digits", architecture="wrn10_1", method="cross_entropy", batch_size=256, lr=0.05,
-            dropout=0.0, ood_sets=("brick",), history_ood="brick")
+TINY = dict(size="smoke", id_dataset="digits", architecture="wrn10_1", method="cross_entropy", batch_size=256, lr=0.05,
+            dropout=0.0, ood_sets=("brick",), extra_sets=(), history_ood="brick")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -211,7 +211,7 @@ def test_damaged_scores_are_refused_and_nothing_is_overwritten(tmp_path, damage)
     file = folder / "scores.safetensors"
     file.write_bytes(damage(file.read_bytes()))
     left = file.read_bytes()
-    config = Config.from_dict(json.loads((folder / "run.json").read_text())["config"])
+    config = Config(**json.loads((folder / "run.json").read_text())["config"])
     for attempt in (lambda: results.load_all(tmp_path), lambda: training.train(config, tmp_path, "cpu")):
         with pytest.raises(runs.RunError, match="scores.safetensors is damaged or was changed .* restore it or delete"):
             attempt()
@@ -222,9 +222,9 @@ def test_a_checkpoint_of_other_settings_is_refused_and_kept(tmp_path):
     config = Config(**TINY, epochs=3)
     with runs.part(tmp_path, config.run_id) as folder:
         runs.write_checkpoint(folder / "checkpoint.safetensors", {"w": torch.zeros(2)},
-                              {"config": {**TINY, "epochs": 9}, "epoch": 1, "history": [], "seconds": {}})
+                              {"config": {**TINY, "epochs": 3, "odin_epsilon": 0.5}, "epoch": 1, "history": [], "seconds": {}})
     before = (folder / "checkpoint.safetensors").read_bytes()
-    with pytest.raises(runs.RunError, match="was trained with epochs = 9, not 3; delete the folder"):
+    with pytest.raises(runs.RunError, match="was trained with odin_epsilon = 0.5, not 0.0014; delete the folder"):
         training.train(config, tmp_path, "cpu")
     assert (folder / "checkpoint.safetensors").read_bytes() == before
 

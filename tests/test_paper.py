@@ -4,7 +4,6 @@ import csv
 import math
 import re
 import statistics
-from dataclasses import asdict
 from pathlib import Path
 
 import fake_runs
@@ -27,7 +26,7 @@ percent = st.floats(0, 100, allow_nan=False).map(lambda x: round(x, 2))
 def made(values, norms=(10.0, 4.0), **settings):
     """A run as runs.load gives it, with metrics typed by hand: {(score, OOD set, metric): value}."""
     config = train.Config(**settings)
-    run = runs.Run(Path("nowhere"), {"run_id": config.run_id, "config": asdict(config)})
+    run = runs.Run(Path("nowhere"), {"run_id": config.run_id, "config": config.model_dump()})
     vars(run)["metrics"] = pd.DataFrame([(*key, float(value)) for key, value in values.items()],
                                         columns=["score", "ood_dataset", "metric", "value"])
     vars(run)["history"] = pd.DataFrame({"epoch": [0, 1], "norm_test": [0.5, norms[0]], "norm_ood": [0.5, norms[1]]})
@@ -225,8 +224,8 @@ def test_without_runs_ours_is_empty_with_the_same_columns():
 
 
 @pytest.mark.parametrize("settings, exact", [
-    ({}, True), (dict(size="small"), False), (dict(architecture="wrn10_1"), False), (dict(id_dataset="digits"), False),
-    (dict(architecture="resnet34"), True), (dict(id_dataset="cifar100"), True)])
+    ({}, True), (dict(size="small", ood_sets=paper.SIX), False), (dict(architecture="wrn10_1"), False), (dict(id_dataset="digits"), False),
+    (dict(architecture="resnet34", dropout=0.0), True), (dict(id_dataset="cifar100"), True)])
 def test_exact_is_the_papers_size_net_and_images(settings, exact):
     frame = paper.ours([ce({**on(paper.SIX, 1), ("", "", "accuracy"): 94}, **settings)])
     assert len(frame) == 10 and set(frame["exact"]) == {exact}
@@ -281,7 +280,7 @@ def test_the_tables_take_one_tau_and_cutout_with_learned_confidence_only():
 
 
 def test_chosen_by_tau_set_net_and_seed():
-    other = [made({}, architecture="resnet34", seed=1), made({}, architecture="wrn10_1", seed=3)]
+    other = [made({}, architecture="resnet34", dropout=0.0, seed=1), made({}, architecture="wrn10_1", seed=3)]
     found = paper.chosen([*other, *grid()], "logitnorm")
     assert [(run.config.architecture, run.config.seed) for run in found] == [("wrn40_2", seed) for seed in (1, 1, 2, 2)]
     assert paper.chosen(other, "logitnorm") == other[1:] and paper.chosen(other[:1], "logitnorm") == other[:1]
@@ -478,8 +477,9 @@ def test_godins_score_has_the_softmax_score_as_its_baseline():
 
 def test_other_architectures_have_their_own_baseline():
     key = ("msp", "svhn", "fpr95")
-    frame = paper.ours([ce({key: 90}), ce({key: 60}, architecture="resnet34"),
-                        made({key: 20}, architecture="resnet34"), made({key: 89}, architecture="densenet")])
+    frame = paper.ours([ce({key: 90}), ce({key: 60}, architecture="resnet34", dropout=0.0),
+                        made({key: 20}, architecture="resnet34", dropout=0.0),
+                        made({key: 89}, architecture="densenet_bc_100_12", dropout=0.0)])
     rows = paper.compare(frame, "9").query("ood_dataset == 'svhn' and metric == 'fpr95' and method == 'logitnorm'")
     assert line(rows, architecture="resnet34")["change"] == -40
     assert math.isnan(line(rows, architecture="densenet")["change"])
@@ -809,10 +809,11 @@ def test_describe_says_what_ran():
         "**Size `small`:** WRN-10-1 trained on all training images of CIFAR-10 for 4 epochs with Cross-entropy "
         "(seeds 1, 3) and LogitNorm τ = 0.04 (seed 1). OOD sets: Textures (part) (for Textures), SVHN (part) (for "
         "SVHN), LSUN-like crops (for LSUN-C), LSUN-like resized (for LSUN-R), iSUN, MiniPlaces (for Places365). Runs: "
-        "`small-cifar10-wrn10_1-cross_entropy-seed{1,3}`, `small-cifar10-wrn10_1-logitnorm-tau0.04-seed{1}`.")
-    other = made({}, size="small", id_dataset="cifar100", tau=0.0085)
+        "`small-cifar10-wrn10_1-cross_entropy-epochs4-seed{1,3}`, "
+        "`small-cifar10-wrn10_1-logitnorm-tau0.04-epochs4-seed{1}`.")
+    other = made({}, size="small", id_dataset="cifar100", tau=0.0085, ood_sets=paper.SIX, history_ood="svhn")
     text = paper.describe([*small, other], "small")
-    assert ("; WRN-40-2 trained on all training images of CIFAR-100 for 200 epochs with LogitNorm τ = 0.0085 (seed 1). "
+    assert ("; WRN-10-2 trained on all training images of CIFAR-100 for 12 epochs with LogitNorm τ = 0.0085 (seed 1). "
             in text)
     assert "MiniPlaces (for Places365); or Textures, SVHN, LSUN-C, LSUN-R, iSUN, Places365. Runs" in text
 

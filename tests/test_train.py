@@ -4,10 +4,10 @@ import contextlib
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,7 +20,8 @@ from logitnorm.study import results, training
 from safetensors.numpy import load_file
 
 SMOKE = dict(size="smoke", id_dataset="digits", architecture="wrn10_1", batch_size=32, lr=0.05, nesterov=True, schedule="onecycle",
-             dropout=0.1, ood_sets=["brick", "text"], history_ood="text", keep_model=True)
+             dropout=0.1, ood_sets=["brick", "text"], extra_sets=(), history_ood="text",
+             keep_model=True)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,7 +58,7 @@ def test_defaults_are_the_papers():
     c = Config()
     assert (c.id_dataset, c.architecture, c.method, c.tau) == ("cifar10", "wrn40_2", "logitnorm", 0.04)
     assert (c.epochs, c.batch_size, c.lr, c.momentum, c.nesterov, c.weight_decay) == (200, 128, 0.1, 0.9, False, 5e-4)
-    assert (c.schedule, c.milestones, c.gamma, c.dropout, c.precision) == ("steps", (80, 140), 0.1, 0.3, "float32")
+    assert (c.schedule, c.milestones, c.gamma, c.dropout, c.precision) == ("steps", (80, 140), 0.1, 0.3, "mixed")
     assert (c.odin_temperature, c.odin_epsilon) == (1000, 0.0014)
 
 
@@ -136,8 +137,9 @@ def test_a_complete_run_is_not_trained_again(finished, monkeypatch):
 
 
 def test_a_complete_run_with_other_settings_is_not_mistaken_for_this_one(finished):
-    other = Config.from_dict({**asdict(finished.config), "epochs": 5})
-    with pytest.raises(runs.RunError, match="epochs = 4, not 5"):
+    other = finished.config.replace(odin_epsilon=0.5)  # not in the name of a run
+    assert other.run_id == finished.config.run_id
+    with pytest.raises(runs.RunError, match="odin_epsilon = 0.0014, not 0.5"):
         training.train(other, finished.path.parent, "cpu")
 
 
@@ -172,8 +174,8 @@ def test_an_interrupted_run_goes_on_to_the_weights_of_an_uninterrupted_one(finis
 @pytest.mark.slow
 def test_sigkill_inside_an_epoch_and_restart_give_the_weights_of_an_uninterrupted_run(finished, tmp_path):
     program = ("import sys, json; from logitnorm.config import Config; from logitnorm.study import training; training.CHECKPOINT_SECONDS = 0.0\n"
-               "training.train(Config.from_dict(json.loads(sys.argv[1])), sys.argv[2], 'cpu')")
-    command = [sys.executable, "-u", "-c", program, json.dumps(asdict(finished.config)), str(tmp_path)]
+               "training.train(Config(**json.loads(sys.argv[1])), sys.argv[2], 'cpu')")
+    command = [sys.executable, "-u", "-c", program, json.dumps(finished.config.model_dump()), str(tmp_path)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     for line in process.stdout:
@@ -207,33 +209,37 @@ def test_where_a_nan_loss_is_found():
 
 
 @pytest.mark.parametrize("wrong, sentence", [
-    (dict(method="mixup"), "unknown method 'mixup'; known: "),
-    (dict(tau=0.0), "tau must be positive, got 0.0"),
-    (dict(tau=-1.0), "tau must be positive"),
-    (dict(epochs=0), "epochs must be at least 1, got 0"),
-    (dict(batch_size=1), "batch_size must be at least 2"),
-    (dict(lr=0.0), "lr must be a positive number"),
-    (dict(lr=math.inf), "lr must be a positive number"),
-    (dict(momentum=1.0), "momentum must be at least 0 and below 1"),
-    (dict(weight_decay=-1e-4), "weight_decay must not be negative"),
-    (dict(gamma=0.0), "gamma, the factor at a milestone, must be above 0"),
-    (dict(odin_temperature=0.0), "odin_temperature must be positive"),
-    (dict(odin_epsilon=math.nan), "odin_epsilon must not be negative, got nan"),
-    (dict(confidence_epsilon=-1.0), "confidence_epsilon must not be negative"),
-    (dict(ood_sets=["cifar10"]), "'cifar10' is the ID set and cannot be an OOD set"),
-    (dict(size="a/b"), "size is the first part of a folder's name"),
+    (dict(method="mixup"), "method should be 'cross_entropy', .*got 'mixup'"),
+    (dict(tau=0.0), "tau should be above 0, got 0.0"),
+    (dict(tau=-1.0), "tau should be above 0"),
+    (dict(tau=math.nan), "tau should be a finite number"),
+    (dict(seed=-1), "seed should be at least 0, got -1"),
+    (dict(seed=True), "seed should be a whole number, got True"),
+    (dict(epochs=0), "epochs should be at least 1, got 0"),
+    (dict(batch_size=1), "batch_size should be at least 2"),
+    (dict(lr=0.0), "lr should be above 0"),
+    (dict(lr=math.inf), "lr should be a finite number"),
+    (dict(lr="0.1"), "lr should be a number .*got the text '0.1'"),
+    (dict(momentum=1.0), "momentum should be below 1"),
+    (dict(weight_decay=-1e-4), "weight_decay should be at least 0"),
+    (dict(gamma=0.0), "gamma should be above 0"),
+    (dict(odin_temperature=0.0), "odin_temperature should be above 0"),
+    (dict(odin_epsilon=math.nan), "odin_epsilon should be a finite number, got nan"),
+    (dict(confidence_epsilon=-1.0), "confidence_epsilon should be at least 0"),
+    (dict(ood_sets=["cifar10"]), "ood_sets should not name cifar10, the ID set"),
+    (dict(size=""), "size should be 'smoke', 'small', 'medium' or 'full', got ''"),
     (dict(architecture="wrn10_0"), "WRN width must be at least 1"),
-    (dict(schedule="cosine"), "unknown schedule 'cosine'; known: steps, onecycle"),
-    (dict(warmup=1.0), "warmup is a share"),
-    (dict(dropout=1.0), "dropout is a probability"),
-    (dict(precision="float8"), "unknown precision 'float8'"),
-    (dict(penalty=-1.0), "penalty, the lambda of LogitPenalty, must not be negative"),
-    (dict(budget=0.0), "budget, the beta of Learned Confidence, must be positive"),
-    (dict(cutout=40), "cutout is the side of a square"),
+    (dict(schedule="cosine"), "schedule should be 'steps' or 'onecycle', got 'cosine'"),
+    (dict(warmup=1.0), "warmup should be below 1"),
+    (dict(dropout=1.0), "dropout should be below 1"),
+    (dict(precision="float8"), "precision should be 'float32', .*got 'float8'"),
+    (dict(penalty=-1.0), "penalty should be at least 0"),
+    (dict(budget=0.0), "budget should be above 0"),
+    (dict(cutout=40), "cutout should be at most 32"),
     (dict(architecture="resnet34"), "resnet34 has no dropout"),
-    (dict(id_dataset="svhnn"), "unknown image set 'svhnn'; known: "),
-    (dict(history_ood="nothing"), "unknown image set 'nothing'"),
-    (dict(id_dataset="isun"), "'isun' has no classes to train on"),
+    (dict(id_dataset="svhnn"), "id_dataset should be one of cifar10, .*got 'svhnn'"),
+    (dict(history_ood="nothing"), "history_ood should be one of .*got 'nothing'"),
+    (dict(id_dataset="isun"), "id_dataset should be a set with classes to train on: cifar10, .*got 'isun'"),
     (dict(architecture="wrn11_1"), "WRN depth"),
 ])
 def test_settings_that_cannot_be_trained_are_refused_in_one_sentence(tmp_path, wrong, sentence):
@@ -242,9 +248,22 @@ def test_settings_that_cannot_be_trained_are_refused_in_one_sentence(tmp_path, w
     assert not list(tmp_path.iterdir())
 
 
+def test_a_size_brings_its_settings_and_a_changed_one_says_so():
+    small, other = Config(size="small"), Config(size="small", lr=0.4, precision="float32", keep_model=True)
+    assert (small.architecture, small.epochs, small.lr, small.changed) == ("wrn10_2", 12, 0.2, {})
+    assert small.run_id == "small-cifar10-wrn10_2-logitnorm-tau0.04-seed1"
+    assert other.run_id == "small-cifar10-wrn10_2-logitnorm-tau0.04-lr0.4-seed1"
+    assert other.changed == {"lr": 0.4, "precision": "float32", "keep_model": True}
+    assert small.replace(lr=0.4).run_id == other.run_id and Config(**small.model_dump()) == small
+    assert Config() == Config(size="full") and Config().replace(milestones=[60, 120]).run_id.endswith("milestones60_120-seed1")
+    assert Config(size="small", id_dataset="cifar100").extra_sets[0] == "cifar10"
+    with pytest.raises(ValueError, match="tau should be above 0"):
+        small.replace(tau=-1.0)
+
+
 def test_an_unknown_setting_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="unknown setting 'taw' of a run; the settings are: size, .*tau"):
-        Config.from_dict({"taw": 0.04})
+    with pytest.raises(ValueError, match="unknown setting 'taw' of a run; did you mean 'tau'. the settings are: size, .*tau"):
+        Config(taw=0.04)
 
 
 def test_a_batch_larger_than_the_set_is_refused(tmp_path):
@@ -362,7 +381,7 @@ def test_a_full_disk_or_a_bad_score_keeps_the_checkpoint(tmp_path, monkeypatch, 
 
 def test_a_diverging_run_stops_with_its_name(tmp_path):
     bad = small(method="cross_entropy", epochs=1, lr=1e12)
-    with pytest.raises(FloatingPointError, match=f"{bad.run_id}: the training loss became"):
+    with pytest.raises(FloatingPointError, match=f"{re.escape(bad.run_id)}: the training loss became"):
         training.train(bad, tmp_path, "cpu")
     assert not (tmp_path / bad.run_id).exists()
 

@@ -97,7 +97,7 @@ def test_the_nightly_parameters_are_those_of_the_training_notebook():
     assert fitted["size"] == "small" and fitted["epochs"] <= 2 and fitted["runs_dir"].startswith("build/")
     for name in (fitted["id_dataset"], *fitted["ood_sets"], *fitted["extra_sets"], fitted["history_ood"]):
         assert data.SETS[name].stands_in_for is None, f"{name} cannot be downloaded"
-    train.Config.from_dict({key: value for key, value in fitted.items() if key != "runs_dir"}).check()
+    train.Config(**{key: value for key, value in fitted.items() if key != "runs_dir" and value is not None})
     results = [path for path in (REPOSITORY / "notebooks").glob("*.ipynb")
                if '"sizes = [' in path.read_text(encoding="utf-8")]
     for path in results:  # what nightly.yml greps for

@@ -38,7 +38,7 @@ if "google.colab" in sys.modules or "LOGITNORM_CLONE" in os.environ:
     needed = {{"torch": "torch", "torchvision": "torchvision", "sklearn": "scikit-learn",
               "skimage": "scikit-image", "yaml": "pyyaml"}}
     needed.update((name, name) for name in
-                  "bokeh filelock matplotlib numpy pandas pooch safetensors scipy seaborn sympy tqdm".split())
+                  "bokeh filelock matplotlib numpy pandas pooch pydantic safetensors scipy seaborn sympy tqdm".split())
     missing = [package for module, package in needed.items() if importlib.util.find_spec(module) is None]
     if missing:
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True)

@@ -1,109 +1,173 @@
-"""Every setting of a run, its bounds and the run's name. Nothing else knows them.
+"""Every setting of a run, its bounds, the sizes and the run's name. Nothing else knows them.
 
 The defaults are those of Wei et al. (ICML 2022, section 4.1) and, where the paper is silent, of the authors' released
 code: SGD without Nesterov, weight decay on every parameter, batches of 128, and the last epoch's weights.
 """
 
-import math
-import re
-from dataclasses import dataclass, fields
+import difflib
+from functools import cache
+from typing import Annotated, Any, Literal, get_args
 
 import torch
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError, ValidationInfo, field_validator
 
 from . import data, models
 
-METHODS = ("cross_entropy", "logitnorm", "centred_logitnorm", "logit_penalty", "godin", "learned_confidence")
+Method = Literal["cross_entropy", "logitnorm", "centred_logitnorm", "logit_penalty", "godin", "learned_confidence"]
+METHODS = get_args(Method)
 TAU = ("logitnorm", "centred_logitnorm")  # the methods that have a tau
-PRECISIONS = ("float32", "bfloat16", "float16", "mixed")
+
+# The OOD sets at hand without network, by their own names; study.experiments.official names those they stand for.
+AT_HAND: dict[str, Any] = dict(
+    ood_sets=("textures_part", "svhn_part", "lsun_like_crop", "lsun_like_resize", "isun", "places_mini"),
+    extra_sets=("cifar100", "tinyimagenet_resize", "mnist", "gaussian_noise"), history_ood="svhn_part")
+
+# A size is a name for settings; nothing branches on it. What it does not say is the default of Config, which is the
+# paper's, but for the precision.
+SIZES: dict[str, dict[str, Any]] = {
+    # Seconds on a CPU, nothing to download: scikit-learn's digits against patches of scikit-image's pictures.
+    # It shows that the machinery works, and nothing about the papers.
+    "smoke": dict(
+        id_dataset="digits", architecture="wrn10_1", epochs=10,
+        batch_size=32,  # 440 steps in all; with 110 at lr 0.2 LogitNorm's logits grow until its gradient vanishes
+        lr=0.05, nesterov=True, schedule="onecycle", dropout=0.0, precision="float32",
+        ood_sets=("brick", "grass", "gravel", "text", "hubble", "photos"), extra_sets=("gaussian_noise",),
+        history_ood="text"),
+    # Half an hour to an hour and a quarter a run on one CPU core, real CIFAR-10, a narrow net, a short one-cycle
+    # schedule. Dropout is left out: at this width and length it costs accuracy and a quarter of the time.
+    "small": dict(AT_HAND, architecture="wrn10_2", epochs=12, lr=0.2, nesterov=True, schedule="onecycle", dropout=0.0),
+    # The paper's own network with a schedule of 30 epochs: a few hours on one CPU core. The peak learning rate is the
+    # paper's; dropout is left out as at size small, so that the two sizes differ in the network and its schedule.
+    "medium": dict(AT_HAND, epochs=30, nesterov=True, schedule="onecycle", dropout=0.0),
+    # The papers' settings and image sets: one GPU. The further sets are those of near OOD and of the table of errors.
+    "full": dict(extra_sets=("cifar100", "tinyimagenet", "mnist", "gaussian_noise"))}
+
+# What every run id says, and what it never says: how a net is scored and kept, and the precision, which the size
+# leaves to the processor ("mixed") and run.json records.
+IN_EVERY_NAME = ("id_dataset", "architecture", "method", "tau", "cutout", "seed")
+IN_NO_NAME = ("precision", "ood_sets", "extra_sets", "history_ood", "odin_temperature", "odin_epsilon",
+              "confidence_epsilon", "keep_model", "keep_features")
+
+# pydantic's words, shorter.
+PLAIN = {"greater than or equal to": "at least", "less than or equal to": "at most", "greater than": "above",
+         "less than": "below"}
+
+# What a value of the wrong type should have been.
+WANTED = {"int_type": "a whole number", "float_type": "a number (0.001, not 1e-3)", "bool_type": "true or false",
+          "string_type": "a text", "tuple_type": "a list"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """Everything that decides a run. The defaults are the paper's."""
+class ConfigError(ValueError):
+    """A setting that cannot be trained, in one sentence; `field` is its name."""
 
-    size: str = "full"  # smoke, small, medium or full: a name for the settings below, nothing branches on it
-    id_dataset: str = "cifar10"
+    def __init__(self, sentence: str, field: str = ""):
+        super().__init__(sentence)
+        self.field = field
+
+
+def known_set(name: str) -> str:
+    if name not in data.SETS:
+        raise ValueError(f"should be one of {', '.join(data.SETS)}")
+    return name
+
+
+@cache
+def require_net(architecture: str, dropout: float) -> None:
+    """ValueError unless there is such a net; on the meta device it takes no memory."""
+    with torch.device("meta"):
+        models.build(architecture, 2, dropout)
+
+
+ImageSetName = Annotated[str, AfterValidator(known_set)]
+ImageSetNames = Annotated[tuple[ImageSetName, ...], Strict(False)]  # not strict: YAML and papermill give lists
+
+
+class Config(BaseModel):
+    """Everything that decides a run: a size, and the settings that differ from those of the size.
+
+    `Config(size="small")` is a small run; `Config(size="small", lr=0.4)` is one with another learning rate, and its
+    run_id says so (`small-...-lr0.4-seed1`), so that two trainings never share a folder. Without a size, the defaults
+    are the paper's (size full). Raises ConfigError, one sentence, for a setting that is unknown or cannot be trained.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)
+
+    size: Literal["smoke", "small", "medium", "full"] = "full"
+    id_dataset: ImageSetName = "cifar10"
     architecture: str = "wrn40_2"
-    method: str = "logitnorm"
-    tau: float = 0.04  # of LogitNorm; the other methods do not read it
-    penalty: float = 0.05  # lambda of LogitPenalty
-    budget: float = 0.3  # beta of Learned Confidence
-    cutout: int = 0  # side of Cutout's square, on half of the images; Learned Confidence uses 16, the others none
-    seed: int = 1
-    epochs: int = 200
-    batch_size: int = 128
-    lr: float = 0.1
-    momentum: float = 0.9
+    method: Method = "logitnorm"
+    tau: float = Field(0.04, gt=0)  # of LogitNorm; the other methods do not read it
+    penalty: float = Field(0.05, ge=0)  # lambda of LogitPenalty
+    budget: float = Field(0.3, gt=0)  # beta of Learned Confidence
+    cutout: int = Field(0, ge=0, le=data.SIZE)  # side of Cutout's square, on half of the images; Learned Confidence
+    #                                             uses 16, the others none
+    seed: int = Field(1, ge=0, lt=2**32)
+    epochs: int = Field(200, ge=1)
+    batch_size: int = Field(128, ge=2)  # BatchNorm needs two images
+    lr: float = Field(0.1, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
-    weight_decay: float = 5e-4
-    schedule: str = "steps"  # "steps": lr * gamma at each milestone; "onecycle": linear warm-up, cosine to 0
-    milestones: tuple[int, ...] = (80, 140)
-    gamma: float = 0.1
-    warmup: float = 0.2  # share of the steps that "onecycle" spends warming up
-    dropout: float = 0.3
-    precision: str = "float32"  # of the body in training: float32, bfloat16, float16 or mixed (see precision_on)
-    ood_sets: tuple[str, ...] = ("textures", "svhn", "lsun_c", "lsun_r", "isun", "places365")
-    extra_sets: tuple[str, ...] = ()  # further sets to score that are not part of the six-set average
-    history_ood: str = "svhn"  # the OOD set whose mean logit norm is recorded every epoch (Figure 1)
-    odin_temperature: float = 1000.0
-    odin_epsilon: float = 0.0014
-    confidence_epsilon: float = 0.001  # input preprocessing of Learned Confidence, in units of normalised pixels
+    weight_decay: float = Field(5e-4, ge=0)
+    # "steps": lr * gamma at each milestone; "onecycle": linear warm-up, cosine to 0
+    schedule: Literal["steps", "onecycle"] = "steps"
+    milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Strict(False)] = (80, 140)
+    gamma: float = Field(0.1, gt=0, le=1)
+    warmup: float = Field(0.2, ge=0, lt=1)  # share of the steps that "onecycle" spends warming up
+    dropout: float = Field(0.3, ge=0, lt=1)
+    # of the body in training; "mixed": the fastest sound one of the processor (see train.precision_on)
+    precision: Literal["float32", "bfloat16", "float16", "mixed"] = "mixed"
+    ood_sets: ImageSetNames = ("textures", "svhn", "lsun_c", "lsun_r", "isun", "places365")
+    extra_sets: ImageSetNames = ()  # further sets to score that are not part of the six-set average
+    history_ood: ImageSetName = "svhn"  # the OOD set whose mean logit norm is recorded every epoch (Figure 1)
+    odin_temperature: float = Field(1000.0, gt=0)
+    odin_epsilon: float = Field(0.0014, ge=0)
+    confidence_epsilon: float = Field(0.001, ge=0)  # input preprocessing of Learned Confidence, normalised pixels
     keep_model: bool = False  # leave model.safetensors in the run folder
     keep_features: bool = False  # leave the penultimate features (float16) in scores.safetensors
 
-    def __post_init__(self) -> None:
-        for f in fields(self):  # YAML and papermill give lists
-            if isinstance(getattr(self, f.name), list):
-                object.__setattr__(self, f.name, tuple(getattr(self, f.name)))
+    def __init__(self, **settings: Any):
+        size = settings.get("size", "full")
+        of_size = SIZES.get(size, {}) if isinstance(size, str) else {}
+        if settings.get("id_dataset") == "cifar100" and "extra_sets" in of_size:  # its near OOD set is CIFAR-10
+            of_size = of_size | {"extra_sets": tuple("cifar10" if name == "cifar100" else name
+                                                     for name in of_size["extra_sets"])}
+        try:
+            super().__init__(**{**of_size, **settings})
+        except ValidationError as error:
+            raise _in_one_sentence(error) from None
 
+    @field_validator("id_dataset")
     @classmethod
-    def from_dict(cls, values: dict) -> "Config":
-        """A Config from plain values; an unknown name is refused, never ignored."""
-        unknown = set(values) - {f.name for f in fields(cls)}
-        if unknown:
-            known = ", ".join(f.name for f in fields(cls))
-            raise ValueError(f"unknown setting {sorted(unknown)[0]!r} of a run; the settings are: {known}")
-        return cls(**values)
+    def _has_classes(cls, name: str) -> str:
+        if data.SETS[name].num_classes < 2:
+            raise ValueError("should be a set with classes to train on: "
+                             + ", ".join(n for n, s in data.SETS.items() if s.num_classes > 1))
+        return name
 
-    def check(self) -> None:
-        """Raise ValueError, in one sentence, for the first setting that cannot be trained."""
-        def need(condition: bool, message: str) -> None:
-            if not condition:
-                raise ValueError(message)
+    @field_validator("ood_sets", "extra_sets", "history_ood")
+    @classmethod
+    def _is_not_the_id_set(cls, names: Any, known: ValidationInfo) -> Any:
+        id_dataset = known.data.get("id_dataset")
+        if id_dataset in ([names] if isinstance(names, str) else names):
+            raise ValueError(f"should not name {id_dataset}, the ID set of the same run")
+        return names
 
-        need(self.method in METHODS, f"unknown method {self.method!r}; known: {', '.join(METHODS)}")
-        need(self.method not in TAU or 0 < self.tau < math.inf,
-             f"tau must be positive, got {self.tau}; the paper uses 0.04 for CIFAR-10")
-        need(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
-        need(self.batch_size >= 2, f"batch_size must be at least 2 (BatchNorm needs two images), got {self.batch_size}")
-        need(0 < self.lr < math.inf, f"lr must be a positive number, got {self.lr}")
-        need(0 <= self.momentum < 1, f"momentum must be at least 0 and below 1, got {self.momentum}")
-        need(self.weight_decay >= 0, f"weight_decay must not be negative, got {self.weight_decay}")
-        need(0 < self.gamma <= 1, f"gamma, the factor at a milestone, must be above 0 and at most 1, got {self.gamma}")
-        need(self.schedule in ("steps", "onecycle"), f"unknown schedule {self.schedule!r}; known: steps, onecycle")
-        need(0 <= self.warmup < 1, f"warmup is a share of the steps, 0 <= warmup < 1, got {self.warmup}")
-        need(0 <= self.dropout < 1, f"dropout is a probability below 1, got {self.dropout}")
-        need(self.penalty >= 0, f"penalty, the lambda of LogitPenalty, must not be negative, got {self.penalty}")
-        need(self.budget > 0, f"budget, the beta of Learned Confidence, must be positive, got {self.budget}")
-        need(0 <= self.cutout <= data.SIZE,
-             f"cutout is the side of a square in pixels, 0 to {data.SIZE}, got {self.cutout}")
-        need(self.precision in PRECISIONS, f"unknown precision {self.precision!r}; known: {', '.join(PRECISIONS)}")
-        # what scoring needs is looked at before training, not after it
-        need(0 < self.odin_temperature < math.inf, f"odin_temperature must be positive, got {self.odin_temperature}")
-        for name in ("odin_epsilon", "confidence_epsilon"):
-            need(0 <= getattr(self, name) < math.inf, f"{name} must not be negative, got {getattr(self, name)}")
-        need(bool(re.fullmatch(r"\w+", self.size)), "size is the first part of a folder's name: letters and digits, "
-             f"got {self.size!r}")
-        need(0 <= self.seed < 2 ** 32, f"seed must be a whole number from 0 to 2^32 - 1, got {self.seed}")
-        for name in (self.id_dataset, *self.ood_sets, *self.extra_sets, self.history_ood):
-            need(name in data.SETS, f"unknown image set {name!r}; known: {', '.join(data.SETS)}")
-        need(data.SETS[self.id_dataset].num_classes > 1,
-             f"{self.id_dataset!r} has no classes to train on; use one of "
-             + ", ".join(n for n, s in data.SETS.items() if s.num_classes > 1))
-        need(self.id_dataset not in (*self.ood_sets, *self.extra_sets, self.history_ood),
-             f"{self.id_dataset!r} is the ID set and cannot be an OOD set of the same run")
-        with torch.device("meta"):  # to see whether there is such a net: takes no memory
-            models.build(self.architecture, 2, self.dropout)
+    @field_validator("architecture")
+    @classmethod
+    def _is_a_net(cls, architecture: str) -> str:
+        require_net(architecture, 0.0)
+        return architecture
+
+    @field_validator("dropout")
+    @classmethod
+    def _net_has_dropout(cls, dropout: float, known: ValidationInfo) -> float:
+        if "architecture" in known.data:
+            require_net(known.data["architecture"], dropout)
+        return dropout
+
+    def replace(self, **settings: Any) -> "Config":
+        """The same run but for these settings, as strictly checked as a new one."""
+        return Config(**{**self.model_dump(), **settings})
 
     def differs_from(self, wanted: "Config") -> str | None:
         """The name of the first setting in which a run made with these settings is not the one that is wanted.
@@ -111,10 +175,10 @@ class Config:
         A run that names a precision fits one that leaves the precision to the processor ("mixed"), and what a run
         keeps of its outputs makes no other run of it.
         """
-        for f in fields(self):
-            free = f.name.startswith("keep_") or (f.name, wanted.precision) == ("precision", "mixed")
-            if getattr(self, f.name) != getattr(wanted, f.name) and not free:
-                return f.name
+        for name, value in self:
+            free = name.startswith("keep_") or (name, wanted.precision) == ("precision", "mixed")
+            if value != getattr(wanted, name) and not free:
+                return name
         return None
 
     @property
@@ -123,7 +187,43 @@ class Config:
         return self.tau if self.method == "logitnorm" else None
 
     @property
+    def changed(self) -> dict[str, Any]:
+        """The settings in which this run differs from its size, by name."""
+        of_size = {name: field.default for name, field in Config.model_fields.items()} | SIZES[self.size]
+        return {name: value for name, value in self if name != "size" and value != of_size[name]}
+
+    @property
     def run_id(self) -> str:
+        """The name of the run's folder: what every name says, and every training setting that is not the size's."""
         tau = f"-tau{self.tau:g}" if self.method in TAU else ""
         cut = f"-cutout{self.cutout}" if self.cutout else ""
-        return f"{self.size}-{self.id_dataset}-{self.architecture}-{self.method}{tau}{cut}-seed{self.seed}"
+        changed = "".join(f"-{name}{_shown(value)}" for name, value in self.changed.items()
+                          if name not in IN_EVERY_NAME + IN_NO_NAME)
+        return f"{self.size}-{self.id_dataset}-{self.architecture}-{self.method}{tau}{cut}{changed}-seed{self.seed}"
+
+
+def _shown(value: Any) -> str:
+    """A value as part of a run id."""
+    if isinstance(value, tuple):
+        return "_".join(map(_shown, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _in_one_sentence(error: ValidationError) -> ConfigError:
+    """The first thing that pydantic found: 'tau should be greater than 0, got -1'."""
+    found = error.errors(include_url=False)[0]
+    field, got, kind = str(found["loc"][0]), found["input"], found["type"]
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(field, Config.model_fields, n=1)
+        hint = f" did you mean {near[0]!r}?" if near else ""
+        return ConfigError(f"unknown setting {field!r} of a run;{hint} the settings are: "
+                           + ", ".join(Config.model_fields), field)
+    name = field + "".join(f"[{index}]" for index in found["loc"][1:])
+    said = f"should be {WANTED[kind]}" if kind in WANTED else found["msg"].removeprefix("Value error, ")
+    for long, short in PLAIN.items():
+        said = said.replace(long, short)
+    if said.startswith(("should", "Input should")):
+        shown = f"the text {got!r}" if kind in WANTED and isinstance(got, str) else repr(got)
+        said = f"{said.removeprefix('Input ')}, got {shown}"
+        return ConfigError(f"{name} {said}", field)
+    return ConfigError(f"{name}: {said}", field)  # of a net that cannot be built

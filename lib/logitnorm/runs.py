@@ -22,7 +22,7 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -136,7 +136,7 @@ def write_run(folder: Path, config: Config, arrays: dict[str, np.ndarray], histo
             {"run_id": config.run_id})
     of_logits = {name: {key: value.item() for key, value in geometry(
         torch.from_numpy(arrays[f"{name}/logits"]).double(), config.normalised_at).items()} for name in set_names(config)}
-    return finish(folder, {"run_id": config.run_id, "format": FORMAT, "config": asdict(config), **info,
+    return finish(folder, {"run_id": config.run_id, "format": FORMAT, "config": config.model_dump(), **info,
                                 "test_accuracy": measured[0]["value"], "logits": of_logits})
 
 
@@ -344,7 +344,7 @@ class Run:
 
     @cached_property
     def config(self) -> Config:
-        return Config.from_dict(self.info["config"])
+        return Config(**self.info["config"])
 
     @cached_property
     def sets(self) -> list[str]:

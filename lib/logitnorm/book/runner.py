@@ -108,12 +108,10 @@ def check_run(notebook: Path, given: dict) -> None:
     settings = {**parameters(notebook), **given}
     if not {"id_dataset", "architecture", "method"} <= set(settings):
         return
-    from dataclasses import fields
-
     from logitnorm.config import Config  # imports torch, which no other notebook needs here
 
     try:
-        Config.from_dict({field.name: settings[field.name] for field in fields(Config) if field.name in settings}).check()
+        Config(**{name: settings[name] for name in Config.model_fields if settings.get(name) is not None})
     except ValueError as error:
         raise RunnerError(f"{notebook}: {error}") from error
 

@@ -11,13 +11,13 @@ import multiprocessing
 import re
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from logitnorm import data, paths, runs
-from logitnorm.config import Config
+from logitnorm.config import SIZES, Config, ConfigError
 from logitnorm.data import DataError
 from logitnorm.runs import RunError
 
@@ -26,11 +26,10 @@ from .training import train
 
 FILE = paths.ROOT / "experiments.yaml"
 
-# What a run entry may hold beside settings; a size's settings may hold neither (they name one run of many).
-OF_AN_ENTRY = ("size", "seeds")
-DEFAULTS = {f.name: f.default for f in fields(Config)}
-SETTINGS = [name for name in DEFAULTS if name not in ("size", "seed")]
-LISTS = ("tau", "cutout")  # the numbers that may be a list, one run each: they are part of the run's id
+# The names of an entry: settings of a run, `seeds` for `seed`. Numbers that may be a list, one run each, are part of
+# the run's name.
+KNOWN = ["seeds" if name == "seed" else name for name in Config.model_fields]
+LISTS = ("seeds", "tau", "cutout")
 
 
 class ExperimentsError(ValueError):
@@ -47,10 +46,10 @@ class Setting:
     line: int
 
 
-def read(file: Path) -> tuple[dict[str, dict[str, Setting]], list[tuple[int, dict[str, Setting]]]]:
-    """(sizes, runs) of the file with the line of every setting; runs are pairs (line of the entry, its settings).
+def read(file: Path) -> list[tuple[int, dict[str, Setting]]]:
+    """The entries of the file: pairs (line of the entry, its settings with the line of each).
 
-    Only the form is checked here: mappings, known names, no name twice, the type of every value.
+    Only the form is checked here: mappings, known names, no name twice, plain values.
     """
     try:
         root = yaml.compose(Path(file).read_text(encoding="utf-8"), yaml.SafeLoader)
@@ -61,52 +60,47 @@ def read(file: Path) -> tuple[dict[str, dict[str, Setting]], list[tuple[int, dic
         line = error.problem_mark.line + 1 if getattr(error, "problem_mark", None) else 1
         reason = getattr(error, "problem", None) or error
         raise ExperimentsError(f"{file}, line {line}: not valid YAML: {reason}") from None
-    top = _mapping(file, root, "the file", ("sizes", "runs"))
-    for name in ("sizes", "runs"):
-        if name not in top:
-            raise ExperimentsError(f"{file}, line 1: the file has no {name!r}; it must have: sizes, runs")
-    sizes = {name: _settings(file, node, f"size {name!r}", SETTINGS)
-             for name, (_, node) in _mapping(file, top["sizes"][1], "sizes").items()}
-    line, node = top["runs"]
+    top = _mapping(file, root, "the file", ["runs"])
+    line, node = top.get("runs", (1, None))
     if not isinstance(node, yaml.SequenceNode):
-        raise ExperimentsError(f"{file}, line {line}: runs must be a list of entries '- {{size: ..., method: ...}}'")
-    entries = [(_line(entry), _settings(file, entry, f"run {number}", [*OF_AN_ENTRY, *SETTINGS]))
-               for number, entry in enumerate(node.value, start=1)]
-    return sizes, entries
+        raise ExperimentsError(f"{file}, line {line}: the file must have runs: a list of entries "
+                               "'- {size: ..., method: ...}'")
+    return [(_line(entry), {name: Setting(_plain(file, value), where) for name, (where, value)
+                            in _mapping(file, entry, f"run {number}", KNOWN).items()})
+            for number, entry in enumerate(node.value, start=1)]
 
 
 def configs(file: Path = FILE, size: str | None = None, only: str = "") -> list[Config]:
     """The runs of experiments.yaml, in its order: those of one size, whose run id matches the expression `only`.
 
-    Where tau or cutout has a list of numbers, there is one run for each.
+    Where seeds, tau or cutout has a list of numbers, there is one run for each.
     Raises ExperimentsError for the first mistake in the file, whatever was asked for.
     """
-    sizes, entries = read(file)
     found: dict[str, tuple[Config, int]] = {}
-    for number, (line, entry) in enumerate(entries, start=1):
-        name = entry["size"].value if "size" in entry else None
-        if name not in sizes:
-            raise ExperimentsError(f"{file}, line {entry.get('size', Setting(None, line)).line}: run {number} has size "
-                                   f"{name!r}; known: {', '.join(sizes)}")
-        given = {**sizes[name], **{key: value for key, value in entry.items() if key not in OF_AN_ENTRY}}
-        seeds = entry["seeds"].value if "seeds" in entry else [1]
-        lists = [key for key, setting in given.items() if key in LISTS and isinstance(setting.value, list)]
-        for seed, *values in itertools.product(seeds, *(given[key].value for key in lists)):
-            settings = {**given, **{key: Setting(value, given[key].line) for key, value in zip(lists, values)}}
-            config = _config(settings, name, seed)
+    for number, (line, entry) in enumerate(read(file), start=1):
+        if "size" not in entry:  # no silent one: a forgotten size would be 200 epochs on a GPU
+            raise ExperimentsError(f"{file}, line {line}: run {number} has no size; known: {', '.join(SIZES)}")
+        lists = [name for name in LISTS if name in entry]
+        for name in lists:
+            if entry[name].value == [] or name == "seeds" and not isinstance(entry[name].value, list):
+                raise ExperimentsError(f"{file}, line {entry[name].line}: {name} of run {number} must be a list of "
+                                       f"numbers such as [1, 2, 3], got {entry[name].value!r}")
+        every = [entry[name].value if isinstance(entry[name].value, list) else [entry[name].value] for name in lists]
+        for values in itertools.product(*every):
+            settings = {name: setting.value for name, setting in entry.items()} | dict(zip(lists, values))
+            if "seeds" in settings:
+                settings["seed"] = settings.pop("seeds")
             try:
-                if seed == seeds[0]:  # nothing to check in a seed
-                    config.check()
-            except ValueError as error:
-                where = _culprit(settings, name, seed, line)
-                raise ExperimentsError(f"{file}, line {where}: run {number} ({name}, {config.method}): "
-                                       f"{error}") from None
+                config = Config(**settings)
+            except ConfigError as error:
+                at = entry.get("seeds" if error.field == "seed" else error.field)
+                raise ExperimentsError(f"{file}, line {at.line if at else line}: run {number}: {error}") from None
             if config.run_id in found:
                 raise ExperimentsError(f"{file}, line {line}: the run {config.run_id} is listed twice, first in line "
                                        f"{found[config.run_id][1]}; change a seed or delete one entry")
             found[config.run_id] = config, line
-    if size is not None and size not in sizes:
-        raise ExperimentsError(f"{file} has no size {size!r}; known: {', '.join(sizes)}")
+    if size is not None and size not in SIZES:
+        raise ExperimentsError(f"there is no size {size!r}; known: {', '.join(SIZES)}")
     try:
         wanted = re.compile(only)
     except re.error as error:
@@ -117,24 +111,9 @@ def configs(file: Path = FILE, size: str | None = None, only: str = "") -> list[
 
 def official(config: Config) -> Config:
     """The same run, scored on the official image sets, which are downloaded, in place of their stand-ins."""
-    return replace(config, ood_sets=tuple(map(data.official, config.ood_sets)),
-                   extra_sets=tuple(map(data.official, config.extra_sets)),
-                   history_ood=data.official(config.history_ood))
-
-
-def _config(settings: dict[str, Setting], size: str, seed: int) -> Config:
-    return Config.from_dict({**{name: setting.value for name, setting in settings.items()}, "size": size, "seed": seed})
-
-
-def _culprit(settings: dict[str, Setting], size: str, seed: int, line: int) -> int:
-    """The line of the setting without which the run could be trained; that of the entry, if there is no such one."""
-    for name, setting in settings.items():
-        try:
-            _config({key: value for key, value in settings.items() if key != name}, size, seed).check()
-            return setting.line
-        except ValueError:
-            continue
-    return line
+    return config.replace(ood_sets=tuple(map(data.official, config.ood_sets)),
+                          extra_sets=tuple(map(data.official, config.extra_sets)),
+                          history_ood=data.official(config.history_ood))
 
 
 def _line(node) -> int:
@@ -163,19 +142,6 @@ def _mapping(file, node, where: str, allowed=None) -> dict:
     return found
 
 
-def _settings(file, node, where: str, allowed) -> dict[str, Setting]:
-    """The settings of a mapping, each of the type that Config gives it."""
-    found = {}
-    for name, (line, value_node) in _mapping(file, node, where, allowed).items():
-        value = _plain(file, value_node)
-        wanted = _misfit(name, value)
-        if wanted:
-            shown = f"the text {value!r}" if isinstance(value, str) else repr(value)
-            raise ExperimentsError(f"{file}, line {line}: {name} of {where} must be {wanted}, got {shown}")
-        found[name] = Setting(value, line)
-    return found
-
-
 def _plain(file, node):
     """The value of a YAML node as plain Python; a tag such as !!python/object is refused by the safe loader."""
     loader = yaml.SafeLoader("")
@@ -186,37 +152,6 @@ def _plain(file, node):
         raise ExperimentsError(f"{file}, line {_line(node)}: not plain YAML: {reason}") from None
     finally:
         loader.dispose()
-
-
-def _misfit(name: str, value) -> str:
-    """What the setting must be, in words, if the value is of another type; else ''."""
-    if name == "seeds":
-        fits = isinstance(value, list) and value and all(map(_is_whole, value))
-        return "" if fits else "a list of whole numbers such as [1, 2, 3]"
-    if name == "size":
-        return "" if isinstance(value, str) else "the name of a size"
-    default = DEFAULTS[name]
-    if isinstance(default, bool):
-        return "" if isinstance(value, bool) else "true or false"
-    if _is_number(default):
-        fits = _is_whole if isinstance(default, int) else _is_number
-        values = value if isinstance(value, list) and name in LISTS else [value]
-        return "" if values and all(map(fits, values)) else (
-            "a whole number" if isinstance(default, int) else "a number (0.001, not 1e-3)") + (
-            ", or a list of them" if name in LISTS else "")
-    if isinstance(default, str):
-        return "" if isinstance(value, str) else "a text"
-    fits = _is_whole if default and _is_whole(default[0]) else lambda x: isinstance(x, str)  # a tuple
-    return "" if isinstance(value, list) and all(map(fits, value)) else (
-        "a list of whole numbers" if fits is _is_whole else "a list of names")
-
-
-def _is_whole(x) -> bool:
-    return isinstance(x, int) and not isinstance(x, bool)
-
-
-def _is_number(x) -> bool:
-    return _is_whole(x) or isinstance(x, float)
 
 
 # What is in data/runs --------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ import os
 import platform
 import sys
 import time
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,7 +33,6 @@ def train(config: Config, runs_dir: Path, device: str | None = None) -> Path:
     be trained, RunError for a folder that is damaged, in use or of other settings, FloatingPointError for a loss that
     is no longer finite.
     """
-    config.check()
     path = Path(runs_dir) / config.run_id
     if path.exists():
         require_same(runs.load(path, verify=True).info["config"], config, path)
@@ -113,7 +111,7 @@ def start(config: Config, folder: Path, train_set: data.ImageSet, device: torch.
 def save(trainer: Trainer, kept: dict, folder: Path) -> None:
     """Write the checkpoint from which `start` continues."""
     runs.write_checkpoint(folder / "checkpoint.safetensors", trainer.state(), {
-        "config": asdict(trainer.config), "epoch": trainer.epoch, "history": trainer.history,
+        "config": trainer.config.model_dump(), "epoch": trainer.epoch, "history": trainer.history,
         "scaler": trainer.scaler.state_dict(), **kept})
 
 
@@ -155,7 +153,7 @@ def write_results(trainer: Trainer, kept: dict, folder: Path, sets: dict[str, da
 
 def require_same(found: dict, wanted: Config, path: Path) -> None:
     """Refuse to mix runs: name the first setting in which a folder differs from what was asked for."""
-    found = Config.from_dict(found)
+    found = Config(**found)
     if name := found.differs_from(wanted):
         raise runs.RunError(f"{path} was trained with {name} = {getattr(found, name)!r}, not {getattr(wanted, name)!r}; "
                             "delete the folder to train it again, or use another seed or size")
