@@ -145,6 +145,8 @@ def stage(train: Path) -> None:
     (STAGE / "_static").mkdir()
     for sheet in (ROOT / "book" / "_static").glob("*.css"):
         shutil.copy2(sheet, STAGE / "_static")  # Jupyter Book adds each style sheet found there to every page
+    if (picture := ROOT / "data" / "thumbnails" / "front-light.png").is_file():
+        shutil.copy2(picture, STAGE / "_static")  # what a link to the book shows elsewhere (ogp_image)
     prose = [path.read_text(encoding="utf-8") for path in (STAGE / "book").glob("*.md")]
     if any("{include} generated/" in text for text in prose):
         from logitnorm import runs
@@ -199,6 +201,24 @@ def finish(html: Path) -> None:
         from .explorers import copy_scripts  # imports torch, which nothing else here needs
 
         copy_scripts(html / "_static")
+
+
+def write_index_of_site(html: Path) -> None:
+    """sitemap.xml for search engines, and 404.html for a link that leads nowhere, at the address of _config.yml."""
+    import yaml
+
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    base = config["html"]["baseurl"]
+    locations = "".join(f"<url><loc>{base}{page}.html</loc></url>" for page in pages())
+    (html / "sitemap.xml").write_text('<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns="http://www.sitemaps.org/schemas/'
+                                      f'sitemap/0.9">{locations}</urlset>\n', encoding="utf-8")
+    (html / "404.html").write_text(f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><title>No such page: {config["title"]}</title></head>
+<body style="font: 1.1rem/1.5 sans-serif; max-width: 40rem; margin: 4rem auto; padding: 0 1rem">
+<main><h1>There is no such page</h1><p>It may have moved. Begin at the <a href="{base}">front page</a> or
+<a href="{base}search.html">search the book</a>.</p></main></body></html>
+""", encoding="utf-8")
 
 
 def label_cells(table: str) -> str:
@@ -326,6 +346,7 @@ def main(arguments=None) -> int:
             stage(options.train)
             jupyter_book()
             finish(STAGE / "_build" / "html")
+            write_index_of_site(STAGE / "_build" / "html")
         if options.action == "pdf":
             one_page()
             pdf()

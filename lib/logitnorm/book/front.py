@@ -114,13 +114,13 @@ def _change(numbers: str) -> str:
 
 def _panel(title: str, pixels: list, images: pd.DataFrame, said: list[pd.DataFrame]) -> str:
     """A table of images, one a column: the image and its true name, and a row for each network."""
-    names = [CIFAR10_CLASSES[int(label)] if label == label and label is not None else "house number"
+    names = [CIFAR10_CLASSES[int(label)] if label == label and label is not None else ""
              for label in images["label"]]
     alts = [f"Test image {index} of {paper.title(name)}" for index, name in zip(images["index"], images["set"])]
-    head = "".join(f'<th scope="col"><img src="{_data_uri(pixels[i])}" alt="{alt}" width="64" height="64"><span>{name}</span>'
+    head = "".join(f'<th scope="col"><img src="{_data_uri(pixels[i])}" alt="{alt}" width="64" height="64">{f"<span>{name}</span>" if name else ""}'
                    "</th>" for i, alt, name in zip(images.index, alts, names))
     rows = "".join(
-        f'<tr><th scope="row">{paper.LABELS[method]}</th>' + "".join(
+        f'<tr><th scope="row">{paper.LABELS[method].replace("Norm", "&shy;Norm")}</th>' + "".join(
             f'<td><span>{row.said}</span> <span>{row.percent:.0f}&nbsp;%</span> <strong class="{"right" if row.right else "wrong"}">'
             f'{"✓" if row.right else "✗"}&nbsp;{"in" if row.accepted else "out"}</strong></td>'
             for row in answer.itertuples()) + "</tr>" for method, answer in zip(LOSSES, said))
@@ -229,6 +229,16 @@ def _draw_scores(ax, run, name: str) -> str:
     ax.axvline(threshold, color="black", linestyle=":")
     ax.set(title=f"{name}: {passed:.1f} % of the OOD images pass", ylabel="share of images (%)")
     return f"{name}: {passed:.2f} % of the OOD images pass."
+
+
+def draw(folder: Path = THUMBNAILS, runs_dir: Path | None = None) -> None:
+    """Write picture() as front-light.png and front-dark.png into `folder`, for README and for links to the book."""
+    loaded = {size: results.load_all(runs_dir or paths.RUNS, size) for size in ledger.SIZES}
+    lines = ledger.build(loaded)
+    for name, dark in (("light", False), ("dark", True)):
+        fig, _ = picture(loaded, lines, dark)
+        fig.savefig(folder / f"front-{name}.png", dpi=100, facecolor=fig.get_facecolor())
+        plt.close(fig)
 
 
 # ---- what the prose pages include
