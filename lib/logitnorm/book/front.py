@@ -48,10 +48,14 @@ def answers(run, images: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_pair(loaded: dict[str, list], images: pd.DataFrame) -> list:
-    """One run of each loss, of the first size whose runs kept their logits of the images' sets; [] if none did."""
+    """One run of each loss, of the first size whose runs kept the logits of the images; [] if none did."""
+    def kept(run):
+        return run.config.id_dataset == "cifar10" and all(
+            run.has(f"{name}/logits") and part["index"].max() < len(run.tensor(f"{name}/logits"))
+            for name, part in images.groupby("set"))
+
     for found in loaded.values():
-        pair = [next((run for run in paper.chosen(found, method) if run.config.id_dataset == "cifar10" and all(
-            run.has(f"{name}/logits") for name in images["set"].unique())), None) for method in LOSSES]
+        pair = [next(filter(kept, paper.chosen(found, method)), None) for method in LOSSES]
         if all(pair):
             return pair
     return []
