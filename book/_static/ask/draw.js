@@ -10,7 +10,7 @@ const element = (tag, attributes = {}, ...children) => {
 export const verdict = (isIn) => (isIn ? "✓ in" : "✕ out");
 const verdictElement = (isIn) => element("b", { class: isIn ? "ask-in" : "ask-out" }, verdict(isIn));
 const percent = (p) => `${(100 * p).toFixed(p > 0.9995 || p < 0.0005 ? 2 : 1)} %`;
-export const number = (x) => (Math.abs(x) < 1000 ? x.toPrecision(3) : x.toFixed(0));
+export const number = (x) => x.toPrecision(3).replace("-", "−");
 
 // columns: [{ title, values: probabilities of the classes }]; the first is drawn filled, a second one hollow.
 export function probabilities(classes, columns) {
@@ -56,7 +56,7 @@ export function strip(verdicts, level, amount) {
     { class: `${isIn ? "ask-in" : "ask-out"}${i === level ? " ask-now" : ""}` }, isIn ? "✓" : "✕"));
   const first = verdicts.indexOf(false);
   const said = first === -1 ? "accepts it at every level" : first === 0 ? "rejects it unchanged"
-    : `gives up the image at level ${first} (${amount(first)})`;
+    : `first rejects it at level ${first} (${amount(first)})`;
   return [element("span", { class: "ask-cells", "aria-hidden": "true" }, ...cells), element("span", { class: "ask-small" }, said)];
 }
 

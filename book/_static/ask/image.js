@@ -3,7 +3,7 @@
 
 export const SIZE = 32;
 const MOST = 32; // megapixels; a telephone runs out of memory somewhere above
-const DIRECT = 4; // megapixels up to which the library's resize is followed to the bit; the browser halves larger ones first
+const DIRECT = 4; // megapixels; larger images the browser shrinks to that before the library's resize is followed
 
 // A file or blob as RGB bytes of SIZE x SIZE. Of an animation its first frame; transparent parts are white.
 export async function fromFile(file) {
@@ -52,7 +52,8 @@ export function rgb(rgba) {
   return out;
 }
 
-// The shorter side to SIZE, then the centre, as logitnorm.data does it with Pillow: equal to the bit.
+// The shorter side to SIZE, then the centre, as logitnorm.data does it with Pillow. Equal but for a
+// grey level here and there: of some shapes Pillow resizes the rows first.
 export function fit(pixels, width, height) {
   const short = Math.min(width, height);
   const longer = (side) => (side === short ? SIZE : Math.floor(SIZE * side / short));

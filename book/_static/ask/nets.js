@@ -17,9 +17,10 @@ export async function load(progress) {
   }
   const ort = await import(here("ort/ort.wasm.bundle.min.mjs"));
   ort.env.wasm.numThreads = 1;
+  ort.env.logLevel = "error";
   ort.env.wasm.wasmBinary = files["ort/ort-wasm-simd-threaded.wasm"];
   for (const network of content.networks) {
-    const session = await ort.InferenceSession.create(files[network.model]);
+    const session = await ort.InferenceSession.create(files[network.model], { logSeverityLevel: 3 }); // errors only
     network.run = (images) => session.run({ images: new ort.Tensor("uint8", images, [images.length / PIXELS, 32, 32, 3]) });
   }
   return content;
