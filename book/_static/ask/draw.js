@@ -46,8 +46,8 @@ export function histogram(measured, value) {
     element("p", {}, `${measured.title}: `, element("span", { "data-value": measured.name }, number(value)), " ",
       verdictElement(isIn)),
     plot,
-    element("p", { class: "ask-small" }, `threshold ${number(measured.threshold)}, which lets ${measured.passes.toFixed(0)} % of `
-      + "the unfamiliar images pass"));
+    element("p", { class: "ask-small" }, `threshold ${number(measured.threshold)}; of the unfamiliar `
+      + `${measured.passes.toFixed(0)} % pass`));
 }
 
 // One cell a level: accepted or not, the level of the slider framed.
@@ -75,5 +75,7 @@ export function fill(made, network, classes, { scores, columns, norm }) {
     element("p", {}, `${classes[columns[0].values.indexOf(top)]}, ${percent(top)}`));
   put("probabilities", probabilities(classes, columns));
   put("norm", element("p", {}, "Norm of the logits: ", element("span", { "data-value": "norm" }, number(norm))));
-  put("scores", ...network.scores.map((measured) => histogram(measured, scores[measured.name])));
+  const [first, ...others] = network.scores.map((measured) => histogram(measured, scores[measured.name]));
+  const open = made.querySelector("details")?.open ?? matchMedia("(min-width: 601px)").matches; // a telephone is short
+  put("scores", first, element("details", open ? { open: "" } : {}, element("summary", {}, "Its other scores"), ...others));
 }

@@ -215,7 +215,7 @@ def about(runs_dir: Path = paths.RUNS) -> str:
     c = loaded[0].config
     parameters = sum(p.numel() for p in Asked(loaded[0]).parameters())
     right = ", ".join(f"{paper.LABELS[run.config.method]} {run.info['test_accuracy']:.1f} %" for run in loaded)
-    return (f"Four small networks of one kind, {paper.network(c.architecture)} with {parameters / 1e6:.2f} million "
+    return (f"**What they are.** Four small networks of one kind, {paper.network(c.architecture)} with {parameters / 1e6:.2f} million "
             f"parameters, trained on the {paper.title(c.id_dataset)} training images for {c.epochs} epochs with seed "
             f"{c.seed}. LogitNorm's τ is {loaded[1].config.tau:g}; Learned Confidence trains with squares of "
             f"{loaded[3].config.cutout} pixels cut out of its images. Right on {paper.title(c.id_dataset)}'s test images: "
