@@ -151,10 +151,12 @@ def stage(train: Path) -> None:
     if any("{include} generated/" in text for text in prose):
         from logitnorm import runs
 
-        from . import front  # they import torch, which nothing else here needs
+        from . import ask, front  # they import torch, which nothing else here needs
 
         try:
             front.write(STAGE / "book" / "generated")
+            if any("generated/ask.md" in text for text in prose):
+                ask.write_page(STAGE / "book" / "generated")
         except runs.RunError as error:
             raise BookError(str(error)) from error
     for page in pages():
@@ -176,13 +178,14 @@ def jupyter_book(builder: str = "html") -> None:
 
 
 def finish(html: Path) -> None:
-    """Take out scripts that no page uses; put in MathJax, and those of the explorers where a page has one.
+    """Take out scripts that no page uses; put in MathJax, and those of the explorers and of 'Ask the network'
+    where a page has them.
 
     Jupyter Book 1 adds Thebe's settings twice, so that every page reports an error in the browser's console; no
     cell runs inside a page here, with or without Thebe. Wide tables of the prose learn their columns' names, so
     that book.css can set a row as a list on a phone.
     """
-    explored = formulas = False
+    explored = formulas = asked = False
     for page in html.rglob("*.html"):
         before = page.read_text(encoding="utf-8")
         after = re.sub(r"\s*<script>const THEBE_JS_URL.*?</script>|\s*<script[^>]*sphinx-thebe\.js[^>]*></script>", "",
@@ -192,6 +195,7 @@ def finish(html: Path) -> None:
             page.write_text(after, encoding="utf-8")
         explored |= "data-explorer" in after
         formulas |= MATHJAX in after
+        asked |= "data-ask" in after
     if formulas:
         package = importlib.util.find_spec("sphinx-mathjax-offline")
         source = Path(package.origin).parent / "static" / MATHJAX
@@ -201,6 +205,10 @@ def finish(html: Path) -> None:
         from .explorers import copy_scripts  # imports torch, which nothing else here needs
 
         copy_scripts(html / "_static")
+    if asked:
+        from . import ask  # imports torch too
+
+        ask.write(html / "_static")
 
 
 def write_index_of_site(html: Path) -> None:
