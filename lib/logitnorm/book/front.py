@@ -86,8 +86,8 @@ def first_screen(loaded: dict[str, list], lines: pd.DataFrame) -> str:
             f"</details></figcaption>\n</figure>\n{_doors()}\n```\n")
 
 
-DOORS = (("../notebooks/table1.html", "Read the results", "each table and figure, the paper and this book side by side"),
-         ("../notebooks/hidden_temperature.html", "Its own temperature", "what LogitNorm really does: a finding of this book"),
+DOORS = (("ask.html", "Ask the network", "four detectors in your browser, on any picture of yours"),
+         ("../notebooks/table1.html", "Read the results", "each table and figure, the paper and this book side by side"),
          ("rerun.html", "Run it", "in Colab, or all of it with two commands"))
 
 
@@ -107,7 +107,7 @@ def _sentence(lines: pd.DataFrame, loaded: dict[str, list]) -> str:
     if len(ends):
         least, most = f"{ends.min():.0f}", f"{ends.max():.0f}"
         said += (f" **It sets its own temperature**: asked for 1/τ = {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, it trains at "
-                 f"{least if least == most else f'{least} to {most}'}.")
+                 f"{least if least == most else f'{least} to {most}'} ([why](../notebooks/hidden_temperature.ipynb)).")
     return said
 
 
