@@ -249,3 +249,23 @@ def test_explorers_work_from_the_disk_without_a_network(browser, name):
     page.wait_for_selector("[data-explorer][data-ready]")
     assert all(text.strip() for text in page.locator("[data-value]").all_inner_texts())
     context.close()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_networks_answer_on_their_page(browser, address, dark):
+    context = browser.new_context(viewport={"width": 375, "height": 740}, reduced_motion="reduce",
+                                  color_scheme="dark" if dark else "light")
+    page = context.new_page()
+    page.goto(f"{address}book/ask.html")
+    page.click("[data-action=load]")
+    page.wait_for_selector("[data-ask][data-swept]")
+    assert page.locator(".ask-verdict").count() == 4
+    for width in (375, 1000, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_function("(width) => document.documentElement.scrollWidth <= width", arg=width)  # the sidebar slides
+    assert violations(page) == []
+    context.close()
+
+
+def test_no_other_page_brings_the_networks():
+    assert [name for name in PAGES if "ask/ask." in (SITE / name).read_text(encoding="utf-8")] == ["book/ask.html"]
