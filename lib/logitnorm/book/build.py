@@ -269,7 +269,7 @@ def joined(text: str) -> str:
 
     known = "|".join(map(re.escape, pages()))
     text = re.sub(rf'href="(?:\.\./)?({known})\.html(#[^"]*)?"', inside, text)
-    text = text.replace('src="../_static/', 'src="_static/')
+    text = text.replace('="../_static/', '="_static/')
     scripts = set()
 
     def once(found):  # two explorers bring the same scripts, and nothing here can be searched
