@@ -20,7 +20,7 @@ ERRORS := build/errors.txt
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv book check test test-all mutations site pdf runs unlock clean
+.PHONY: help venv book check test test-all mutations site pdf picture runs unlock clean
 .SILENT:
 
 help:
@@ -31,6 +31,7 @@ help:
 	echo "make mutations                 break ten lines, one at a time: does make test see it?"
 	echo "make site                      check the built pages in a headless browser (Chromium or Chrome)"
 	echo "make pdf                       the book as one page and as a PDF, printed by Chromium or Chrome"
+	echo "make picture                   draw the picture of README and of links to the book again, from the runs"
 	echo "make runs SIZE=small ONLY=re   train the runs of experiments.yaml of that size whose id matches the regex"
 	echo "          GPUS=2 SHARE=3       ... on two GPUs, three runs at a time on each; GPUS=0: on the CPU, one run a core"
 	echo "          OFFICIAL=1           ... on the papers' own image sets, downloaded, instead of stand-ins"
@@ -74,6 +75,9 @@ site: $(STAMP)
 
 pdf: book
 	$(BIN)/python -m logitnorm book pdf
+
+picture: $(STAMP)
+	$(BIN)/python -c "from logitnorm.book import front; front.draw()"
 
 runs: $(STAMP)
 	$(SNAKEMAKE); snake runs --resources gpu=0 $(GPU_LIMITS) \

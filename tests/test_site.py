@@ -249,3 +249,25 @@ def test_explorers_work_from_the_disk_without_a_network(browser, name):
     page.wait_for_selector("[data-explorer][data-ready]")
     assert all(text.strip() for text in page.locator("[data-value]").all_inner_texts())
     context.close()
+
+
+@pytest.mark.parametrize("width, height", [(1280, 800), (375, 740)])
+def test_the_first_screen_holds_the_finding_the_picture_and_the_doors(browser, address, width, height):
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.goto(address + "book/index.html")
+    for selector in ("h1", "#first-picture", "nav.doors"):
+        box = page.locator(f"article {selector}").first.bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= height, f"{selector} ends at {box['y'] + box['height']:.0f}"
+    page.close()
+
+
+def test_the_site_has_what_a_site_has():
+    page = (SITE / "book/index.html").read_text(encoding="utf-8")
+    for name in ("url", "image"):
+        [target] = re.findall(f'<meta property="og:{name}" content="([^"]*)"', page)
+        assert target.startswith("https://")
+    assert (SITE / urlsplit(re.search('og:image" content="([^"]*)"', page)[1]).path.partition("/logitnorm-book/")[2]).is_file()
+    assert "favicon.svg" in page and re.search(r"Edition \d+\.\d+\.\d+", page) and "cite this book" in page
+    listed = re.findall("<loc>(.*?)</loc>", (SITE / "sitemap.xml").read_text(encoding="utf-8"))
+    assert [target.partition("/logitnorm-book/")[2] for target in listed] == READ
+    assert "front page" in (SITE / "404.html").read_text(encoding="utf-8")

@@ -145,14 +145,18 @@ def stage(train: Path) -> None:
     (STAGE / "_static").mkdir()
     for sheet in (ROOT / "book" / "_static").glob("*.css"):
         shutil.copy2(sheet, STAGE / "_static")  # Jupyter Book adds each style sheet found there to every page
+    if (picture := ROOT / "data" / "thumbnails" / "front-light.png").is_file():
+        shutil.copy2(picture, STAGE / "_static")  # what a link to the book shows elsewhere (ogp_image)
     prose = [path.read_text(encoding="utf-8") for path in (STAGE / "book").glob("*.md")]
     if any("{include} generated/" in text for text in prose):
         from logitnorm import runs
 
-        from . import front  # they import torch, which nothing else here needs
+        from . import ask, front  # they import torch, which nothing else here needs
 
         try:
             front.write(STAGE / "book" / "generated")
+            if any("generated/ask.md" in text for text in prose):
+                ask.write_page(STAGE / "book" / "generated")
         except runs.RunError as error:
             raise BookError(str(error)) from error
     for page in pages():
@@ -174,13 +178,14 @@ def jupyter_book(builder: str = "html") -> None:
 
 
 def finish(html: Path) -> None:
-    """Take out scripts that no page uses; put in MathJax, and those of the explorers where a page has one.
+    """Take out scripts that no page uses; put in MathJax, and those of the explorers and of 'Ask the network'
+    where a page has them.
 
     Jupyter Book 1 adds Thebe's settings twice, so that every page reports an error in the browser's console; no
     cell runs inside a page here, with or without Thebe. Wide tables of the prose learn their columns' names, so
     that book.css can set a row as a list on a phone.
     """
-    explored = formulas = False
+    explored = formulas = asked = False
     for page in html.rglob("*.html"):
         before = page.read_text(encoding="utf-8")
         after = re.sub(r"\s*<script>const THEBE_JS_URL.*?</script>|\s*<script[^>]*sphinx-thebe\.js[^>]*></script>", "",
@@ -190,6 +195,7 @@ def finish(html: Path) -> None:
             page.write_text(after, encoding="utf-8")
         explored |= "data-explorer" in after
         formulas |= MATHJAX in after
+        asked |= "data-ask" in after
     if formulas:
         package = importlib.util.find_spec("sphinx-mathjax-offline")
         source = Path(package.origin).parent / "static" / MATHJAX
@@ -199,6 +205,28 @@ def finish(html: Path) -> None:
         from .explorers import copy_scripts  # imports torch, which nothing else here needs
 
         copy_scripts(html / "_static")
+    if asked:
+        from . import ask  # imports torch too
+
+        ask.write(html / "_static")
+
+
+def write_index_of_site(html: Path) -> None:
+    """sitemap.xml for search engines, and 404.html for a link that leads nowhere, at the address of _config.yml."""
+    import yaml
+
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    base = config["html"]["baseurl"]
+    locations = "".join(f"<url><loc>{base}{page}.html</loc></url>" for page in pages())
+    (html / "sitemap.xml").write_text('<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns="http://www.sitemaps.org/schemas/'
+                                      f'sitemap/0.9">{locations}</urlset>\n', encoding="utf-8")
+    (html / "404.html").write_text(f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><title>No such page: {config["title"]}</title></head>
+<body style="font: 1.1rem/1.5 sans-serif; max-width: 40rem; margin: 4rem auto; padding: 0 1rem">
+<main><h1>There is no such page</h1><p>It may have moved. Begin at the <a href="{base}">front page</a> or
+<a href="{base}search.html">search the book</a>.</p></main></body></html>
+""", encoding="utf-8")
 
 
 def label_cells(table: str) -> str:
@@ -326,6 +354,7 @@ def main(arguments=None) -> int:
             stage(options.train)
             jupyter_book()
             finish(STAGE / "_build" / "html")
+            write_index_of_site(STAGE / "_build" / "html")
         if options.action == "pdf":
             one_page()
             pdf()

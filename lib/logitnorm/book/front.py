@@ -1,15 +1,179 @@
-"""What the front page and the prose pages include: the ledger, the picture that tells the story, what the runs cost."""
+"""What the front page and the prose pages include: ten images and what is said of them, the ledger, what the runs cost."""
 
+import base64
+import io
+import json
+from html import escape
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from PIL import Image
+from scipy.special import softmax
 
 from logitnorm import metrics, paths
-from logitnorm.study import ledger, paper, results
+from logitnorm.data import CIFAR10_CLASSES
+from logitnorm.study import ledger, offset, paper, results
 
 from . import plots
+
+# ---- the first screen
+
+THUMBNAILS = paths.ROOT / "data/thumbnails"
+LOSSES = ("cross_entropy", "logitnorm")
+
+
+def thumbnails() -> tuple[list[np.ndarray], pd.DataFrame, str]:
+    """(images 32 x 32 x 3, where they are from: set, index, label; their source) of tools/thumbnails.py."""
+    told = json.loads((THUMBNAILS / "front.json").read_text(encoding="utf-8"))
+    strip = np.asarray(Image.open(THUMBNAILS / "front.png").convert("RGB"))
+    return np.split(strip, len(told["images"]), axis=1), pd.DataFrame(told["images"]), told["source"]
+
+
+def answers(run, images: pd.DataFrame) -> pd.DataFrame:
+    """What a run's network says of the images: said (its class), percent (maximum softmax), accepted, right.
+
+    An image is accepted where its confidence is at least the threshold that accepts 95 % of the ID test images; that is
+    right for an ID image and wrong for any other.
+    """
+    threshold = metrics.threshold95(run.score("msp", run.config.id_dataset))
+    rows = []
+    for name, index in zip(images["set"], images["index"]):
+        f = run.tensor(f"{name}/logits")[index].astype(float)
+        accepted = bool(run.score("msp", name)[index] >= threshold)
+        rows.append({"said": CIFAR10_CLASSES[f.argmax()], "percent": 100 * softmax(f).max(), "accepted": accepted,
+                     "right": accepted == (name == run.config.id_dataset)})
+    return pd.DataFrame(rows)
+
+
+def best_pair(loaded: dict[str, list], images: pd.DataFrame) -> list:
+    """One run of each loss, of the first size whose runs kept the logits of the images; [] if none did."""
+    def kept(run):
+        return run.config.id_dataset == "cifar10" and all(
+            run.has(f"{name}/logits") and part["index"].max() < len(run.tensor(f"{name}/logits"))
+            for name, part in images.groupby("set"))
+
+    for found in loaded.values():
+        pair = [next(filter(kept, paper.chosen(found, method)), None) for method in LOSSES]
+        if all(pair):
+            return pair
+    return []
+
+
+def first_screen(loaded: dict[str, list], lines: pd.DataFrame) -> str:
+    """What was found, in one sentence, and the ten images with what both networks say of them, as Markdown and HTML."""
+    found = _sentence(lines, loaded)
+    pixels, images, source = thumbnails()
+    pair = best_pair(loaded, images)
+    if not pair:
+        return found
+    said = [answers(run, images) for run in pair]
+    panels = "".join(_panel(title, pixels, images[mask], [answer[mask] for answer in said]) for title, mask in (
+        ("Familiar: CIFAR-10", images["set"] == pair[0].config.id_dataset),
+        ("Foreign: house numbers", images["set"] != pair[0].config.id_dataset)))
+    thresholds = " and ".join(f"{100 * metrics.threshold95(run.score('msp', run.config.id_dataset)):.0f} % under "
+                              f"{paper.LABELS[run.config.method]}" for run in pair)
+    passed = " and ".join(f"{metrics.fpr95(run.score('msp', run.config.id_dataset), run.score('msp', 'svhn_part')):.1f} % "
+                          f"under {paper.LABELS[run.config.method]}" for run in pair)
+    short = "In: at least as confident as 95 % of the familiar test images are. Drawn by a seed, not by eye."
+    caption = (f"What two networks ({paper.network(pair[0].config.architecture)}, {pair[0].config.epochs} epochs, seed "
+               f"{pair[0].config.seed}) say of ten test images. An image is let in when its largest softmax probability reaches the "
+               f"one that 95 % of the CIFAR-10 test images reach: {thresholds}, whose probabilities are small by construction; "
+               f"their order is what counts. Of all house numbers {passed} are let in. Images: {source}.")
+    return (f"{found}\n\n```{{raw}} html\n<figure class=\"asked\" id=\"first-picture\">\n<div class=\"asked-panels\">{panels}"
+            f"</div>\n<figcaption><details><summary><span class=\"caption-text\">{short}</span></summary>{escape(caption)}"
+            f"</details></figcaption>\n</figure>\n{_doors()}\n```\n")
+
+
+DOORS = (("ask.html", "Ask the network", "four detectors in your browser, on any picture of yours"),
+         ("../notebooks/table1.html", "Read the results", "each table and figure, the paper and this book side by side"),
+         ("rerun.html", "Run it", "in Colab, or all of it with two commands"))
+
+
+def _doors() -> str:
+    return '<nav class="doors" aria-label="Three doors">' + "".join(
+        f'<a href="{target}"><strong>{title}</strong><span>{text}</span></a>' for target, title, text in DOORS) + "</nav>"
+
+
+def _sentence(lines: pd.DataFrame, loaded: dict[str, list]) -> str:
+    """The two findings with their numbers: what LogitNorm does to FPR95, and at what temperature it trains."""
+    row = lines.set_index("id").loc["average-cifar10"]
+    net = {"medium": "the paper's own network, 30 epochs instead of 200", "small": "a small network, 12 epochs"}
+    said = (f"**Foreign images that pass for familiar: from {_change(row['ours'])} %** with LogitNorm (paper: {_change(row['theirs'])} "
+            f"%; {net.get(row['size'], 'the paper’s setting')})."
+            if row["size"] else f"Our own runs: {paper.NOT_RUN}; the paper has FPR95 fall from {_change(row['theirs'])} %.")
+    ends = offset.set_temperatures(loaded.get("small", []))
+    if len(ends):
+        least, most = f"{ends.min():.0f}", f"{ends.max():.0f}"
+        said += (f" **It sets its own temperature**: asked for 1/τ = {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, it trains at "
+                 f"{least if least == most else f'{least} to {most}'} ([why](../notebooks/hidden_temperature.ipynb)).")
+    return said
+
+
+def _change(numbers: str) -> str:
+    """'61.6 to 26.8' of the ledger's '61.56 → 26.84 (n = 1)'."""
+    return " to ".join(f"{float(number.split(' ')[0]):.1f}" for number in numbers.split(" → "))
+
+
+def _panel(title: str, pixels: list, images: pd.DataFrame, said: list[pd.DataFrame]) -> str:
+    """A table of images, one a column: the image and its true name, and a row for each network."""
+    names = [CIFAR10_CLASSES[int(label)] if label == label and label is not None else ""
+             for label in images["label"]]
+    alts = [f"Test image {index} of {paper.title(name)}" for index, name in zip(images["index"], images["set"])]
+    head = "".join(f'<th scope="col"><img src="{_data_uri(pixels[i])}" alt="{alt}" width="64" height="64">{f"<span>{name}</span>" if name else ""}'
+                   "</th>" for i, alt, name in zip(images.index, alts, names))
+    rows = "".join(
+        f'<tr><th scope="row">{paper.LABELS[method].replace("Norm", "&shy;Norm")}</th>' + "".join(
+            f'<td><span>{row.said}</span> <span>{row.percent:.0f}&nbsp;%</span> <strong class="{"right" if row.right else "wrong"}">'
+            f'{"✓" if row.right else "✗"}&nbsp;{"in" if row.accepted else "out"}</strong></td>'
+            for row in answer.itertuples()) + "</tr>" for method, answer in zip(LOSSES, said))
+    return (f'<table class="asked-table"><caption>{title}</caption><thead><tr><td></td>{head}</tr></thead>'
+            f"<tbody>{rows}</tbody></table>")
+
+
+def _data_uri(image: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "png", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def picture(loaded: dict[str, list], lines: pd.DataFrame, dark: bool = False):
+    """The first screen as a figure of 1200 x 630 pixels, for README and for links to the book: (figure, alt text)."""
+    pixels, images, _ = thumbnails()
+    ink, ground = ("#e6edf3", "#0d1117") if dark else ("#1f2328", "#ffffff")
+    right, wrong = ("#7cc4ff", "#ff9a52") if dark else ("#005a91", "#b34700")
+    pair = best_pair(loaded, images)
+    said = [answers(run, images) for run in pair]
+    row = lines.set_index("id").loc["average-cifar10"]
+    fig = plt.figure(figsize=(12, 6.3), facecolor=ground, layout="none")
+    fig.text(0.03, 0.92, "LogitNorm, measured again", color=ink, fontsize=28, weight="bold")
+    fig.text(0.03, 0.845, f"Foreign images that pass for familiar: from {_change(row['ours'])} % here, from {_change(row['theirs'])} % in "
+             "the paper", color=ink, fontsize=15)
+    for column, image in enumerate(pixels):
+        left = 0.13 + 0.084 * column + (0.022 if column >= len(pixels) // 2 else 0)
+        ax = fig.add_axes((left, 0.56, 0.074, 0.074 * 12 / 6.3))
+        ax.imshow(image, interpolation="nearest")
+        ax.set_axis_off()
+        for line, answer in enumerate(said):
+            one = answer.iloc[column]
+            y = 0.47 - 0.2 * line
+            fig.text(left + 0.037, y, f"{one.said}\n{one.percent:.0f} %", color=ink, fontsize=12, ha="center", va="center")
+            fig.text(left + 0.037, y - 0.07, f"{'✓' if one.right else '✗'} {'in' if one.accepted else 'out'}", fontsize=14,
+                     color=right if one.right else wrong, ha="center", va="center", weight="bold")
+    for line, run in enumerate(pair):
+        fig.text(0.02, 0.44 - 0.2 * line, paper.LABELS[run.config.method].replace("Cross-", "Cross-\n"), color=ink, fontsize=13,
+                 va="center", weight="bold")
+    half = len(pixels) // 2
+    for start, title in ((0, "familiar: CIFAR-10"), (half, "foreign: house numbers")):
+        fig.text(0.13 + 0.084 * start + (0.022 if start else 0), 0.735, title, color=ink, fontsize=14)
+    fig.text(0.02, 0.06, "Ten test images drawn by a seed. In: at least as confident as 95 % of the familiar test images. "
+             f"{paper.network(pair[0].config.architecture)}, {pair[0].config.epochs} epochs." if pair else "", color=ink, fontsize=12)
+    marks = ["; ".join(f"{one.said} {one.percent:.0f} %, {'accepted' if one.accepted else 'rejected'}" for one in answer.itertuples())
+             for answer in said]
+    alt = " ".join(f"{paper.LABELS[run.config.method]}: {mark}." for run, mark in zip(pair, marks))
+    return fig, f"Five CIFAR-10 images and five house numbers, and what two networks say of them. {alt}"
+
 
 # ---- one picture
 
@@ -71,10 +235,20 @@ def _draw_scores(ax, run, name: str) -> str:
     return f"{name}: {passed:.2f} % of the OOD images pass."
 
 
+def draw(folder: Path = THUMBNAILS, runs_dir: Path | None = None) -> None:
+    """Write picture() as front-light.png and front-dark.png into `folder`, for README and for links to the book."""
+    loaded = {size: results.load_all(runs_dir or paths.RUNS, size) for size in ledger.SIZES}
+    lines = ledger.build(loaded)
+    for name, dark in (("light", False), ("dark", True)):
+        fig, _ = picture(loaded, lines, dark)
+        fig.savefig(folder / f"front-{name}.png", dpi=100, facecolor=fig.get_facecolor())
+        plt.close(fig)
+
+
 # ---- what the prose pages include
 
 def write(folder: Path, runs_dir: Path | None = None, sizes: tuple = ledger.SIZES) -> None:
-    """Write what prose pages include into `folder` (made if missing): ledger.md, story.md and .png, cost.md."""
+    """Write what prose pages include into `folder` (made if missing): first.md, ledger.md, story.md and .png, cost.md."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     loaded = {size: results.load_all(runs_dir or paths.RUNS, size) for size in sizes}
@@ -86,16 +260,27 @@ def write(folder: Path, runs_dir: Path | None = None, sizes: tuple = ledger.SIZE
         f"```{{figure}} {folder.name}/story.png\n:alt: {alt}\n:class: dark-light\n:name: story\n\n{caption}\n```\n",
         encoding="utf-8")
     (folder / "cost.md").write_text(ledger.cost(loaded) + "\n", encoding="utf-8")
-    (folder / "ledger.md").write_text(_front_page(ledger.build(loaded)), encoding="utf-8")
+    lines = ledger.build(loaded)
+    (folder / "ledger.md").write_text(_front_page(lines), encoding="utf-8")
+    (folder / "first.md").write_text(first_screen(loaded, lines), encoding="utf-8")
+
+
+GROUPS = (("Held", ("good",)), ("Did not hold, or in part", ("fair", "bad")), ("Open", ("open",)))
 
 
 def _front_page(lines: pd.DataFrame) -> str:
-    """The count, the lines with a verdict, and folded under them those that are open."""
-    caption = "In percent, but for norms and losses. An arrow leads from cross-entropy to the method."
-    is_open = lines["verdict"].map(ledger.VERDICTS) == "open"
-    told, rest = lines[~is_open], lines[is_open]
-    table = ledger.html(told, f"Claims with a verdict. {caption}")
-    if len(rest):
-        table += (f"\n<details><summary>The other {len(rest)}: not yet run, or nothing to judge</summary>\n"
-                  + ledger.html(rest, f"Claims without a verdict. {caption}") + "\n</details>")
-    return f"{ledger.summary(lines)}\n\n```{{raw}} html\n{table}\n```\n"
+    """The ledger in small: one line a claim, in three groups that unfold; the whole of it has its own page."""
+    kind = lines["verdict"].map(ledger.VERDICTS)
+    groups = []
+    for title, kinds in GROUPS:
+        part = lines[kind.isin(kinds)]
+        rows = "".join(
+            f'<tr><td><span aria-hidden="true">{ledger.MARKS[ledger.VERDICTS[row.verdict]]}</span> '
+            f'<a href="../notebooks/ledger.html#claim-{row.id}" title="{escape(row.verdict)}">{escape(row.says)}</a></td>'
+            f'<td data-label="paper">{escape(row.theirs)}</td><td data-label="this book">{escape(row.ours)}</td></tr>'
+            for row in part.itertuples())
+        groups.append(
+            f'<details class="claims"{" open" if title == GROUPS[0][0] else ""}><summary>{title}: {len(part)} of {len(lines)}</summary>'
+            f'<table class="claims"><thead><tr><th scope="col">claim</th><th scope="col">paper</th><th scope="col">this book'
+            f"</th></tr></thead><tbody>{rows}</tbody></table></details>")
+    return f"```{{raw}} html\n{''.join(groups)}\n```\n"

@@ -1,14 +1,21 @@
-"""Sphinx extension with the two things that the book's pages need and no package gives.
+"""Sphinx extension with the three things that the book's pages need and no package gives.
 
 The library's docstrings are plain text, but autodoc reads them as reStructuredText, to which |f| and f^ are
 markup. Here paragraphs stay paragraphs, indented parts become literal blocks, `code` becomes code, and nothing
 else has a special meaning.
 
 A page whose front matter says `language: ja` is marked as Japanese, so that screen readers and fonts fit.
+
+The foot of every page names the edition: version, commit and the commit's date.
 """
 
 import re
+import subprocess
 import textwrap
+from html import escape
+from importlib.metadata import version
+
+from logitnorm import paths
 
 SPECIAL = re.compile(r"([\\`*|_<>\[\]])")
 CODE = re.compile(r"(?<![^\s(])`([^`\s](?:[^`]*[^`\s])?)`(?![^\s).,:;])")
@@ -51,7 +58,24 @@ def set_language(app, page, template, context, doctree):
         context["language"] = language
 
 
+def edition(url: str) -> str:
+    """HTML that names the version and, in a checkout, the commit with its date and a link, and how to cite."""
+    said = f"Edition {version('logitnorm')}"
+    git = ["git", "-C", str(paths.ROOT), "log", "-1", "--format=%h %H %cs"]
+    done = subprocess.run(git, capture_output=True, text=True)
+    if done.returncode == 0:
+        short, commit, date = done.stdout.split()
+        said += f' of {date}, commit <a href="{escape(url)}/commit/{commit}">{short}</a>'
+    return f'<p>{said} · <a href="{escape(url)}/blob/main/CITATION.cff">cite this book</a></p>'
+
+
+def set_edition(app, config):
+    options = config.html_theme_options
+    options["extra_footer"] = edition(options.get("repository_url", "").rstrip("/"))
+
+
 def setup(app):
+    app.connect("config-inited", set_edition)
     app.connect("autodoc-process-docstring", lambda app, what, name, obj, options, lines:
                 lines.__setitem__(slice(None), to_rst(lines)))
     app.connect("html-page-context", set_language)

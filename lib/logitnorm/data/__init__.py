@@ -21,9 +21,9 @@ from PIL import Image
 from . import download, embedded
 from .augment import MEAN, STD, crop_flip, cutout, draw_crops, draw_cutouts, pad, to_float
 from .embedded import NOISE_IMAGES
-from .sets import SETS, SIZE, Archive, DataError, ImageSet, SetInfo, cache_dir, fit, official, sha256
+from .sets import CIFAR10_CLASSES, SETS, SIZE, Archive, DataError, ImageSet, SetInfo, cache_dir, fit, official, sha256
 
-__all__ = ["MEAN", "NOISE_IMAGES", "SETS", "SIZE", "STD", "Archive", "DataError", "ImageSet", "SetInfo", "cache_dir",
+__all__ = ["CIFAR10_CLASSES", "MEAN", "NOISE_IMAGES", "SETS", "SIZE", "STD", "Archive", "DataError", "ImageSet", "SetInfo", "cache_dir",
            "crop_flip", "cutout", "draw_crops", "draw_cutouts", "load", "official", "pad", "sha256", "to_float"]
 
 

@@ -171,6 +171,13 @@ def repairs(loaded: list) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def set_temperatures(loaded: list) -> pd.Series:
+    """The mean inverse temperature that CIFAR-10 runs of LogitNorm train with, by tau, where tau is below 0.05."""
+    runs = [r for r in loaded if (r.config.id_dataset, r.config.architecture) == ("cifar10", "wrn10_2")
+            and r.config.method == "logitnorm" and r.config.tau < 0.05]
+    return temperatures(runs).groupby("tau")["effective"].mean() if runs else pd.Series(dtype=float)
+
+
 def finding(frame: pd.DataFrame, repaired: pd.DataFrame) -> str:
     """The page's one sentence with its numbers, from the small CIFAR-10 runs of the paper's loss."""
     rows = _of(frame, **SMALL10, method="logitnorm")

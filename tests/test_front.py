@@ -1,0 +1,99 @@
+"""The first screen: ten images and what two networks say of them, against numpy and the images themselves."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from fake_runs import write_grid
+from logitnorm import data, paths
+from logitnorm.book import front
+from logitnorm.study import ledger, results
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    write_grid(folder, seeds=(1,), architecture="wrn10_2", epochs=12)  # their logits are those of every image
+    return {"full": [], "small": results.load_all(folder, "small")}
+
+
+@pytest.fixture
+def ten(monkeypatch):
+    """Images that the fake runs have scored."""
+    pixels, _, source = front.thumbnails()
+    images = pd.DataFrame({"set": ["cifar10"] * 5 + ["svhn_part"] * 5, "index": range(10), "label": [3, 7, 3, 2, 0] + [None] * 5})
+    monkeypatch.setattr(front, "thumbnails", lambda: (pixels, images, source))
+    return images
+
+
+def test_an_answer_is_the_softmax_and_the_threshold_of_95_percent(loaded, ten):
+    [run] = [run for run in loaded["small"] if run.config.method == "logitnorm"]
+    found = front.answers(run, ten)
+    inside = np.exp(run.tensor("cifar10/logits").astype(float))
+    inside = (inside / inside.sum(1, keepdims=True)).max(1)
+    for i, row in enumerate(found.itertuples()):
+        f = run.tensor(f"{ten['set'][i]}/logits")[i].astype(float)
+        p = np.exp(f) / np.exp(f).sum()
+        assert row.said == data.CIFAR10_CLASSES[p.argmax()] and row.percent == pytest.approx(100 * p.max(), rel=1e-5)
+        assert row.accepted == (np.mean(inside >= p.max()) <= 0.95 or p.max() >= np.sort(inside)[len(inside) // 20])
+        assert row.right == (row.accepted == (i < 5))
+
+
+def test_the_first_screen_says_of_each_image_what_both_networks_say(loaded, ten):
+    text = front.first_screen(loaded, ledger.build(loaded))
+    page = BeautifulSoup(re.search("```{raw} html\n(.*)```", text, re.S)[1], "html.parser")
+    assert len(page.find_all("img")) == 10 and all(len(image["alt"].split()) >= 3 for image in page.find_all("img"))
+    told = [cell.get_text(" ", strip=True) for cell in page.select("tbody td")]
+    assert len(told) == 20 and all(re.fullmatch(r"\w+ \d+\s% [✓✗]\s(in|out)", cell) for cell in told)
+    for cell in page.select("tbody td"):
+        table, [mark] = cell.find_parent("table"), cell.select("strong")
+        familiar = "Familiar" in table.caption.text
+        assert mark["class"] == (["right"] if ("in" in mark.text) == familiar else ["wrong"])
+    assert [door["href"] for door in page.select("nav.doors a")] == [target for target, _, _ in front.DOORS]
+
+
+def test_without_runs_the_first_screen_says_so_and_shows_the_papers_numbers():
+    empty = {"full": [], "small": []}
+    text = front.first_screen(empty, ledger.build(empty))
+    assert "not yet run" in text and "49.5 to 15.7" in text and "<img" not in text
+
+
+def test_the_sentence_has_the_ledgers_numbers(loaded, ten):
+    lines = ledger.build(loaded)
+    row = lines.set_index("id").loc["average-cifar10"]
+    first, last = (float(part.split(" ")[0]) for part in row["ours"].split(" → "))
+    assert f"from {first:.1f} to {last:.1f} %" in front.first_screen(loaded, lines)
+
+
+def test_the_small_ledger_has_every_claim_once_and_in_its_group(loaded):
+    lines = ledger.build(loaded)
+    page = BeautifulSoup(front._front_page(lines), "html.parser")
+    links = [link["href"].rpartition("-claim-")[2] or link["href"] for link in page.select("td a")]
+    assert sorted(link.partition("#claim-")[2] for link in links) == sorted(lines["id"])
+    counts = [int(re.search(r": (\d+) of", summary.text)[1]) for summary in page.select("summary")]
+    assert sum(counts) == len(lines) and counts == [len(details.select("tbody tr")) for details in page.select("details")]
+
+
+def test_the_picture_tells_in_words_what_it_shows(loaded, ten):
+    fig, alt = front.picture(loaded, ledger.build(loaded), dark=True)
+    assert alt.count("accepted") + alt.count("rejected") == 20 and tuple(fig.get_size_inches() * 100) == (1200, 630)
+
+
+def test_the_committed_thumbnails_are_the_images_they_name():
+    pixels, images, source = front.thumbnails()
+    assert len(pixels) == len(images) == 10 and "seed 1" in source
+    for image, told in zip(pixels, images.itertuples()):
+        assert image.shape == (32, 32, 3)
+        if not (data.cache_dir() / f"{told.set}-test.npz").is_file():
+            pytest.skip(f"{told.set} is not on this machine: set LOGITNORM_DATA to compare with the images themselves")
+        true = data.load(told.set, "test")
+        np.testing.assert_array_equal(image, true.images[told.index].numpy())
+        assert true.labels is None or true.labels[told.index] == told.label
+
+
+def test_the_pictures_of_readme_are_there():
+    text = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    for name in re.findall(r'data/thumbnails/[\w-]+\.png', text):
+        assert (paths.ROOT / name).stat().st_size > 10_000
