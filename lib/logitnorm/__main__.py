@@ -1,9 +1,11 @@
-"""The commands, one word each: python -m logitnorm experiments | runner | book | count | data, each with --help."""
+"""The commands, one word each: python -m logitnorm experiments | verify | pack | runner | book | count | data, each with --help."""
 
 import importlib
 import sys
 
 COMMANDS = {"experiments": "logitnorm.study.experiments",  # train the runs of experiments.yaml
+            "verify": "logitnorm.study.verify",  # is a run what it says?
+            "pack": "logitnorm.study.parcel",  # a run folder as one file
             "runner": "logitnorm.book.runner",  # execute a notebook with parameters
             "book": "logitnorm.book.build",  # from executed notebooks to pages
             "count": "logitnorm.study.count",  # how many printed numbers have one of ours

@@ -161,12 +161,18 @@ def set_names(config: Config) -> list[str]:
     return list(dict.fromkeys((config.id_dataset, *config.ood_sets, *config.extra_sets, config.history_ood)))
 
 
-def score_sets(config: Config, net: torch.nn.Module, test_sets: dict[str, data.ImageSet],
-               device: torch.device) -> dict[str, np.ndarray]:
-    """What scores.safetensors holds: per image set one forward pass for all scores, one more per step on the input."""
+def input_steps(config: Config) -> dict[str, scores.InputStep]:
+    """The scores of a run that take a step on the input, by name."""
     steps = {"odin": scores.odin_step(config.odin_temperature, config.odin_epsilon)}
     if config.method == "learned_confidence":
         steps["confidence_step"] = scores.confidence_step(config.confidence_epsilon)
+    return steps
+
+
+def score_sets(config: Config, net: torch.nn.Module, test_sets: dict[str, data.ImageSet],
+               device: torch.device) -> dict[str, np.ndarray]:
+    """What scores.safetensors holds: per image set one forward pass for all scores, one more per step on the input."""
+    steps = input_steps(config)
     arrays = {f"{config.id_dataset}/labels": test_sets[config.id_dataset].labels.numpy()}
     for name, image_set in test_sets.items():
         found = scores.collect(net, image_set.images, device, steps=steps)
