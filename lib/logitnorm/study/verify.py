@@ -64,6 +64,8 @@ def require_files(folder: Path) -> None:
     """RunError unless the folder holds what a run holds and nothing else: plain files, weights and scores as safetensors."""
     if folder.suffix == ".part":
         raise RunError(f"{folder} is a run in progress; start the same command again, it goes on from the checkpoint")
+    if folder.is_symlink():
+        raise RunError(f"{folder} is a link; name the run folder itself")
     for path in sorted(folder.iterdir()):
         if path.name not in parcel.FILES or path.is_symlink() or not path.is_file():
             raise RunError(f"{folder.name} holds {path.name}{' (a link)' if path.is_symlink() else ''}; a run has "
