@@ -271,3 +271,23 @@ def test_the_site_has_what_a_site_has():
     listed = re.findall("<loc>(.*?)</loc>", (SITE / "sitemap.xml").read_text(encoding="utf-8"))
     assert [target.partition("/logitnorm-book/")[2] for target in listed] == READ
     assert "front page" in (SITE / "404.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_networks_answer_on_their_page(browser, address, dark):
+    context = browser.new_context(viewport={"width": 375, "height": 740}, reduced_motion="reduce",
+                                  color_scheme="dark" if dark else "light")
+    page = context.new_page()
+    page.goto(f"{address}book/ask.html")
+    page.click("[data-action=load]")
+    page.wait_for_selector("[data-ask][data-swept]")
+    assert page.locator(".ask-verdict").count() == 4
+    assert violations(page) == []
+    for width in (375, 1000, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_function("(width) => document.documentElement.scrollWidth <= width", arg=width)  # the sidebar slides
+    context.close()
+
+
+def test_no_other_page_brings_the_networks():
+    assert [name for name in PAGES if "ask/ask." in (SITE / name).read_text(encoding="utf-8")] == ["book/ask.html"]

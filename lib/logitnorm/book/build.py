@@ -216,7 +216,7 @@ def write_index_of_site(html: Path) -> None:
     import yaml
 
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    base = config["html"]["baseurl"]
+    base = config.get("html", {}).get("baseurl", "")
     locations = "".join(f"<url><loc>{base}{page}.html</loc></url>" for page in pages())
     (html / "sitemap.xml").write_text('<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns="http://www.sitemaps.org/schemas/'
                                       f'sitemap/0.9">{locations}</urlset>\n', encoding="utf-8")
@@ -269,7 +269,7 @@ def joined(text: str) -> str:
 
     known = "|".join(map(re.escape, pages()))
     text = re.sub(rf'href="(?:\.\./)?({known})\.html(#[^"]*)?"', inside, text)
-    text = text.replace('src="../_static/', 'src="_static/')
+    text = text.replace('="../_static/', '="_static/')
     scripts = set()
 
     def once(found):  # two explorers bring the same scripts, and nothing here can be searched
