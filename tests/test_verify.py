@@ -305,6 +305,9 @@ def test_files_that_no_run_has(run, tmp_path):
     (run / "history.csv").symlink_to(tmp_path / "elsewhere.csv")
     with pytest.raises(RunError, match=r"holds history.csv \(a link\)"):
         check(run)
+    (run.parent / "link").symlink_to(run)
+    with pytest.raises(RunError, match="is a link; name the run folder itself"):
+        check(run.parent / "link")
 
 
 def test_a_run_in_progress_a_missing_one_and_a_file_that_run_json_does_not_know(run):

@@ -108,10 +108,11 @@ def check_run(notebook: Path, given: dict) -> None:
     settings = {**parameters(notebook), **given}
     if not {"id_dataset", "architecture", "method"} <= set(settings):
         return
-    from logitnorm.config import Config  # imports torch, which no other notebook needs here
+    from logitnorm.config import Config  # they import torch, which no other notebook needs here
+    from logitnorm.study import preset
 
     try:
-        Config(**{name: settings[name] for name in Config.model_fields if settings.get(name) is not None})
+        preset.config(settings.get("preset", "full"), **{name: settings.get(name) for name in Config.model_fields})
     except ValueError as error:
         raise RunnerError(f"{notebook}: {error}") from error
 

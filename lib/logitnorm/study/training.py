@@ -22,6 +22,7 @@ from logitnorm.train import Trainer, resident
 
 HISTORY_OOD = 2000  # so many OOD images, evenly spaced, are enough for a mean norm each epoch
 EVALUATION_BATCH = 2500  # images at once after each epoch on a GPU: no gradients, so they are small
+TRAIN_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "digits": 1_437}
 CHECKPOINT_SECONDS = 30.0  # a killed run loses at most this much work, or one epoch if that is longer
 
 
@@ -162,7 +163,8 @@ def require_same(found: dict, wanted: Config, path: Path) -> None:
 def progress_line(config: Config, row: dict, seconds: float) -> str:
     """What a log that is not a terminal shows of an epoch."""
     left = seconds / row["epoch"] * (config.epochs - row["epoch"]) / 60
-    return (f"{config.run_id}  epoch {row['epoch']}/{config.epochs}  loss {row['train_loss']:.3f}  "
+    done = 20 * row["epoch"] // config.epochs
+    return (f"{config.run_id}  {'█' * done}{'░' * (20 - done)}  epoch {row['epoch']}/{config.epochs}  loss {row['train_loss']:.3f}  "
             f"train {row['train_accuracy']:.1f} %  test {row['test_accuracy']:.1f} %  "
             f"{row['images_per_second']:.0f} images/s  {left:.1f} min left")
 

@@ -28,6 +28,7 @@ from logitnorm.runs import Run, RunError
 from logitnorm.train import HEADS, learning_rate
 
 from . import experiments, parcel, report
+from .training import TRAIN_IMAGES
 
 # How far a run's scores may be from those of its weights. The weights of format 2 are rounded to float16, which moves an
 # image among all by 1 rank in 1000 on average; a net of another seed moves it by 200. Shares of the number of images.
@@ -36,7 +37,6 @@ FAR, MOST_FAR = 0.05, 0.001  # an image that moved by more than FAR; the share o
 MOST_CHANGED = 0.005  # of the predictions on the ID test set
 STEPPED = 500  # images whose scores with a step on the input are computed again: each takes a backward pass too
 
-TRAIN_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "digits": 1_437}
 # Above what these nets reach without other images; a net that was trained on the test images is at 100 %.
 BEST_ACCURACY = {"cifar10": 98.0, "cifar100": 87.0}
 GAP = 5.0  # by so many points the last epoch's accuracy on test images may be above that on the augmented training images
@@ -64,6 +64,8 @@ def require_files(folder: Path) -> None:
     """RunError unless the folder holds what a run holds and nothing else: plain files, weights and scores as safetensors."""
     if folder.suffix == ".part":
         raise RunError(f"{folder} is a run in progress; start the same command again, it goes on from the checkpoint")
+    if folder.is_symlink():
+        raise RunError(f"{folder} is a link; name the run folder itself")
     for path in sorted(folder.iterdir()):
         if path.name not in parcel.FILES or path.is_symlink() or not path.is_file():
             raise RunError(f"{folder.name} holds {path.name}{' (a link)' if path.is_symlink() else ''}; a run has "
