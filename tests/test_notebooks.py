@@ -194,7 +194,7 @@ def test_setup_replaces_no_version_that_is_there(tmp_path):
     spy = ("import importlib.util, subprocess, sys\n"
            "find = importlib.util.find_spec\n"
            "importlib.util.find_spec = lambda name: None if name == 'skimage' else find(name)\n"
-           "subprocess.run = lambda command, check: print(*command[4:])\n")
+           "subprocess.run = lambda command, check: print(*command[5:])\n")
     done = subprocess.run([sys.executable, "-c", spy + setup_source()], cwd=tmp_path, capture_output=True, text=True,
                           env={**os.environ, "LOGITNORM_CLONE": "nowhere"})
     assert done.returncode == 0, done.stderr
