@@ -323,7 +323,8 @@ def tiny(tmp_path_factory):
     (root / "_toc.yml").write_text(yaml.safe_dump({
         "format": "jb-book", "root": "book/index",
         "parts": [{"caption": "All", "chapters": [{"file": f"notebooks/{name}"} for name in ("a", "b", "train")]}]}))
-    (root / "book").mkdir()
+    (root / "book/_static").mkdir(parents=True)
+    shutil.copy2(REPOSITORY / "book/_static/favicon.svg", root / "book/_static")
     (root / "book/index.md").write_text("# Tiny\n\n{numref}`a-1` has a caption {cite:p}`Wei22`.\n\n"
                                         "```{literalinclude} ../lib/logitnorm/paths.py\n```\n\n```{bibliography}\n```\n")
     (root / "book/references.bib").write_text("@misc{Wei22, author={Wei}, title={LogitNorm}, year={2022}}\n")

@@ -51,12 +51,28 @@ def test_no_outputs_are_committed(path):
 def test_it_opens_with_title_badge_and_setup(path):
     title, badge, setup = read(path).cells[:3]
     assert title.cell_type == "markdown" and title.source.startswith("# ")
-    assert len(title.source.split("\n\n", 1)[1]) > 80, "one paragraph that says what and why follows the title"
+    if not any("finding" in cell.id for cell in read(path).cells):  # a results page says what it found instead
+        assert len(title.source.split("\n\n", 1)[1]) > 80, "one paragraph that says what and why follows the title"
     assert build.colab_url(f"notebooks/{path.stem}") in badge.source
     assert badge.metadata.tags == setup.metadata.tags == ["remove-cell"]
     assert path.read_text(encoding="utf-8") == notebook_setup.tidy(path.read_text(encoding="utf-8"),
                                                                    f"notebooks/{path.stem}"), \
         "run: python tools/notebook_setup.py"
+
+
+@every_notebook
+def test_a_results_page_shows_no_code_and_finds_before_it_draws(path):
+    cells = read(path).cells
+    names = [cell.id for cell in cells]
+    finding = next((i for i, name in enumerate(names) if name.endswith("-finding")), None)
+    if finding is None:
+        return
+    for cell in cells:
+        if cell.cell_type == "code":
+            assert {"remove-cell", "remove-input"} & set(cell.metadata.tags), f"cell {cell.id} would show its code"
+    shown = [cell for cell in cells[1:finding] if "remove-cell" not in cell.metadata.get("tags", [])]
+    assert not shown, f"{names[finding]} comes after {[cell.id for cell in shown]}"
+    assert names[-1].endswith("-evidence")
 
 
 @every_notebook

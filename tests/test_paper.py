@@ -58,7 +58,8 @@ def line(rows, **where):
 
 def nothing(rows):
     """Whether the rows of compare claim no result."""
-    judged = ["ours", "sd", "n", "exact", "used", "difference", "tolerance", "paper_change", "change", "ratio"]
+    judged = ["ours", "sd", "n", "exact", "used", "net", "difference", "tolerance", "paper_change", "change",
+              "ratio"]
     return rows[judged].isna().all().all()
 
 
@@ -578,7 +579,7 @@ def test_without_runs_there_are_only_the_papers_numbers(table):
     pd.testing.assert_frame_equal(rows[list(theirs.columns)], theirs)
     assert paper.tally(rows) == f"Of {len(theirs)} numbers: {len(theirs)} not yet run."
     assert paper.long(rows)["ours"].isna().all() and set(paper.long(rows)["verdict"]) == {plots.NOT_RUN}
-    assert list(rows.columns) == ["table", *paper.KEYS, "paper", "ours", "sd", "n", "exact", "used", "difference",
+    assert list(rows.columns) == ["table", *paper.KEYS, "paper", "ours", "sd", "n", "exact", "used", "net", "difference",
                                   "tolerance", "paper_change", "change", "ratio", "verdict"]
 
 
@@ -786,7 +787,8 @@ def test_named(name, wanted):
 
 
 @pytest.mark.parametrize("name, wanted", [("wrn40_2", "WRN-40-2"), ("wrn10_1", "WRN-10-1"), ("resnet34", "ResNet-34"),
-                                          ("densenet", "DenseNet-BC"), ("vgg13", "VGG13")])
+                                          ("densenet", "DenseNet-BC"), ("vgg13", "VGG13"), ("resnet20", "ResNet-20"),
+                                          ("densenet_bc_22_12", "DenseNet-BC-22-12")])
 def test_network(name, wanted):
     assert paper.network(name) == wanted
 

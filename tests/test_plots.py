@@ -88,3 +88,29 @@ def test_every_look_differs_in_colour_and_in_marker_and_line():
         group = list(group)
         assert len({look.marker for look in group}) == len(group)
         assert len({str(look.linestyle) for look in group}) == len(group)
+
+
+def test_a_grouped_table_has_two_header_lines_and_names_each_cell_for_a_phone():
+    columns = pd.MultiIndex.from_tuples([("", "set"), ("FPR95", "paper"), ("FPR95", "this book")])
+    page = plots.table(pd.DataFrame([["svhn", "1 → 2", "3 → 4"]], columns=columns), caption="c").data
+    assert '<th scope="col" rowspan="2">set</th><th scope="colgroup" colspan="2">FPR95</th>' in page
+    assert '<td data-name="FPR95 paper">1 → 2</td><td data-name="FPR95 this book">3 → 4</td>' in page
+
+
+@pytest.mark.parametrize("ours", [30.0, np.nan])
+def test_dumbbells_draw_a_row_per_line_with_or_without_our_runs(ours):
+    lines = pd.DataFrame([dict(label="SVHN", theirs0=50.0, theirs1=8.0, ours0=ours, ours1=ours, sd0=np.nan, sd1=np.nan)])
+    fig = plots.dumbbells(lines, "FPR95 (%)")
+    assert [tick.get_text() for tick in fig.axes[0].get_yticklabels()] == ["SVHN"]
+    said = [text.get_text() for text in fig.legends[0].get_texts()]
+    assert said == ["paper", "this book", "Cross-entropy", "LogitNorm"] if ours == 30.0 else "this book" not in said
+    assert plots.in_words(lines).startswith("SVHN: paper 50.0 to 8.0")
+    plt.close(fig)
+
+
+def test_heat_leaves_out_an_empty_table():
+    theirs = pd.DataFrame([[1.0, -2.0]], index=["ODIN"], columns=["SVHN", "iSUN"])
+    assert len(plots.heat(theirs, theirs, "x").axes) == 2
+    assert len(plots.heat(theirs, theirs * np.nan, "x").axes) == 1
+    assert plots.cells(theirs) == "ODIN: SVHN 1, iSUN -2"
+    plt.close("all")

@@ -37,6 +37,7 @@ METHODS = {
 ID = Look("in-distribution", "#000000", "o", "-")
 OOD = Look("out-of-distribution", "#E69F00", "X", "--", "///")
 PAPER = Look("paper", "#767676", "*", ":")
+OURS = Look("this book", "#0072B2", "s", "-")
 
 
 def style():
@@ -76,26 +77,117 @@ def show(fig, alt: str, caption: str):
             metadata={"logitnorm": {"alt": alt, "caption": caption}})
 
 
+def dumbbells(lines: pd.DataFrame, xlabel: str, ends: tuple[str, str] = ("Cross-entropy", "LogitNorm"), xlim=(0, 100)):
+    """A figure of one row per line of `findings.ends`: from a hollow mark to a full one, the paper's above ours.
+
+    Bars at our marks are the standard deviation over seeds.
+    """
+    fig, ax = plt.subplots(figsize=(6.4, 1.5 + 0.62 * len(lines)))
+    for y, line in enumerate(lines.itertuples()):
+        for look, shift, start, end in ((PAPER, -0.17, line.theirs0, line.theirs1), (OURS, 0.17, line.ours0, line.ours1)):
+            ax.plot([start, end], [y + shift] * 2, color=look.color, linestyle="-", linewidth=2, zorder=1)
+            ax.plot(start, y + shift, look.marker, color=look.color, markerfacecolor="white", markeredgewidth=1.8)
+            ax.plot(end, y + shift, look.marker, color=look.color)
+        for x, sd in ((line.ours0, line.sd0), (line.ours1, line.sd1)):
+            ax.errorbar(x, y + 0.17, xerr=sd, color=OURS.color, capsize=3, linewidth=1.2, zorder=0)
+    for look in (PAPER, OURS)[:1 + lines["ours1"].notna().any()]:
+        ax.plot([], [], look.marker, color=look.color, label=look.label)
+    ax.plot([], [], "o", color="black", markerfacecolor="white", markeredgewidth=1.8, label=ends[0])
+    ax.plot([], [], "o", color="black", label=ends[1])
+    ax.set(xlabel=xlabel, xlim=xlim, ylim=(len(lines) - 0.5, -0.5), yticks=range(len(lines)), yticklabels=lines["label"])
+    ax.tick_params(axis="y", length=0)
+    ax.grid(False, axis="y")
+    fig.legend(loc="outside upper center", ncols=2, fontsize=12)
+    return fig
+
+
+def heat(theirs: pd.DataFrame, ours: pd.DataFrame, label: str, changes: bool = True):
+    """A figure of two tables with the same rows and columns, the paper's above ours; our empty table is left out.
+
+    Changes run from blue (falls) to red (rises), plain values from light to dark.
+    """
+    panels = [(PAPER.label, theirs)] + [(OURS.label, ours)] * bool(ours.notna().any(axis=None))
+    most = max(abs(values).max(axis=None) for _, values in panels)
+    scale = dict(cmap="RdBu_r", vmin=-most, fmt="+.0f") if changes else dict(cmap="Blues", vmin=0, fmt=".0f")
+    fig, axes = plt.subplots(len(panels), figsize=(6.4, (0.6 + 0.5 * len(theirs)) * len(panels) + 1.1), squeeze=False,
+                             sharex=True)
+    for ax, (name, values) in zip(axes[:, 0], panels):
+        sns.heatmap(values, ax=ax, vmax=most, annot=True, annot_kws={"size": 12}, linewidths=1, cbar=False, **scale)
+        ax.set(title=name, xlabel="", ylabel="")
+        ax.tick_params(axis="y", rotation=0, length=0)
+        ax.tick_params(axis="x", rotation=30, length=0)
+    axes[-1, 0].set_xlabel(label)
+    return fig
+
+
+def cells(table: pd.DataFrame) -> str:
+    """The numbers of `heat`, for its alt text: 'ODIN: Textures -12, SVHN -30; ...'."""
+    return "; ".join(f"{name}: " + ", ".join(f"{column} {value:.0f}" for column, value in row.items())
+                     for name, row in table.iterrows())
+
+
+def in_words(lines: pd.DataFrame, decimals: int = 1) -> str:
+    """The numbers of `dumbbells`, for its alt text: 'SVHN: paper 50.3 to 8.0, this book 52.8 to 11.3; ...'."""
+    return "; ".join(f"{line.label}: paper {line.theirs0:.{decimals}f} to {line.theirs1:.{decimals}f}"
+                     + ("" if pd.isna(line.ours1) else f", this book {line.ours0:.{decimals}f} to {line.ours1:.{decimals}f}")
+                     for line in lines.itertuples())
+
+
+def folded(summary: str, *parts):
+    """HTML texts and tables under a heading that unfolds them; returns an object that a notebook displays."""
+    from IPython.display import HTML
+
+    inside = "\n".join(getattr(part, "data", part) for part in parts)
+    return HTML(f'<details class="record"><summary>{escape(summary)}</summary>\n{inside}\n</details>')
+
+
 def table(frame: pd.DataFrame, caption: str, decimals: int = 2):
     """The frame's columns as an HTML table with caption; returns an object that a notebook displays.
 
-    The first column names the row. Floats are rounded to `decimals`, missing values read 'not yet run'.
-    The table scrolls sideways in its own box on a narrow page and takes its colours from the page; a number and
+    The first column names the row. Columns that are pairs (group, name) get a line of groups above their names, and
+    on a phone each row becomes a small block. Floats are rounded to `decimals`, missing values read 'not yet run'.
+    Another table scrolls sideways in its own box on a narrow page. All take their colours from the page; a number and
     its spread stay on one line.
     """
     from IPython.display import HTML
 
     _need(caption, "caption", "table")
-    head = "".join(f'<th scope="col">{escape(str(name))}</th>' for name in frame.columns)
+    grouped = frame.columns.nlevels == 2
+    head, labels = _grouped_head(frame.columns) if grouped else (
+        "<tr>" + "".join(f'<th scope="col">{escape(str(name))}</th>' for name in frame.columns) + "</tr>", None)
     body = []
-    for row in frame.itertuples(index=False):
+    for row in frame.itertuples(index=False, name=None):
         name, *cells = [_cell(value, decimals) for value in row]
-        body.append(f'<tr><th scope="row">{name}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        cells = [f'<td data-name="{labels[i]}">{cell}</td>' if grouped else f"<td>{cell}</td>"
+                 for i, cell in enumerate(cells)]
+        body.append(f'<tr><th scope="row">{name}</th>' + "".join(cells) + "</tr>")
     # tabindex, role and label let a keyboard reach the box and scroll it
     return HTML(
         f'<div style="overflow-x:auto" tabindex="0" role="region" aria-label="{escape(caption)}">\n'
-        f'<table class="dataframe">\n<caption>{escape(caption)}</caption>\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(body) + "\n</tbody>\n</table>\n</div>")
+        f'<table class="dataframe{" grouped" * grouped}">\n<caption>{escape(caption)}</caption>\n'
+        f"<thead>{head}</thead>\n<tbody>\n" + "\n".join(body) + "\n</tbody>\n</table>\n</div>")
+
+
+def join(parts: list):
+    """Several such objects as one."""
+    from IPython.display import HTML
+
+    return HTML("\n".join(part.data for part in parts))
+
+
+def _grouped_head(columns) -> tuple[str, list[str]]:
+    """Two header lines of columns (group, name), and for each column after the first the name that a phone shows."""
+    groups = []
+    for group, _ in columns[1:]:
+        if groups and groups[-1][0] == group:
+            groups[-1][1] += 1
+        else:
+            groups.append([group, 1])
+    first = f'<th scope="col" rowspan="2">{escape(columns[0][1])}</th>'
+    upper = "".join(f'<th scope="colgroup" colspan="{n}">{escape(group)}</th>' for group, n in groups)
+    lower = "".join(f'<th scope="col">{escape(name)}</th>' for _, name in columns[1:])
+    return (f"<tr>{first}{upper}</tr><tr>{lower}</tr>",
+            [escape(f"{group} {name}".strip()) for group, name in columns[1:]])
 
 
 def _need(text: str, what: str, where: str):

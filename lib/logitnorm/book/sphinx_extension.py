@@ -10,6 +10,7 @@ The foot of every page names the edition: version, commit and the commit's date.
 """
 
 import re
+import shutil
 import subprocess
 import textwrap
 from html import escape
@@ -61,9 +62,9 @@ def set_language(app, page, template, context, doctree):
 def edition(url: str) -> str:
     """HTML that names the version and, in a checkout, the commit with its date and a link, and how to cite."""
     said = f"Edition {version('logitnorm')}"
-    git = ["git", "-C", str(paths.ROOT), "log", "-1", "--format=%h %H %cs"]
-    done = subprocess.run(git, capture_output=True, text=True)
-    if done.returncode == 0:
+    git = shutil.which("git")
+    log = [git or "", "-C", str(paths.ROOT), "log", "-1", "--format=%h %H %cs"]
+    if git and (done := subprocess.run(log, capture_output=True, text=True)).returncode == 0:
         short, commit, date = done.stdout.split()
         said += f' of {date}, commit <a href="{escape(url)}/commit/{commit}">{short}</a>'
     return f'<p>{said} · <a href="{escape(url)}/blob/main/CITATION.cff">cite this book</a></p>'

@@ -35,6 +35,7 @@ calibration error, several times what the paper prints.
 """
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -183,7 +184,7 @@ def compare(frame: pd.DataFrame, *tables: str) -> pd.DataFrame:
     """The named tables' numbers, each beside ours (`frame` from `ours`, of one size) with a verdict.
 
     Columns: table, KEYS (the paper's names), paper, ours, sd (ddof 1, missing for one seed), n (seeds), used (our
-    image set), exact, difference, tolerance, paper_change, change, ratio (ours / paper's change), verdict.
+    image set), net (our network), exact, difference, tolerance, paper_change, change, ratio (ours / paper's change), verdict.
     """
     if frame["size"].nunique() > 1:
         raise ValueError(f"one size can be judged at a time, this frame holds {sorted(set(frame['size']))}: "
@@ -227,7 +228,7 @@ def _means(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.loc[stands_in.sort_values(kind="stable").index].drop_duplicates(["run", *keys])
     means = frame.groupby(keys, as_index=False).agg(
         ours=("value", "mean"), sd=("value", "std"), n=("run", "nunique"), exact=("exact", "all"),
-        used=("ood_dataset", lambda names: ", ".join(dict.fromkeys(names))))
+        used=("ood_dataset", lambda names: ", ".join(dict.fromkeys(names))), net=("architecture", "first"))
     return means.rename(columns=dict(zip(keys, KEYS)))
 
 
@@ -272,8 +273,12 @@ def named(name: str) -> str:
 
 
 def network(architecture: str) -> str:
-    """'wrn40_2' -> 'WRN-40-2'."""
-    return ARCHITECTURE_TITLES.get(architecture, architecture.upper().replace("WRN", "WRN-").replace("_", "-"))
+    """'wrn40_2' -> 'WRN-40-2', 'resnet20' -> 'ResNet-20'."""
+    if architecture in ARCHITECTURE_TITLES:
+        return ARCHITECTURE_TITLES[architecture]
+    kind, depth = re.match(r"([a-z_]*[a-z])_?(.*)", architecture).groups()
+    known = {"wrn": "WRN-", "resnet": "ResNet-", "densenet_bc": "DenseNet-BC-"}
+    return known.get(kind, kind.upper()) + depth.replace("_", "-")
 
 
 def describe(loaded: list, size: str) -> str:

@@ -1,0 +1,54 @@
+"""What stands folded at the end of a results page: its runs, every size with its spread, how it is judged, its code."""
+
+from html import escape
+
+from logitnorm.study import paper
+
+from . import plots
+from .build import colab_url, repository
+
+JUDGED = """<p>Every verdict follows one rule, written before the runs: <a href="../notebooks/ledger.html">the ledger</a>
+has it. 'Reproduced' is said only on the paper's own image sets, network and training. Elsewhere only the change from
+cross-entropy is judged: 'same direction', 'no clear change' where it is within the noise of the seeds, 'opposite
+direction'; a number in brackets is our change as a multiple of the paper's.</p>"""
+
+
+def runs(found: list) -> str:
+    """HTML table of the runs: each with a link to its record, its folder and its commit."""
+    url, branch = repository()
+    lines = []
+    for run in found:
+        code = run.info["code"]
+        commit = (f'<a href="{url}/commit/{code["commit"]}">{code["commit"][:8]}</a>' if code["commit"] else "unknown") + (
+            " + changes" if code["dirty"] else "")
+        lines.append(f'<tr><th scope="row"><a href="../notebooks/provenance.html#{run.id}">{escape(run.id)}</a></th>'
+                     f'<td><a href="{url}/tree/{branch}/data/runs/{run.id}">folder</a></td><td>{commit}</td>'
+                     f'<td>{escape(run.info["device"])}</td><td>{run.info["finished"][:10]}</td></tr>')
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("run", "files", "commit", "device", "finished"))
+    return ('<div style="overflow-x:auto" tabindex="0" role="region" aria-label="Runs"><table class="dataframe runs">'
+            f"<caption>The runs behind the numbers. Their records tell settings, versions and checksums.</caption>"
+            f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>")
+
+
+def every_size(compared: dict, by: list, metrics: tuple, **where) -> list:
+    """Tables of every size that ran, the paper's numbers beside ours with spread, seeds and verdict."""
+    tables = []
+    for metric in metrics:
+        for size, part in paper.shown(compared, metric=metric, **where).items():
+            if part["ours"].notna().any():
+                name = ", ".join(map(paper.title, where.values()))
+                tables.append(plots.table(paper.wide(part[part["ours"].notna()], *by),
+                                          caption=f"{', '.join(filter(None, (paper.title(metric), name)))}, %, size {size}."))
+    return tables
+
+
+def evidence(name: str, found: list, tables: list, judged: str = JUDGED):
+    """The folds that end the page notebooks/`name`: an HTML object."""
+    url, branch = repository()
+    code = (f'<p>This page is <a href="{url}/blob/{branch}/notebooks/{name}.ipynb">notebooks/{name}.ipynb</a> '
+            f'(<a href="{colab_url(f"notebooks/{name}")}">open it in Colab</a>), executed on the run folders.</p>')
+    text = runs(found) if found else "<p>No run is behind this page yet; its numbers are the paper's.</p>"
+    parts = [plots.folded("Which runs, how judged, and the code", text, judged, code)]
+    if tables:
+        parts.insert(0, plots.folded("Every size that ran, with spread and verdicts", *tables))
+    return plots.join(parts)
