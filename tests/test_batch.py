@@ -355,8 +355,9 @@ def test_together_trains_in_processes_of_their_own(tmp_path, monkeypatch, capfd)
 
 @pytest.mark.parametrize("name, value, sentence", [
     ("epochs", "-3", "epochs should be at least 1, got -3"), ("tau", "0", "tau should be above 0"),
+    ("preset", "fast", "preset should be one of quick, small, medium, full, got 'fast'"),
     ("method", "logitnrom", "method should be 'cross_entropy', "), ("id_dataset", "cifar11", "id_dataset should be one of cifar10, "),
-    ("seed", "-1", "seed should be at least 0, got -1"), ("size", "tiny", "size should be 'smoke', ")])
+    ("seed", "-1", "seed should be at least 0, got -1"), ("size", "huge", "size should be 'smoke', ")])
 def test_settings_that_cannot_be_trained_are_refused_before_a_kernel_starts(tmp_path, monkeypatch, capsys, name, value,
                                                                             sentence):
     monkeypatch.setattr(runner, "check_kernel", lambda: pytest.fail("it got as far as the kernel"))

@@ -85,7 +85,7 @@ def test_the_notebook_runs_alone(name, origin, kernel, settings, tmp_path, monke
     for variable in [v for v in os.environ if v.startswith(("LOGITNORM_", "PYTHONPATH", "VIRTUAL_ENV"))]:
         monkeypatch.delenv(variable)
     monkeypatch.setenv("LOGITNORM_CLONE", origin.as_uri())
-    monkeypatch.setenv("LOGITNORM_TAG", TAG)
+    monkeypatch.setenv("LOGITNORM_REF", TAG)
     monkeypatch.setenv("JUPYTER_PATH", str(kernel))
     papermill.execute_notebook(str(notebook), str(tmp_path / "out.ipynb"), parameters=settings[name],
                                kernel_name="colab-test", cwd=str(work), progress_bar=False)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
@@ -180,6 +181,8 @@ def test_setup_does_nothing_outside_colab(tmp_path):
 def test_setup_clones_the_tag_and_finds_the_library(tmp_path):
     origin, work = tmp_path / "origin", tmp_path / "work"
     (origin / "lib").mkdir(parents=True)
+    (origin / "tests").mkdir()
+    (origin / "tests" / "big.txt").write_text("not needed in Colab")
     work.mkdir()
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(origin)]
     for number, command in enumerate((["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "a"],
@@ -187,7 +190,103 @@ def test_setup_clones_the_tag_and_finds_the_library(tmp_path):
         (origin / "lib" / "state.txt").write_text("tagged" if number < 4 else "later")
         subprocess.run([*git, *command], check=True)
     for _ in range(2):  # a second run of the cell finds the clone in place
-        done = run_setup(work, LOGITNORM_CLONE=origin.as_uri(), LOGITNORM_TAG="v9")
+        done = run_setup(work, LOGITNORM_CLONE=origin.as_uri(), LOGITNORM_REF="v9")
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip() == str(work / "logitnorm-book" / "lib")
         assert (work / "logitnorm-book" / "lib" / "state.txt").read_text() == "tagged"
+        assert not (work / "logitnorm-book" / "tests").exists()
+
+
+def test_badge_clone_and_library_are_one_reference():
+    url, reference = build.repository()
+    badge, setup = notebook_setup.setup_cells("notebooks/t")
+    assert f"/blob/{reference}/notebooks/t.ipynb" in badge.source
+    assert f'"LOGITNORM_REF", "{reference}")' in setup.source and f'"LOGITNORM_CLONE", "{url}")' in setup.source
+
+
+def test_setup_replaces_no_version_that_is_there(tmp_path):
+    """Without scikit-image and with numpy: pip is asked for the one, and for the other as it is."""
+    (tmp_path / "logitnorm-book").mkdir()
+    spy = ("import importlib.util, subprocess, sys\n"
+           "find = importlib.util.find_spec\n"
+           "importlib.util.find_spec = lambda name: None if name == 'skimage' else find(name)\n"
+           "subprocess.run = lambda command, check: print(*command[5:])\n")
+    done = subprocess.run([sys.executable, "-c", spy + setup_source()], cwd=tmp_path, capture_output=True, text=True,
+                          env={**os.environ, "LOGITNORM_CLONE": "nowhere"})
+    assert done.returncode == 0, done.stderr
+    asked = done.stdout.split()
+    assert asked[0] == "scikit-image" and f"numpy=={version('numpy')}" in asked and f"torch=={version('torch')}" in asked
+    assert len(asked) == 5
+
+
+def clone(tmp_path, notebook):
+    """What the notebook's own setup cell fetches of this repository's last commit, from a bare copy of it."""
+    if subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True).returncode:
+        pytest.skip("needs the git repository")
+    bare = tmp_path / "bare.git"
+    subprocess.run(["git", "clone", "--quiet", "--bare", REPOSITORY, bare], check=True)
+    subprocess.run(["git", "-C", bare, "tag", "edition"], check=True)
+    subprocess.run(["git", "-C", bare, "config", "uploadpack.allowFilter", "true"], check=True)
+    [setup] = [cell.source for cell in read(REPOSITORY / f"notebooks/{notebook}.ipynb").cells
+               if cell.id == notebook_setup.SETUP_ID]
+    done = subprocess.run([sys.executable, "-c", setup], cwd=tmp_path, capture_output=True, text=True,
+                          env={**os.environ, "LOGITNORM_CLONE": bare.as_uri(), "LOGITNORM_REF": "edition"})
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "logitnorm-book"
+
+
+@pytest.mark.slow
+def test_the_training_notebook_fetches_under_ten_megabytes_and_can_train(tmp_path):
+    book = clone(tmp_path, "train")
+    assert sum(path.stat().st_size for path in book.rglob("*") if path.is_file()) < 10e6
+    assert not (book / "tests").exists() and not (book / "data/runs").exists()
+    done = subprocess.run([sys.executable, "-m", "logitnorm", "experiments", "--size", "full", "--list"], cwd=tmp_path,
+                          env={**os.environ, "PYTHONPATH": str(book / "lib")}, capture_output=True, text=True)
+    assert done.returncode == 0 and "full-cifar10" in done.stdout, done.stderr
+
+
+def names_of(module):
+    """(file, names at the top level) of a module of the library; None where there is no such module."""
+    place = REPOSITORY / "lib" / module.replace(".", "/")
+    file = next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
+    if file is None:
+        return None
+    found = {path.stem for path in place.glob("*.py")} | {path.name for path in place.glob("*/")}
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            found |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return found
+
+
+def unknown_names(source):
+    """What a notebook's code asks of the library that the library has not."""
+    modules, missing = {}, []
+    nodes = list(ast.walk(ast.parse(source)))
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "logitnorm":
+            for alias in node.names:
+                if names_of(f"{node.module}.{alias.name}") is not None:
+                    modules[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+                elif alias.name not in (names_of(node.module) or ()):
+                    missing.append(f"{node.module}.{alias.name}")
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            if node.attr not in names_of(modules[node.value.id]):
+                missing.append(f"{modules[node.value.id]}.{node.attr}")
+    return missing
+
+
+def test_the_search_for_unknown_names_finds_them():
+    assert unknown_names("from logitnorm import metrics, nothing\nfrom logitnorm.study import preset as p\n"
+                         "metrics.fpr95(p.config('quick'), p.nowhere)\nmetrics.fpr96()") == [
+        "logitnorm.nothing", "logitnorm.study.preset.nowhere", "logitnorm.metrics.fpr96"]
+
+
+@every_notebook
+def test_every_name_of_the_library_that_it_calls_is_there(path):
+    """Notebook and library are one reference (above), so the library beside the notebook is the one it gets."""
+    assert unknown_names("\n".join(cell.source for cell in code(path))) == []

@@ -3,14 +3,14 @@
     python tools/notebook_setup.py [--check] [NOTEBOOK...]     default: all of notebooks/
 
 After the title cell come a Colab badge and a setup cell (both tagged remove-cell, so that the book does not show
-them). The repository's address comes from _config.yml, the version from pyproject.toml. Outputs, execution counts
+them). The repository's address and the reference, a branch or a tag, come from _config.yml: the badge opens the notebook
+of that reference, and the notebook clones it, so that notebook and library are one commit. Outputs, execution counts
 and run metadata go; cells keep their ids. Running it twice changes nothing; --check changes nothing at all and
 fails where a notebook is not as this tool would write it.
 """
 
 import argparse
 import sys
-import tomllib
 from pathlib import Path
 
 import nbformat
@@ -31,29 +31,40 @@ import sys
 
 if "google.colab" in sys.modules or "LOGITNORM_CLONE" in os.environ:
     url = os.environ.get("LOGITNORM_CLONE", "{url}")
-    tag = os.environ.get("LOGITNORM_TAG", "v{version}")
-    if not os.path.isdir("logitnorm-book"):
-        clone = ["git", "-c", "advice.detachedHead=false", "clone", "--quiet", "--depth", "1", "--branch", tag, url, "logitnorm-book"]
-        subprocess.run(clone, check=True)
+    reference = os.environ.get("LOGITNORM_REF", "{reference}")
+    book = os.path.abspath("logitnorm-book")
+    if not os.path.isdir(book):  # one commit of it, and of its files only what this notebook reads
+        git = ["git", "-c", "advice.detachedHead=false"]
+        subprocess.run([*git, "clone", "--quiet", "--no-checkout", "--depth", "1", "--filter=blob:none",
+                        "--branch", reference, url, book], check=True)
+        subprocess.run([*git, "-C", book, "sparse-checkout", "set", "--no-cone", {folders}], check=True)
+        subprocess.run([*git, "-C", book, "checkout", "--quiet"], check=True)
     needed = {{"torch": "torch", "torchvision": "torchvision", "sklearn": "scikit-learn",
               "skimage": "scikit-image", "yaml": "pyyaml"}}
     needed.update((name, name) for name in
                   "bokeh filelock matplotlib numpy pandas pooch pydantic safetensors scipy seaborn sympy tqdm".split())
     missing = [package for module, package in needed.items() if importlib.util.find_spec(module) is None]
-    if missing:
-        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True)
-    sys.path.insert(0, os.path.abspath("logitnorm-book/lib"))'''
+    if missing:  # beside the versions that are there, none of which is replaced
+        from importlib.metadata import version
+        kept = [f"{{name}}=={{version(name)}}" for name in ("torch", "torchvision", "numpy", "pandas") if name not in missing]
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing, *kept], check=True)
+    sys.path.insert(0, os.path.join(book, "lib"))'''
+
+# Patterns of git's sparse checkout: the files at the root, the library and small data; not the tests, not the prose.
+FOLDERS = ("/*", "!/*/", "/lib/", "/data/", "!/data/runs/", "/book/_static/*.js")
+RUNS = ("/data/runs/",)
 
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
           "language_info": {"name": "python"}}
 
 
-def setup_cells(page: str) -> list:
-    """The badge and the setup cell of a notebook page, e.g. notebooks/fig1."""
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+def setup_cells(page: str, reads_runs: bool = False) -> list:
+    """The badge and the setup cell of a notebook page, e.g. notebooks/fig1; reads_runs: it shows finished runs."""
+    url, reference = repository()
+    folders = ", ".join(f'"{name}"' for name in FOLDERS + RUNS * reads_runs)
     hidden = {"tags": ["remove-cell"]}
     return [nbformat.v4.new_markdown_cell(BADGE.format(url=colab_url(page)), id=BADGE_ID, metadata=hidden),
-            nbformat.v4.new_code_cell(SETUP.format(url=repository()[0], version=version), id=SETUP_ID,
+            nbformat.v4.new_code_cell(SETUP.format(url=url, reference=reference, folders=folders), id=SETUP_ID,
                                       metadata=dict(hidden))]
 
 
@@ -71,7 +82,9 @@ def tidy(text: str, page: str) -> str:
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    notebook.cells = body[:1] + setup_cells(page) + body[1:]
+    # train.ipynb writes there; every other notebook that names the place reads what is there
+    reads_runs = page != "notebooks/train" and any("paths.RUNS" in cell.source for cell in body)
+    notebook.cells = body[:1] + setup_cells(page, reads_runs) + body[1:]
     notebook.metadata = nbformat.from_dict(KERNEL)
     nbformat.validate(notebook)
     return nbformat.writes(notebook) + "\n"

@@ -14,9 +14,10 @@ from scipy.special import softmax
 
 from logitnorm import metrics, paths
 from logitnorm.data import CIFAR10_CLASSES
-from logitnorm.study import ledger, offset, paper, results
+from logitnorm.study import adopt, ledger, offset, paper, results
 
 from . import plots
+from .build import colab_url
 
 # ---- the first screen
 
@@ -248,7 +249,8 @@ def draw(folder: Path = THUMBNAILS, runs_dir: Path | None = None) -> None:
 # ---- what the prose pages include
 
 def write(folder: Path, runs_dir: Path | None = None, sizes: tuple = ledger.SIZES) -> None:
-    """Write what prose pages include into `folder` (made if missing): first.md, ledger.md, story.md and .png, cost.md."""
+    """Write what prose pages include into `folder` (made if missing): first.md, ledger.md, story.md and .png, cost.md,
+    adopt.md."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     loaded = {size: results.load_all(runs_dir or paths.RUNS, size) for size in sizes}
@@ -263,6 +265,7 @@ def write(folder: Path, runs_dir: Path | None = None, sizes: tuple = ledger.SIZE
     lines = ledger.build(loaded)
     (folder / "ledger.md").write_text(_front_page(lines), encoding="utf-8")
     (folder / "first.md").write_text(first_screen(loaded, lines), encoding="utf-8")
+    (folder / "adopt.md").write_text(adopt.markdown(loaded.get("full", []), colab_url("notebooks/train")), encoding="utf-8")
 
 
 GROUPS = (("Held", ("good",)), ("Did not hold, or in part", ("fair", "bad")), ("Open", ("open",)))
