@@ -14,7 +14,7 @@ from . import paper
 GROUP = ["id_dataset", "architecture"]
 MARKS = {"reproduced": "✓", "same direction": "✓", "no change, as in the paper": "✓", "partly": "≈",
          "no clear change": "?", "change, the paper has none": "✗", "opposite direction": "✗", "not reproduced": "✗"}
-HOW = "[how to add it](../book/rerun.md)"
+HOW = "[how to add it](../book/rerun.html)"
 NAMES = {"fpr95": "FPR95", "auroc": "AUROC", "aupr": "AUPR", "accuracy": "accuracy", "ece": "ECE",
          "ece_ts": "ECE after temperature scaling", "logit_norm_id": "the logit norm on ID images",
          "logit_norm_ood": "the logit norm on OOD images"}
