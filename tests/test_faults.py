@@ -200,7 +200,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on_from_it(tmp_p
                "the same command again" in line for line in lines), done.stdout
     assert "epoch 1 ['checkpoint.safetensors', 'lock']" in lines
     assert any("continuing after epoch 1" in line for line in lines)
-    assert lines[-1] == "complete ['tiny-digits-wrn10_1-cross_entropy-seed1'] 4"
+    assert lines[-1] == f"complete ['{Config(**TINY, epochs=3).run_id}'] 4"
 
 
 # ---------------------------------------------------------------- damaged scores, other settings
@@ -252,7 +252,7 @@ def root(tmp_path):
 
 
 def run_folder(root, seed):
-    return root / "data/runs" / f"tiny-digits-wrn10_1-cross_entropy-seed{seed}"
+    return root / "data/runs" / Config(**TINY, epochs=5, seed=seed).run_id
 
 
 def start(root, *arguments):
