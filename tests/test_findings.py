@@ -73,5 +73,5 @@ def test_stand_ins_are_starred_and_named_once():
     (findings.table1, "1"), (findings.table2, "2"), (findings.table3, "3"), (findings.table4, "4"), (findings.table5, "56")])
 def test_without_runs_the_sentence_is_the_papers(sentence, tables):
     said = sentence(findings.best({"full": paper.compare(EMPTY, *tables)}).drop_duplicates(
-        [key for key in paper.KEYS]), [])
+        paper.KEYS), [])
     assert said.startswith("**") and said.endswith(".") and "nan" not in said and "paper" in said

@@ -133,6 +133,30 @@ def in_words(lines: pd.DataFrame, decimals: int = 1) -> str:
                      for line in lines.itertuples())
 
 
+def switch(figures: dict, name: str, legend: str, caption: str):
+    """One of several figures at a time, {label: (figure, alt text)}; radio buttons and CSS choose, without a script.
+
+    `name` is the switch's id on the page; closes the figures; returns an object that a notebook displays.
+    """
+    from IPython.display import HTML
+
+    _need(caption, "caption", "switch")
+    buttons, panes, rules = [], [], []
+    for i, (label, (fig, alt)) in enumerate(figures.items()):
+        _need(alt, "alt text", "switch")
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format="png", dpi=110, facecolor="white")
+        plt.close(fig)
+        png = base64.b64encode(buffer.getvalue()).decode("ascii")
+        buttons.append(f'<label><input type="radio" name="{name}" id="{name}-{i}"{" checked" * (i == 0)}> '
+                       f"{escape(label)}</label>")
+        panes.append(f'<img class="{name}-{i}" src="data:image/png;base64,{png}" alt="{escape(alt)}">')
+        rules.append(f".switch:has(#{name}-{i}:checked) .{name}-{i}")
+    return HTML(f"<style>{', '.join(rules)} {{ display: block; }}</style>"
+                f'<figure class="switch"><fieldset><legend>{escape(legend)}</legend>{" ".join(buttons)}</fieldset>'
+                f"{''.join(panes)}<figcaption>{escape(caption)}</figcaption></figure>")
+
+
 def folded(summary: str, *parts):
     """HTML texts and tables under a heading that unfolds them; returns an object that a notebook displays."""
     from IPython.display import HTML
