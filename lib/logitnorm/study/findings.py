@@ -12,9 +12,9 @@ import pandas as pd
 from scipy.special import softmax
 from sklearn.neighbors import NearestNeighbors
 
-from logitnorm import metrics
+from logitnorm import metrics, scores
 
-from . import ledger, paper
+from . import collapse, ledger, paper
 
 GROUP = ["id_dataset", "architecture"]
 MARKS = {"reproduced": "✓", "same direction": "✓", "no change, as in the paper": "✓", "partly": "≈",
@@ -347,12 +347,18 @@ def missing(loaded: dict, runs: list) -> str:
     return f"Not run: size {', '.join(absent)}; {HOW}." if absent else ""
 
 
+def untrained(runs: list) -> str:
+    """The logit norm before the first step, which a curve from epoch 1 leaves out."""
+    before = [run.history.loc[run.history["epoch"] == 0, "norm_test"] for run in runs[:1]]
+    return f" Before training it is {before[0].iloc[0]:.1f}, outside the picture." if before and len(before[0]) else ""
+
+
 def shown(runs: list) -> str:
-    """'WRN-40-2, 30 epochs, seed 1; OOD: SVHN (part), standing in for SVHN' of a pair."""
+    """'WRN-40-2, 30 epochs, seed 1; OOD: SVHN (part)' of a pair."""
     if not runs:
         return "no run of this book yet"
     c = runs[0].config
-    return f"{paper.network(c.architecture)}, {c.epochs} epochs, seed {c.seed}; OOD: {paper.named(c.history_ood)}"
+    return f"{paper.network(c.architecture)}, {c.epochs} epochs, seed {c.seed}; OOD: {paper.title(c.history_ood)}"
 
 
 def figure1(runs: list) -> str:
@@ -451,8 +457,10 @@ def figure5(curve: pd.DataFrame) -> str:
         return f"**In the paper FPR95 is lowest at τ = {theirs['tau']:g} ({theirs['paper']:.1f} %)**; no run of it is here yet."
     mine = curve.loc[curve["ours"].idxmin()]
     n = int(curve["ours"].notna().sum())
+    sure = curve["verdict"].isin(["same direction", "opposite direction", "change, the paper has none"]).any()
     return (f"**Of {n} values of τ the lowest average FPR95 lies at τ = {mine['tau']:g} ({mine['ours']:.1f} %), in the paper at "
-            f"τ = {theirs['tau']:g} ({theirs['paper']:.1f} %)**.")
+            f"τ = {theirs['tau']:g} ({theirs['paper']:.1f} %)"
+            + ("" if sure else "; here no value differs clearly from τ = 0.04, so the paper's curve is not seen") + "**.")
 
 
 def tau_table(curve: pd.DataFrame) -> pd.DataFrame:
@@ -477,7 +485,8 @@ def tau_choice(choice: pd.DataFrame) -> str:
     best_ = {name: choice.loc[choice[name].idxmax() if name == "accuracy" else choice[name].idxmin(), "tau"]
              for name in ("noise", "accuracy", "far") if choice[name].notna().any()}
     said = {"noise": "noise would choose", "accuracy": "ID accuracy", "far": "the lowest FPR95 on the six sets is at"}
-    return "; ".join(f"{said[name]} τ = {value:g}" for name, value in best_.items()).capitalize() + "."
+    text = "; ".join(f"{said[name]} τ = {value:g}" for name, value in best_.items())
+    return text[:1].upper() + text[1:] + "."
 
 
 def norms(runs: list) -> pd.DataFrame:
@@ -486,8 +495,64 @@ def norms(runs: list) -> pd.DataFrame:
     frames |= {f"this book, {paper.LABELS[run.config.method]}": run.history for run in runs}
     lines = []
     for name, frame in frames.items():
-        first, last, top = frame[frame["epoch"] >= 1].iloc[0], frame.iloc[-1], frame["norm_test"].idxmax()
+        frame = frame[frame["epoch"] >= 1]
+        first, last, top = frame.iloc[0], frame.iloc[-1], frame["norm_test"].idxmax()
         lines.append({"curve": name, "OOD, epoch 1": first["norm_ood"], "ID, last": last["norm_test"],
                       "OOD, last": last["norm_ood"], "OOD / ID": last["norm_ood"] / last["norm_test"],
                       "ID, highest": f"{frame['norm_test'][top]:.2f} (epoch {int(frame['epoch'][top])})"})
     return pd.DataFrame(lines)
+
+
+def sizes(compared: dict) -> list[tuple]:
+    """(name, cross-entropy, LogitNorm) of the average FPR95 on CIFAR-10: each size of ours from small up, then the paper's."""
+    lines = []
+    for size, rows in reversed(compared.items()):
+        line = ends(where(rows, id_dataset="cifar10", ood_dataset="average"), "id_dataset", "fpr95").iloc[0]
+        if not math.isnan(line["ours1"]):
+            net = rows.loc[rows["ours"].notna() & (rows["id_dataset"] == "cifar10"), "net"].iloc[0]
+            lines.append((f"{size}: {paper.network(net)}", line["ours0"], line["ours1"]))
+    return [*lines, ("paper: WRN-40-2", line["theirs0"], line["theirs1"])]
+
+
+def confidence(frame: pd.DataFrame) -> str:
+    """The finding on Learned Confidence as Markdown: FPR95 by c beside MSP of cross-entropy and LogitNorm (rows of `ours`)."""
+    part = paper.main_network(paper.for_tables(frame))
+    part = part[(part["metric"] == "fpr95") & (part["ood_dataset"] == "average")]
+    mean = part.groupby(["method", "score"])["value"].mean()
+    if ("learned_confidence", "confidence") not in mean or ("cross_entropy", "msp") not in mean:
+        return "**The paper's claim, that a learned confidence detects what the softmax does not, has no run here yet.**"
+    mine, base = mean["learned_confidence", "confidence"], mean["cross_entropy", "msp"]
+    word = "better than" if mine < base else "no better than"
+    other = f", LogitNorm {mean['logitnorm', 'msp']:.1f} %" if ("logitnorm", "msp") in mean else ""
+    return (f"**On CIFAR-10 the learned confidence is {word} the softmax of an ordinary network: FPR95 {mine:.1f} % "
+            f"against {base:.1f} %{other}**.")
+
+
+def heat_of(frame: pd.DataFrame, sets: list, metric: str = "fpr95") -> pd.DataFrame:
+    """Our mean over seeds by MSP: methods in lines, image sets in columns (rows of `ours`)."""
+    part = paper.main_network(paper.for_tables(frame))
+    part = part[(part["metric"] == metric) & (part["score"] == "msp") & part["ood_dataset"].isin(sets)]
+    table = part.pivot_table(index="method", columns="ood_dataset", values="value")
+    table = table.loc[[name for name in paper.LABELS if name in table.index], [name for name in sets if name in table.columns]]
+    return table.rename(index=paper.LABELS, columns=paper.title).rename_axis(index=None, columns=None)
+
+
+def heat_of_scores(frame: pd.DataFrame) -> pd.DataFrame:
+    """Our average FPR95 over seeds: methods in lines, scores in columns (rows of `ours`)."""
+    part = paper.main_network(paper.for_tables(frame))
+    part = part[(part["metric"] == "fpr95") & (part["ood_dataset"] == "average") & part["score"].isin(scores.SCORES)]
+    table = part.pivot_table(index="method", columns="score", values="value")
+    table = table.loc[[name for name in paper.LABELS if name in table.index],
+                      [name for name in scores.SCORES if name in table.columns]]
+    return table.rename(index=paper.LABELS, columns=paper.title).rename_axis(index=None, columns=None)
+
+
+def collapsed(pair: list) -> str:
+    """The finding on collapse as Markdown, from a run of cross-entropy and one of LogitNorm that kept their features."""
+    ce, ln = (collapse.table(run).iloc[0] for run in pair)
+    ratio, rank = "within / between classes", "effective rank"
+    votes = [ln[rank] < ce[rank], ln[ratio] < ce[ratio]]
+    word = {0: "are less collapsed than", 1: "are not clearly more collapsed than", 2: "are more collapsed than"}[sum(votes)]
+    return (f"**LogitNorm's features {word} cross-entropy's: effective rank {ln[rank]:.1f} against {ce[rank]:.1f}, variance "
+            f"within classes over that between them {ln[ratio]:.2f} against {ce[ratio]:.2f}**, on ID test images; they are "
+            f"{ln['mean norm'] / ce['mean norm']:.2f} times as long ({setting(pair)}).")
