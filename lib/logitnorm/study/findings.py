@@ -19,7 +19,7 @@ from . import collapse, ledger, paper
 GROUP = ["id_dataset", "architecture"]
 MARKS = {"reproduced": "✓", "same direction": "✓", "no change, as in the paper": "✓", "partly": "≈",
          "no clear change": "?", "change, the paper has none": "✗", "opposite direction": "✗", "not reproduced": "✗"}
-HOW = "[how to add it](../book/rerun.md)"
+HOW = "[how to add it](../book/rerun.html)"  # an output is not a page: its links are those of the HTML
 NAMES = {"fpr95": "FPR95", "auroc": "AUROC", "aupr": "AUPR", "accuracy": "accuracy", "ece": "ECE",
          "ece_ts": "ECE after temperature scaling", "logit_norm_id": "the logit norm on ID images",
          "logit_norm_ood": "the logit norm on OOD images"}
@@ -522,7 +522,8 @@ def confidence(frame: pd.DataFrame) -> str:
     if ("learned_confidence", "confidence") not in mean or ("cross_entropy", "msp") not in mean:
         return "**The paper's claim, that a learned confidence detects what the softmax does not, has no run here yet.**"
     mine, base = mean["learned_confidence", "confidence"], mean["cross_entropy", "msp"]
-    word = "better than" if mine < base else "no better than"
+    least = paper.LEAST["fpr95"]
+    word = "about as good as" if abs(mine - base) < least else "better than" if mine < base else "worse than"
     other = f", LogitNorm {mean['logitnorm', 'msp']:.1f} %" if ("logitnorm", "msp") in mean else ""
     return (f"**On CIFAR-10 the learned confidence is {word} the softmax of an ordinary network: FPR95 {mine:.1f} % "
             f"against {base:.1f} %{other}**.")
