@@ -538,10 +538,10 @@ def heat_of(frame: pd.DataFrame, sets: list, metric: str = "fpr95") -> pd.DataFr
     return table.rename(index=paper.LABELS, columns=paper.title).rename_axis(index=None, columns=None)
 
 
-def heat_of_scores(frame: pd.DataFrame) -> pd.DataFrame:
-    """Our average FPR95 over seeds: methods in lines, scores in columns (rows of `ours`)."""
+def heat_of_scores(frame: pd.DataFrame, metric: str = "fpr95") -> pd.DataFrame:
+    """Our average over far OOD sets and seeds: methods in lines, scores in columns (rows of `ours`)."""
     part = paper.main_network(paper.for_tables(frame))
-    part = part[(part["metric"] == "fpr95") & (part["ood_dataset"] == "average") & part["score"].isin(scores.SCORES)]
+    part = part[(part["metric"] == metric) & (part["ood_dataset"] == "average") & part["score"].isin(scores.SCORES)]
     table = part.pivot_table(index="method", columns="score", values="value")
     table = table.loc[[name for name in paper.LABELS if name in table.index],
                       [name for name in scores.SCORES if name in table.columns]]
