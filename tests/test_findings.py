@@ -75,3 +75,33 @@ def test_without_runs_the_sentence_is_the_papers(sentence, tables):
     said = sentence(findings.best({"full": paper.compare(EMPTY, *tables)}).drop_duplicates(
         list(paper.KEYS)), [])
     assert said.startswith("**") and said.endswith(".") and "nan" not in said and "paper" in said
+
+
+@pytest.mark.parametrize("mine, base, wanted", [(83.5, 68.0, "worse than"), (60.0, 68.0, "better than"), (68.5, 68.0, "about as good as")])
+def test_learned_confidence_is_said_to_be_what_it_is(mine, base, wanted):
+    shared = dict(id_dataset="cifar10", paper_id="cifar10", paper_architecture="wrn40_2", metric="fpr95", ood_dataset="average",
+                  tau=np.nan, cutout=0)
+    frame = pd.DataFrame([{**shared, "method": "cross_entropy", "score": "msp", "value": base},
+                          {**shared, "method": "learned_confidence", "score": "confidence", "value": mine}])
+    assert f"is {wanted} the softmax" in findings.confidence(frame)
+    assert "no run here yet" in findings.confidence(frame[:1])
+
+
+@pytest.mark.parametrize("verdicts, said", [(["", "no clear change"], True), (["", "same direction"], False)])
+def test_figure_5_says_where_no_tau_differs_clearly(verdicts, said):
+    curve = pd.DataFrame({"tau": [0.04, 0.01], "paper": [15.7, 24.3], "ours": [45.9, 43.1], "verdict": verdicts})
+    text = findings.figure5(curve)
+    assert "lies at τ = 0.01 (43.1 %), in the paper at τ = 0.04 (15.7 %)" in text
+    assert ("no value differs clearly" in text) == said
+
+
+def test_figures_without_runs_speak_of_the_paper_only():
+    for text in (findings.figure1([]), findings.figure2({}), findings.figure3([], 0.0, []), findings.figure4([])):
+        assert "no run of it is here yet" in text
+    assert findings.pair({"full": [], "small": []}, "cross_entropy", "logitnorm") == []
+    assert findings.missing({"full": [], "small": []}, []) == f"Not run: size full, small; {findings.HOW}."
+
+
+def test_neighbours_by_hand():
+    p = np.array([[0.0, 0], [0, 0.1], [5, 5], [5, 5.1], [5, 5.2]])
+    assert findings.neighbours(p, np.array([-1, 0, -1, -1, 0]), k=1) == pytest.approx(100 * 2 / 3)

@@ -114,3 +114,18 @@ def test_heat_leaves_out_an_empty_table():
     assert len(plots.heat(theirs, theirs * np.nan, "x").axes) == 1
     assert plots.cells(theirs) == "ODIN: SVHN 1, iSUN -2"
     plt.close("all")
+
+
+def test_a_switch_shows_the_first_figure_and_names_all():
+    page = plots.switch({name: (plt.figure(), f"a picture of {name}") for name in ("a", "b")}, "s", "set", caption="c").data
+    assert page.count("<img") == 2 and page.count(" checked") == 1 and "<script" not in page
+    assert 'alt="a picture of b"' in page and "<figcaption>c</figcaption>" in page
+    with pytest.raises(ValueError, match="alt"):
+        plots.switch({"a": (plt.figure(), "")}, "s", "set", caption="c")
+    plt.close("all")
+
+
+def test_slopes_end_with_the_papers_line():
+    fig = plots.slopes([("small: WRN-10-2", 68.0, 46.0), ("paper: WRN-40-2", 49.5, 15.7)], "FPR95 (%)")
+    assert [line.get_color() for line in fig.axes[0].lines] == [plots.OURS.color, plots.PAPER.color]
+    plt.close(fig)

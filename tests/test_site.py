@@ -146,7 +146,71 @@ def test_an_explorer_page_is_light(name):
     assert len([src for src in scripts if "bokeh" in src]) == 1
 
 
+# Pages that are about code show it first; on every other page a reader meets a figure, or no code at all.
+ABOUT_CODE = {f"{page}.html" for page in (
+    "book/use", "book/rerun", "book/batch", "book/map", "book/api", "book/cite", "book/training", "book/protocol", "book/data",
+    "notebooks/train", "notebooks/metric_codes", "notebooks/derivation", "notebooks/provenance", "notebooks/ledger",
+    "notebooks/speed", "notebooks/explore_norm", "notebooks/explore_threshold", "notebooks/hidden_temperature")}
+# The records and the whole ledger scroll in a box of their own; their cells may say what is open.
+MAY_SCROLL = {f"notebooks/{name}.html" for name in ("provenance", "ledger", "metric_codes", "speed", "hidden_temperature")}
+MAY_BE_OPEN = MAY_SCROLL | {"book/index.html", "book/limits.html"}  # they show the ledger and what each size costs
+FINDINGS = [page for page in READ if page.startswith("notebooks/") and re.search(
+    r'"id": "[^"]*-finding"', (REPOSITORY / page).with_suffix(".ipynb").read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("name", READ)
+def test_no_cell_is_empty_talk(name):
+    cells = [cell.get_text(" ", strip=True) for cell in soup(name).select("article td")]
+    if name not in MAY_BE_OPEN:
+        assert "not yet run" not in cells
+
+
+@pytest.mark.parametrize("name", READ)
+def test_no_code_before_the_first_figure(name):
+    if name in ABOUT_CODE:
+        return
+    figures = 0
+    for found in soup(name).find("article").find_all(["figure", "div"]):
+        figures += found.name == "figure"
+        assert figures or "cell_input" not in found.get("class", []), f"{name} shows code first"
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_a_results_page_opens_with_its_finding_and_a_figure(name):
+    shown = soup(name).select("article div.cell_output")
+    assert shown[0].find("strong"), "the first thing after the title is the finding"
+    assert shown[1].find("img"), "the second is the picture"
+    assert soup(name).select("article details.record a[href*='/tree/']") or "No run" in soup(name).get_text()
+
+
+@pytest.mark.parametrize("name", READ)
+def test_every_figure_has_alt_text_and_a_caption(name):
+    for figure in soup(name).select("article figure"):
+        if figure.find("img"):
+            assert all(build.is_alt_text(image.get("alt", "")) for image in figure.find_all("img"))
+            assert figure.find("figcaption") and figure.find("figcaption").get_text(strip=True)
+
+
 # ---------------------------------------------------------------- with one
+
+@pytest.mark.parametrize("name", READ, scope="module")
+def test_no_table_is_wider_than_the_page(visit, name):
+    if name in MAY_SCROLL:
+        return
+    page, _ = visit(name)
+    assert not page.evaluate("""[...document.querySelectorAll("article table")]
+        .filter((t) => t.getBoundingClientRect().width > 0 && t.scrollWidth > t.parentElement.clientWidth + 1)
+        .map((t) => t.innerText.slice(0, 80))""")
+
+
+@pytest.mark.parametrize("name", [page for page in FINDINGS if "class=\"switch\"" in (SITE / page).read_text(encoding="utf-8")])
+def test_a_switch_shows_one_picture_at_a_time(visit, name):
+    page, _ = visit(name)
+    for i in range(page.locator(".switch input").count()):
+        page.locator(".switch input").nth(i).check()
+        assert page.locator(".switch img:visible").count() == 1
+        assert page.locator(".switch img").nth(i).is_visible()
+
 
 @every_page
 def test_nothing_goes_wrong_on_loading(visit, name):

@@ -48,7 +48,7 @@ def evidence(name: str, found: list, tables: list, judged: str = JUDGED):
     code = (f'<p>This page is <a href="{url}/blob/{branch}/notebooks/{name}.ipynb">notebooks/{name}.ipynb</a> '
             f'(<a href="{colab_url(f"notebooks/{name}")}">open it in Colab</a>), executed on the run folders.</p>')
     text = runs(found) if found else "<p>No run is behind this page yet; its numbers are the paper's.</p>"
-    parts = [plots.folded("Which runs, how judged, and the code", text, judged, code)]
+    parts = [plots.folded(f"Which runs,{' how judged,' * bool(judged)} and the code", text, judged, code)]
     if tables:
         parts.insert(0, plots.folded("Every size that ran, with spread and verdicts", *tables))
     return plots.join(parts)

@@ -101,22 +101,39 @@ def dumbbells(lines: pd.DataFrame, xlabel: str, ends: tuple[str, str] = ("Cross-
     return fig
 
 
-def heat(theirs: pd.DataFrame, ours: pd.DataFrame, label: str, changes: bool = True):
-    """A figure of two tables with the same rows and columns, the paper's above ours; our empty table is left out.
+def heat(theirs: pd.DataFrame | None, ours: pd.DataFrame, label: str, changes: bool = True):
+    """A figure of two tables with the same rows and columns, the paper's above ours; what is empty or None is left out.
 
     Changes run from blue (falls) to red (rises), plain values from light to dark.
     """
-    panels = [(PAPER.label, theirs)] + [(OURS.label, ours)] * bool(ours.notna().any(axis=None))
+    panels = [(look.label, values) for look, values in ((PAPER, theirs), (OURS, ours))
+              if values is not None and values.notna().any(axis=None)]
+    if not panels:
+        return plt.figure()
     most = max(abs(values).max(axis=None) for _, values in panels)
     scale = dict(cmap="RdBu_r", vmin=-most, fmt="+.0f") if changes else dict(cmap="Blues", vmin=0, fmt=".0f")
-    fig, axes = plt.subplots(len(panels), figsize=(6.4, (0.6 + 0.5 * len(theirs)) * len(panels) + 1.1), squeeze=False,
+    fig, axes = plt.subplots(len(panels), figsize=(6.4, (0.6 + 0.5 * len(ours)) * len(panels) + 1.1), squeeze=False,
                              sharex=True)
     for ax, (name, values) in zip(axes[:, 0], panels):
         sns.heatmap(values, ax=ax, vmax=most, annot=True, annot_kws={"size": 12}, linewidths=1, cbar=False, **scale)
-        ax.set(title=name, xlabel="", ylabel="")
+        ax.set(title=name if len(panels) > 1 else "", xlabel="", ylabel="")
         ax.tick_params(axis="y", rotation=0, length=0)
-        ax.tick_params(axis="x", rotation=30, length=0)
+        ax.tick_params(axis="x", length=0)
+        plt.setp(ax.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
     axes[-1, 0].set_xlabel(label)
+    return fig
+
+
+def slopes(lines: list[tuple], ylabel: str):
+    """A figure of (name, start, end) lines from cross-entropy to LogitNorm; the last is the paper's."""
+    fig, ax = plt.subplots(figsize=(6.4, 4.2))
+    for i, (name, start, end) in enumerate(lines):
+        look = PAPER if i == len(lines) - 1 else OURS
+        ax.plot([0, 1], [start, end], look.marker, linestyle="-", color=look.color, markersize=9)
+        ax.text(1.04, end, f"{name}, {end:.0f} %", va="center", fontsize=12)
+        ax.text(-0.04, start, f"{start:.0f} %", va="center", ha="right", fontsize=12)
+    ax.set(xlim=(-0.2, 1.75), xticks=(0, 1), xticklabels=("Cross-entropy", "LogitNorm"), ylabel=ylabel, ylim=(0, None))
+    ax.grid(False, axis="x")
     return fig
 
 
@@ -131,6 +148,30 @@ def in_words(lines: pd.DataFrame, decimals: int = 1) -> str:
     return "; ".join(f"{line.label}: paper {line.theirs0:.{decimals}f} to {line.theirs1:.{decimals}f}"
                      + ("" if pd.isna(line.ours1) else f", this book {line.ours0:.{decimals}f} to {line.ours1:.{decimals}f}")
                      for line in lines.itertuples())
+
+
+def switch(figures: dict, name: str, legend: str, caption: str):
+    """One of several figures at a time, {label: (figure, alt text)}; radio buttons and CSS choose, without a script.
+
+    `name` is the switch's id on the page; closes the figures; returns an object that a notebook displays.
+    """
+    from IPython.display import HTML
+
+    _need(caption, "caption", "switch")
+    buttons, panes, rules = [], [], []
+    for i, (label, (fig, alt)) in enumerate(figures.items()):
+        _need(alt, "alt text", "switch")
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format="png", dpi=110, facecolor="white")
+        plt.close(fig)
+        png = base64.b64encode(buffer.getvalue()).decode("ascii")
+        buttons.append(f'<label><input type="radio" name="{name}" id="{name}-{i}"{" checked" * (i == 0)}> '
+                       f"{escape(label)}</label>")
+        panes.append(f'<img class="{name}-{i}" src="data:image/png;base64,{png}" alt="{escape(alt)}">')
+        rules.append(f".switch:has(#{name}-{i}:checked) .{name}-{i}")
+    return HTML(f"<style>{', '.join(rules)} {{ display: block; }}</style>"
+                f'<figure class="switch"><fieldset><legend>{escape(legend)}</legend>{" ".join(buttons)}</fieldset>'
+                f"{''.join(panes)}<figcaption>{escape(caption)}</figcaption></figure>")
 
 
 def folded(summary: str, *parts):

@@ -7,14 +7,19 @@ says so where our change is within the noise, or goes the other way.
 
 import math
 
+import numpy as np
 import pandas as pd
+from scipy.special import softmax
+from sklearn.neighbors import NearestNeighbors
 
-from . import paper
+from logitnorm import metrics, scores
+
+from . import collapse, ledger, paper
 
 GROUP = ["id_dataset", "architecture"]
 MARKS = {"reproduced": "✓", "same direction": "✓", "no change, as in the paper": "✓", "partly": "≈",
          "no clear change": "?", "change, the paper has none": "✗", "opposite direction": "✗", "not reproduced": "✗"}
-HOW = "[how to add it](../book/rerun.html)"
+HOW = "[how to add it](../book/rerun.html)"  # an output is not a page: its links are those of the HTML
 NAMES = {"fpr95": "FPR95", "auroc": "AUROC", "aupr": "AUPR", "accuracy": "accuracy", "ece": "ECE",
          "ece_ts": "ECE after temperature scaling", "logit_norm_id": "the logit norm on ID images",
          "logit_norm_ood": "the logit norm on OOD images"}
@@ -29,7 +34,7 @@ def best(compared: dict) -> pd.DataFrame:
     """
     kept = []
     for group, first in next(iter(compared.values())).groupby(GROUP, sort=False):
-        parts = {size: rows[(rows[GROUP] == group).all(axis=1)] for size, rows in compared.items()}
+        parts = {size: rows[(rows[GROUP] == list(group)).all(axis=1)] for size, rows in compared.items()}
         ran = {size: rows.loc[rows["ours"].notna(), "method"].nunique() for size, rows in parts.items()}
         size = max(ran, key=ran.get)  # the first of equals
         kept.append(parts[size].assign(size=size) if ran[size] else first.assign(size=""))
@@ -68,7 +73,7 @@ def not_run(compared: dict) -> str:
     for group, part in rows.groupby(GROUP, sort=False):
         size = part["size"].iloc[0]
         for absent in sizes[:sizes.index(size)] if size else sizes:
-            there = compared[absent][(compared[absent][GROUP] == group).all(axis=1)]
+            there = compared[absent][(compared[absent][GROUP] == list(group)).all(axis=1)]
             ran = set(there.loc[there["ours"].notna(), "method"])
             what = [paper.LABELS[method] for method in dict.fromkeys(part["method"]) if method not in ran] if ran else [
                 paper.title(part[column].iloc[0])]
@@ -325,3 +330,230 @@ def godin(fpr95: pd.DataFrame) -> str:
 
 def _lower_first(sentence: str, subject: str, pronoun: str) -> str:
     return sentence.replace(subject, pronoun, 1)
+
+
+# ---- the figures
+
+def pair(loaded: dict, *methods: str) -> list:
+    """One run of each method, the first seed, of the first size that has them all; [] where none has."""
+    found = ([paper.chosen(runs, method)[:1] for method in methods] for runs in loaded.values())
+    return next(([run for part in parts for run in part] for parts in found if all(parts)), [])
+
+
+def missing(loaded: dict, runs: list) -> str:
+    """Markdown: the sizes before that of the shown runs; "" where there is none."""
+    sizes = list(loaded)
+    absent = sizes[:sizes.index(runs[0].config.size)] if runs else sizes
+    return f"Not run: size {', '.join(absent)}; {HOW}." if absent else ""
+
+
+def untrained(runs: list) -> str:
+    """The logit norm before the first step, which a curve from epoch 1 leaves out."""
+    before = [run.history.loc[run.history["epoch"] == 0, "norm_test"] for run in runs[:1]]
+    return f" Before training it is {before[0].iloc[0]:.1f}, outside the picture." if before and len(before[0]) else ""
+
+
+def shown(runs: list) -> str:
+    """'WRN-40-2, 30 epochs, seed 1; OOD: SVHN (part)' of a pair."""
+    if not runs:
+        return "no run of this book yet"
+    c = runs[0].config
+    return f"{paper.network(c.architecture)}, {c.epochs} epochs, seed {c.seed}; OOD: {paper.title(c.history_ood)}"
+
+
+def figure1(runs: list) -> str:
+    """The finding of Figure 1 as Markdown: where the logit norm of both losses ends."""
+    last = paper.figure(1).iloc[-1]
+    theirs = f"{last['id_test']:.1f} on ID and {last['ood_svhn_test']:.1f} on OOD images"
+    if not runs:
+        return f"**In the paper cross-entropy's mean logit norm ends at {theirs}**; no run of it is here yet."
+    ce, ln = (run.history[run.history["epoch"] >= 1] for run in runs)
+    ends_ = [f"{frame['norm_test'].iloc[-1]:.1f} on ID and {frame['norm_ood'].iloc[-1]:.1f} on OOD images"
+             for frame in (ce, ln)]
+    ways = {name: "grows" if ce[name].iloc[-1] > ce[name].iloc[0] else "shrinks" for name in ("norm_test", "norm_ood")}
+    way = f"{ways['norm_test']} on ID and OOD images" if len(set(ways.values())) == 1 else (
+        f"{ways['norm_test']} on ID and {ways['norm_ood']} on OOD images")
+    return (f"**Under cross-entropy the logit norm {way} and ends at {ends_[0]} (paper: {theirs}); under LogitNorm it ends "
+            f"at {ends_[1]}** ({shown(runs)}).")
+
+
+def figure4(runs: list) -> str:
+    """The finding of Figure 4 as Markdown: the AUROC of ID against OOD scores under both losses."""
+    if not runs:
+        return "**In the paper's curves the overlap near 1 goes when LogitNorm comes**; no run of it is here yet."
+    ce, ln = (metrics.auroc(run.score("msp", run.config.id_dataset), run.score("msp", run.config.history_ood))
+              for run in runs)
+    word = "farther apart" if ln > ce else "no farther apart"
+    printed = where(paper.numbers("1"), id_dataset="cifar10", ood_dataset="svhn", metric="auroc").set_index("method")["paper"]
+    return (f"**LogitNorm sets the scores of ID and OOD images {word}: AUROC {ce:.1f} % under cross-entropy, {ln:.1f} % under "
+            f"LogitNorm (paper, on SVHN: {printed['cross_entropy']:.1f} and {printed['logitnorm']:.1f})** ({shown(runs)}).")
+
+
+def examples(runs: list) -> tuple[dict, dict]:
+    """{method: {'ID': softmax, 'OOD': softmax}} of two images and their numbers, chosen by the first run.
+
+    Of the correctly classified ID test images, and of all OOD images, the one of median confidence (the lower of two).
+    """
+    ce = runs[0]
+    names = {"ID": ce.config.id_dataset, "OOD": ce.config.history_ood}
+    outputs = {run.config.method: {kind: softmax(run.tensor(f"{name}/logits").astype(float), axis=1)
+                                   for kind, name in names.items()} for run in runs}
+    p = outputs[ce.config.method]
+    right = np.flatnonzero(p["ID"].argmax(1) == ce.tensor(f"{names['ID']}/labels"))
+    allowed = {"ID": right, "OOD": np.arange(len(p["OOD"]))}
+    pick = {kind: index[np.argsort(p[kind].max(1)[index], kind="stable")[(len(index) - 1) // 2]]
+            for kind, index in allowed.items()}
+    return {method: {kind: rows[pick[kind]] for kind, rows in both.items()} for method, both in outputs.items()}, pick
+
+
+def figure2(bars: dict) -> str:
+    """The finding of Figure 2 as Markdown; `bars` is what `examples` returns first, empty without runs."""
+    theirs = "1.00 and 1.00, then 0.66 and 0.14"
+    if not bars:
+        return f"**In the paper the confidences of an ID and an OOD image are {theirs}**; no run of it is here yet."
+    ce, ln = (tuple(bars[method][kind].max() for kind in ("ID", "OOD")) for method in ("cross_entropy", "logitnorm"))
+    return (f"**Cross-entropy is {ce[0]:.2f} sure of a familiar image and {ce[1]:.2f} of a foreign one; LogitNorm "
+            f"{ln[0]:.2f} and {ln[1]:.2f} (paper: {theirs})**.")
+
+
+def neighbours(p, labels, k: int = 10) -> float:
+    """Mean share (percent) of OOD images (label -1) among the k nearest neighbours of the OOD images."""
+    ood = labels == -1
+    near = NearestNeighbors(n_neighbors=k + 1).fit(p).kneighbors(p[ood], return_distance=False)[:, 1:]
+    return 100 * ood[near].mean()
+
+
+def sample(run, n_id: int, n_ood: int):
+    """Softmax outputs of up to n_id ID and n_ood OOD images of a run, and their labels (-1: OOD)."""
+    id_set, ood_set = run.config.id_dataset, run.config.history_ood
+    f, labels, g = (run.tensor(name) for name in (f"{id_set}/logits", f"{id_set}/labels", f"{ood_set}/logits"))
+    rng = np.random.default_rng(0)  # some sets are stored class by class
+    keep, other = (np.sort(rng.permutation(len(a))[:n]) for a, n in ((f, n_id), (g, n_ood)))
+    p = softmax(np.concatenate([f[keep], g[other]]).astype(float), axis=1)
+    return p, np.concatenate([labels[keep], np.full(len(other), -1)])
+
+
+def figure3(shares: list, chance: float, runs: list) -> str:
+    """The finding of Figure 3 as Markdown, from the two shares of `neighbours`."""
+    if not shares:
+        return "**The paper shows OOD images in a cluster of their own under LogitNorm**; no run of it is here yet."
+    word = "gather more" if shares[1] > shares[0] else "do not gather more"
+    return (f"**Under LogitNorm foreign images {word} among themselves: of their ten nearest neighbours {shares[1]:.1f} % are "
+            f"foreign, under cross-entropy {shares[0]:.1f} % (chance: {chance:.1f} %)** ({shown(runs)}).")
+
+
+def taus(loaded: dict) -> tuple[str, pd.DataFrame]:
+    """(size, rows of ledger.tau_curve by tau) of the size with most taus, of equals the first; NaN where not run."""
+    values = [0.04, *(tau for tau in paper.figure(5)["tau"] if tau != 0.04)]  # the others are compared with the first
+    curves = {size: ledger.tau_curve(runs, paper.ours(runs), values) for size, runs in loaded.items()}
+    size = max(curves, key=lambda name: curves[name]["ours"].notna().sum())
+    return size, curves[size].sort_values("tau", ignore_index=True)
+
+
+def figure5(curve: pd.DataFrame) -> str:
+    """The finding of Figure 5 as Markdown: where the lowest FPR95 lies."""
+    theirs = curve.loc[curve["paper"].idxmin()]
+    if curve["ours"].isna().all():
+        return f"**In the paper FPR95 is lowest at τ = {theirs['tau']:g} ({theirs['paper']:.1f} %)**; no run of it is here yet."
+    mine = curve.loc[curve["ours"].idxmin()]
+    n = int(curve["ours"].notna().sum())
+    sure = curve["verdict"].isin(["same direction", "opposite direction", "change, the paper has none"]).any()
+    return (f"**Of {n} values of τ the lowest average FPR95 lies at τ = {mine['tau']:g} ({mine['ours']:.1f} %), in the paper at "
+            f"τ = {theirs['tau']:g} ({theirs['paper']:.1f} %)"
+            + ("" if sure else "; here no value differs clearly from τ = 0.04, so the paper's curve is not seen") + "**.")
+
+
+def tau_table(curve: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `taus` as a table to read: paper and this book, with a mark; only what ran."""
+    table = pd.DataFrame({("", "τ"): curve["tau"].map("{:g}".format),
+                          ("average FPR95", "paper"): curve["paper"].map("{:.1f}".format)})
+    if curve["ours"].notna().any():
+        table[("average FPR95", "this book")] = [
+            "" if math.isnan(row.ours) else f"{row.ours:.1f} {MARKS.get(row.verdict, '')}".strip() for row in curve.itertuples()]
+    return table
+
+
+def tau_choice_table(choice: pd.DataFrame) -> pd.DataFrame:
+    """paper.by_tau as a table to read."""
+    return pd.DataFrame({"τ": choice["tau"].map("{:g}".format), "seeds": choice["n"].astype(str),
+                         "ID accuracy (%)": choice["accuracy"], "FPR95, noise (%)": choice["noise"],
+                         "FPR95, six sets (%)": choice["far"]})
+
+
+def tau_choice(choice: pd.DataFrame) -> str:
+    """Which tau noise and ID accuracy would choose, and which has the lowest FPR95, of paper.by_tau's rows."""
+    best_ = {name: choice.loc[choice[name].idxmax() if name == "accuracy" else choice[name].idxmin(), "tau"]
+             for name in ("noise", "accuracy", "far") if choice[name].notna().any()}
+    said = {"noise": "noise would choose", "accuracy": "ID accuracy", "far": "the lowest FPR95 on the six sets is at"}
+    text = "; ".join(f"{said[name]} τ = {value:g}" for name, value in best_.items())
+    return text[:1].upper() + text[1:] + "."
+
+
+def norms(runs: list) -> pd.DataFrame:
+    """A line for the paper's curve and one per run: the mean logit norm at the first, highest and last epoch."""
+    frames = {"paper, cross-entropy": paper.figure(1).rename(columns={"id_test": "norm_test", "ood_svhn_test": "norm_ood"})}
+    frames |= {f"this book, {paper.LABELS[run.config.method]}": run.history for run in runs}
+    lines = []
+    for name, frame in frames.items():
+        frame = frame[frame["epoch"] >= 1]
+        first, last, top = frame.iloc[0], frame.iloc[-1], frame["norm_test"].idxmax()
+        lines.append({"curve": name, "OOD, epoch 1": first["norm_ood"], "ID, last": last["norm_test"],
+                      "OOD, last": last["norm_ood"], "OOD / ID": last["norm_ood"] / last["norm_test"],
+                      "ID, highest": f"{frame['norm_test'][top]:.2f} (epoch {int(frame['epoch'][top])})"})
+    return pd.DataFrame(lines)
+
+
+def sizes(compared: dict) -> list[tuple]:
+    """(name, cross-entropy, LogitNorm) of the average FPR95 on CIFAR-10: each size of ours from small up, then the paper's."""
+    lines = []
+    for size, rows in reversed(compared.items()):
+        line = ends(where(rows, id_dataset="cifar10", ood_dataset="average"), "id_dataset", "fpr95").iloc[0]
+        if not math.isnan(line["ours1"]):
+            net = rows.loc[rows["ours"].notna() & (rows["id_dataset"] == "cifar10"), "net"].iloc[0]
+            lines.append((f"{size}: {paper.network(net)}", line["ours0"], line["ours1"]))
+    return [*lines, ("paper: WRN-40-2", line["theirs0"], line["theirs1"])]
+
+
+def confidence(frame: pd.DataFrame) -> str:
+    """The finding on Learned Confidence as Markdown: FPR95 by c beside MSP of cross-entropy and LogitNorm (rows of `ours`)."""
+    part = paper.main_network(paper.for_tables(frame))
+    part = part[(part["metric"] == "fpr95") & (part["ood_dataset"] == "average")]
+    mean = part.groupby(["method", "score"])["value"].mean()
+    if ("learned_confidence", "confidence") not in mean or ("cross_entropy", "msp") not in mean:
+        return "**The paper's claim, that a learned confidence detects what the softmax does not, has no run here yet.**"
+    mine, base = mean["learned_confidence", "confidence"], mean["cross_entropy", "msp"]
+    least = paper.LEAST["fpr95"]
+    word = "about as good as" if abs(mine - base) < least else "better than" if mine < base else "worse than"
+    other = f", LogitNorm {mean['logitnorm', 'msp']:.1f} %" if ("logitnorm", "msp") in mean else ""
+    return (f"**On CIFAR-10 the learned confidence is {word} the softmax of an ordinary network: FPR95 {mine:.1f} % "
+            f"against {base:.1f} %{other}**.")
+
+
+def heat_of(frame: pd.DataFrame, sets: list, metric: str = "fpr95") -> pd.DataFrame:
+    """Our mean over seeds by MSP: methods in lines, image sets in columns (rows of `ours`)."""
+    part = paper.main_network(paper.for_tables(frame))
+    part = part[(part["metric"] == metric) & (part["score"] == "msp") & part["ood_dataset"].isin(sets)]
+    table = part.pivot_table(index="method", columns="ood_dataset", values="value")
+    table = table.loc[[name for name in paper.LABELS if name in table.index], [name for name in sets if name in table.columns]]
+    return table.rename(index=paper.LABELS, columns=paper.title).rename_axis(index=None, columns=None)
+
+
+def heat_of_scores(frame: pd.DataFrame, metric: str = "fpr95") -> pd.DataFrame:
+    """Our average over far OOD sets and seeds: methods in lines, scores in columns (rows of `ours`)."""
+    part = paper.main_network(paper.for_tables(frame))
+    part = part[(part["metric"] == metric) & (part["ood_dataset"] == "average") & part["score"].isin(scores.SCORES)]
+    table = part.pivot_table(index="method", columns="score", values="value")
+    table = table.loc[[name for name in paper.LABELS if name in table.index],
+                      [name for name in scores.SCORES if name in table.columns]]
+    return table.rename(index=paper.LABELS, columns=paper.title).rename_axis(index=None, columns=None)
+
+
+def collapsed(pair: list) -> str:
+    """The finding on collapse as Markdown, from a run of cross-entropy and one of LogitNorm that kept their features."""
+    ce, ln = (collapse.table(run).iloc[0] for run in pair)
+    ratio, rank = "within / between classes", "effective rank"
+    votes = [ln[rank] < ce[rank], ln[ratio] < ce[ratio]]
+    word = {0: "are less collapsed than", 1: "are not clearly more collapsed than", 2: "are more collapsed than"}[sum(votes)]
+    return (f"**LogitNorm's features {word} cross-entropy's: effective rank {ln[rank]:.1f} against {ce[rank]:.1f}, variance "
+            f"within classes over that between them {ln[ratio]:.2f} against {ce[ratio]:.2f}**, on ID test images; they are "
+            f"{ln['mean norm'] / ce['mean norm']:.2f} times as long ({setting(pair)}).")

@@ -152,10 +152,10 @@ def ours(loaded: list) -> pd.DataFrame:
 
 
 def in_tables(method: str, tau: float, cutout: int, id_dataset: str) -> bool:
-    """Whether the LogitNorm paper's tables compare such a run: LogitNorm at TAU of its ID set, and no Cutout, which
+    """Whether the LogitNorm paper's tables compare such a run: LogitNorm, centred or not, at TAU of its ID set, and no Cutout, which
     that paper does not have, but for Learned Confidence, which comes with it.
     """
-    return ((method != "logitnorm" or math.isclose(tau, TAU[counterpart(id_dataset)]))
+    return ((method not in ("logitnorm", "centred_logitnorm") or math.isclose(tau, TAU[counterpart(id_dataset)]))
             and (cutout == 0 or method == "learned_confidence"))
 
 
@@ -410,7 +410,7 @@ def joint(frame: pd.DataFrame, *methods: str) -> pd.DataFrame:
     Main network of the paper's CIFAR-10 only; averages over the far OOD sets, mean ± sd over seeds. A method that was
     trained with Cutout and without has both.
     """
-    at_tau = (frame["method"] != "logitnorm") | np.isclose(frame["tau"].astype(float), TAU["cifar10"])
+    at_tau = frame["tau"].isna() | np.isclose(frame["tau"].astype(float), TAU["cifar10"])
     frame = main_network(frame[at_tau])
     lines = []
     for method, cutout in ((method, cutout) for method in methods
