@@ -1,0 +1,121 @@
+"""How many seeds a claim needs: many runs of one small net with each of two losses, and what fewer would have said."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from . import paper, results
+
+METHODS = ("cross_entropy", "logitnorm")
+COUNTS = (1, 2, 3, 5, 10)
+LEAST = 5  # seeds of each loss below which nothing is said about their spread
+# Number -> (score, metric): averages over the far OOD sets where there is a score.
+CLAIMS = {"accuracy": ("", "accuracy"), "MSP, FPR95": ("msp", "fpr95"), "MSP, AUROC": ("msp", "auroc"),
+          "ODIN, FPR95": ("odin", "fpr95"), "GradNorm, FPR95": ("gradnorm", "fpr95"), "Energy, FPR95": ("energy", "fpr95"),
+          "Energy of f − m, FPR95": ("energy_centred", "fpr95")}
+
+
+def many(loaded: list, architecture: str = "wrn10_1") -> pd.DataFrame:
+    """The rows of paper.ours for the runs of that network, one for each seed that both losses have."""
+    found = [run for run in loaded if run.config.architecture == architecture and run.config.method in METHODS]
+    both = set.intersection(*({run.config.seed for run in found if run.config.method == method} for method in METHODS))
+    return paper.ours([run for run in found if run.config.seed in both])
+
+
+def pairs(frame: pd.DataFrame, score: str, metric: str) -> np.ndarray:
+    """(seeds, 2): what each seed gave with cross-entropy and with LogitNorm, in the order of the seeds."""
+    rows = frame[(frame["score"] == score) & (frame["metric"] == metric)
+                 & (frame["ood_dataset"] == ("average" if score else ""))]
+    return rows.pivot(index="seed", columns="method", values="value")[list(METHODS)].to_numpy()
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the mean change from column 0 to 1: bootstrap over the paired seeds (scipy, BCa)."""
+    found = stats.bootstrap((values[:, 1] - values[:, 0],), np.mean, n_resamples=9999, rng=np.random.default_rng(0))
+    return tuple(found.confidence_interval)
+
+
+def wrong(values: np.ndarray, count: int, draws: int = 40_000) -> float:
+    """The chance, in %, that the means of `count` seeds of each loss stand in the other order than those of all.
+
+    Seeds are drawn without replacement, for each loss on its own: a table does not know whose seed was lucky. Of one
+    seed all pairs are counted, of more `draws` of them; a tie is wrong by half.
+    """
+    a, b = values.T
+    if not 1 <= count <= len(a):
+        raise ValueError(f"wrong: {count} seeds out of {len(a)}; give between 1 and {len(a)}")
+    rng = np.random.default_rng(0)
+    if count == 1:
+        difference = (b[None] - a[:, None]).ravel()
+    else:
+        means = [side[rng.random((draws, len(side))).argsort(axis=1)[:, :count]].mean(axis=1) for side in (a, b)]
+        difference = means[1] - means[0]
+    against = -np.sign(b.mean() - a.mean())
+    return 100 * float(np.mean(np.sign(difference) == against) + np.mean(difference == 0) / 2)
+
+
+def unclear(values: np.ndarray, count: int, least: float, draws: int = 4_000) -> tuple[float, float]:
+    """(%, %): how often this book's rule on `count` seeds of each loss calls the change unclear, or the other way round.
+
+    The rule is paper.direction: a change within the spread of the seeds, or below `least`, is none. The paper's change
+    is taken to be the change over all seeds. With one seed there is no spread and only `least` is asked.
+    """
+    rng, change = np.random.default_rng(0), float(np.diff(values.mean(axis=0))[0])
+    words = []
+    for _ in range(draws):
+        a, b = (rng.choice(side, count, replace=False) for side in values.T)
+        noise = np.hypot(a.std(ddof=1), b.std(ddof=1)) if count > 1 else 0.0
+        words.append(paper.direction(change, float(b.mean() - a.mean()), noise, least))
+    share = pd.Series(words).value_counts(normalize=True) * 100
+    return float(share.get("no clear change", 0.0)), float(share.get("opposite direction", 0.0))
+
+
+def table(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per number of CLAIMS: means with spread, the change and its interval, the correlation, chances of a wrong order.
+
+    Columns claim, cross_entropy, logitnorm, sd0, sd1, change, low, high, correlation, and one per count of COUNTS.
+    """
+    lines = []
+    for claim, (score, metric) in CLAIMS.items():
+        values = pairs(frame, score, metric)
+        low, high = interval(values)
+        mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1)
+        lines.append({"claim": claim, **dict(zip(METHODS, mean)), "sd0": sd[0], "sd1": sd[1], "change": mean[1] - mean[0],
+                      "low": low, "high": high, "correlation": np.corrcoef(values.T)[0, 1],
+                      **{count: wrong(values, count) for count in COUNTS if count <= len(values)}})
+    return pd.DataFrame(lines)
+
+
+def finding(lines: pd.DataFrame, seeds: int) -> str:
+    """Markdown: which number one seed decides, and which not even several do."""
+    sure, loose = lines.loc[lines[1].idxmin()], lines.loc[lines[1].idxmax()]
+    several = [count for count in COUNTS if count in lines and count > 1]
+    said = (f"**With one seed each, {sure['claim']} has the right order in {100 - sure[1]:.0f} of 100 draws, "
+            f"and {loose['claim']} in {100 - loose[1]:.0f}**: the wrong order is then printed in {loose[1]:.0f} of 100 tables")
+    if several:
+        tail = ", ".join(f"{loose[count]:.0f} with {count}" for count in several)
+        said += f" ({tail} seeds)"
+    blind = lines[(lines["low"] < 0) & (lines["high"] > 0)]["claim"]
+    open_ = (f" For {', '.join(blind)} not even all {seeds} say whether LogitNorm lowers or raises it: "
+             "the interval of the change contains zero.") if len(blind) else ""
+    return said + "." + open_
+
+
+def printed(lines: pd.DataFrame) -> pd.DataFrame:
+    """The table as the page shows it."""
+    shown = pd.DataFrame({("", "number"): lines["claim"]})
+    for name, mean, sd in (("CE", "cross_entropy", "sd0"), ("LogitNorm", "logitnorm", "sd1")):
+        shown["mean ± sd over seeds", name] = [f"{m:.1f} ± {s:.1f}" for m, s in zip(lines[mean], lines[sd])]
+    shown["change", "mean"] = [f"{value:+.1f}" for value in lines["change"]]
+    shown["change", "95 % interval"] = [f"{low:+.1f} to {high:+.1f}" for low, high in zip(lines["low"], lines["high"])]
+    for count in (1, 3, 5):
+        if count in lines:
+            shown["wrong order, %", f"{count} seed{'s' * (count > 1)}"] = [f"{value:.1f}" for value in lines[count]]
+    shown.columns = pd.MultiIndex.from_tuples(shown.columns)
+    return shown
+
+
+def load(runs_dir) -> pd.DataFrame | None:
+    """`many` of the runs of size small below runs_dir; None where fewer than LEAST seeds have both losses."""
+    frame = many(results.load_all(runs_dir, "small"))
+    return frame if len(frame) and frame["seed"].nunique() >= LEAST else None
