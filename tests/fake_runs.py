@@ -8,7 +8,10 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from logitnorm import runs, scores, train
+from logitnorm import runs, scores
+from logitnorm.config import Config
+from logitnorm.study import scoring, training
+from logitnorm.study.provenance import provenance
 
 PAPER_SETS = ("textures", "svhn", "lsun_c", "lsun_r", "isun", "places365")
 SMALL_SETS = ("textures_part", "svhn_part", "lsun_like_crop", "lsun_like_resize", "isun", "places_mini")
@@ -16,33 +19,32 @@ GAP = {"cross_entropy": 1.0, "logitnorm": 3.0}
 
 
 def write_run(runs_dir, n_id=200, n_ood=60, gap=None, **settings) -> Path:
-    """Writes one finished run folder of train.Config(**settings) and returns its path; same arguments, same scores.
+    """Writes one finished run folder of Config(**settings) and returns its path; same arguments, same scores.
 
     Settings not given are those of a small run on CIFAR-10.
     """
-    config = train.Config(**{**dict(size="small", architecture="wrn10_1", epochs=4, ood_sets=SMALL_SETS,
+    config = Config(**{**dict(size="small", architecture="wrn10_1", epochs=4, ood_sets=SMALL_SETS,
                                     extra_sets=("cifar100", "mnist"), history_ood="svhn_part"), **settings})
     num_classes = 100 if config.id_dataset == "cifar100" else 10
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(config.run_id.encode()).digest()[:4], "big"))
     gap = GAP.get(config.method, 2.0) if gap is None else gap
     labels = rng.integers(num_classes, size=n_id)
     arrays = {f"{config.id_dataset}/labels": labels}
-    names = dict.fromkeys((config.id_dataset, *config.ood_sets, *config.extra_sets, config.history_ood))
-    for name in names:
+    for name in config.sets:
         is_id = name == config.id_dataset
         classes = labels if is_id else rng.integers(num_classes, size=n_ood)
         arrays.update(_arrays(rng, name, classes, num_classes, 2 + gap if is_id else 2.0))
-        for own in scores.OWN_SCORES.get(config.method, ()):
+        for own in scoring.OWN_SCORES.get(config.method, ()):
             arrays[f"{name}/{own}"] = rng.normal(is_id, size=len(classes)).astype(np.float32)
     with runs.part(runs_dir, config.run_id) as folder:
-        runs.write_history(folder / "history.csv", _history(config, rng))
+        training.write_history(folder / "history.csv", _history(config, rng))
         runs.write_tensors(folder / "scores.safetensors", arrays, {"run_id": config.run_id})
-        measured = runs.measure(config, arrays)
+        measured = scoring.measure(config, arrays)
         runs.write_csv(folder / "metrics.csv", measured)
         return runs.finish(folder, {
-            "run_id": config.run_id, "config": config.model_dump(), **runs.provenance(), "device": "none: synthetic numbers",
+            "run_id": config.run_id, "config": config.model_dump(), **provenance(), "device": "none: synthetic numbers",
             "threads": 1, "wall_seconds": 60.0, "images_per_second": 1000.0,
-            "data": {f"{config.id_dataset}-train": "0" * 64, **{f"{name}-test": "0" * 64 for name in names}},
+            "data": {f"{config.id_dataset}-train": "0" * 64, **{f"{name}-test": "0" * 64 for name in config.sets}},
             "test_accuracy": measured[0]["value"],
             "finished": "2000-01-01T00:00:00+00:00"})
 

@@ -12,7 +12,8 @@ import torch
 from fake_runs import write_run
 from logitnorm import metrics, paths, runs, scores
 from logitnorm.config import Config
-from logitnorm.study import experiments, results
+from logitnorm.study import experiments, results, scoring
+from logitnorm.study.provenance import provenance
 
 
 def test_checkpoint_round_trip(tmp_path):
@@ -114,16 +115,16 @@ def test_a_missing_array_is_named(run_folder):
 
 
 def test_provenance_names_commit_versions_and_the_library(tmp_path, monkeypatch):
-    found = runs.provenance()
+    found = provenance()
     assert found["versions"]["torch"] == torch.__version__.split("+")[0]
     assert len(found["code"]["library_sha256"]) == 64
     if (paths.ROOT / ".git").exists():
         head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=paths.ROOT, capture_output=True, text=True).stdout.strip()
         assert found["code"]["commit"] == head and found["code"]["dirty"] in (True, False)
     monkeypatch.setattr(paths, "ROOT", tmp_path)  # not a checkout
-    assert runs.provenance()["code"]["commit"] is None and runs.provenance()["code"]["dirty"] is None
+    assert provenance()["code"]["commit"] is None and provenance()["code"]["dirty"] is None
     monkeypatch.setenv("LOGITNORM_COMMIT", "0123abc")
-    assert runs.provenance()["code"]["commit"] == "0123abc" and runs.provenance()["code"]["dirty"] is None
+    assert provenance()["code"]["commit"] == "0123abc" and provenance()["code"]["dirty"] is None
 
 
 COMMITTED = sorted(p.parent for p in paths.RUNS.glob("*/run.json"))
@@ -134,7 +135,7 @@ def test_committed_runs_are_intact_and_their_metrics_follow_from_their_scores(fo
     run = results.load(folder)
     assert run.id == folder.name == run.config.run_id
     assert run.info["code"]["commit"] and run.info["code"]["dirty"] is False
-    pd.testing.assert_frame_equal(pd.DataFrame(runs.measure(run.config, run.arrays())), run.metrics, rtol=1e-9)
+    pd.testing.assert_frame_equal(pd.DataFrame(scoring.measure(run.config, run.arrays())), run.metrics, rtol=1e-9)
     for name in run.sets if run.format == 1 else ():
         assert np.isfinite(run.tensor(f"{name}/logits")).all()
     size = sum(path.stat().st_size for path in folder.iterdir())
@@ -185,7 +186,7 @@ def test_the_command_lists_trains_and_refuses(tmp_path, capsys):
 
 def test_scores_of_a_run_are_those_of_its_metrics(tmp_path):
     run = results.load(write_run(tmp_path, method="logitnorm"))
-    for name in scores.SCORES:
+    for name in scoring.SCORES:
         inside, outside = run.score(name, "cifar10"), run.score(name, "mnist")
         found = metrics.ood_metrics(inside, outside)
         printed = run.metrics.query("score == @name and ood_dataset == 'mnist'").set_index("metric")["value"]
@@ -212,8 +213,8 @@ def outputs():
 
 def test_a_packed_run_has_the_metrics_of_its_outputs(outputs):
     config, arrays = outputs
-    packed = {(r["score"], r["ood_dataset"], r["metric"]): r["value"] for r in runs.measure(config, runs.pack(*outputs))}
-    for row in runs.measure(config, arrays):
+    packed = {(r["score"], r["ood_dataset"], r["metric"]): r["value"] for r in scoring.measure(config, scoring.pack(*outputs))}
+    for row in scoring.measure(config, arrays):
         key = row["score"], row["ood_dataset"], row["metric"]
         assert packed[key] == pytest.approx(row["value"], rel=1e-6 if row["metric"].startswith("ece") else 1e-12), key
     f, labels = arrays["digits/logits"].astype(float), arrays["digits/labels"]
@@ -229,15 +230,15 @@ def test_a_packed_run_has_the_metrics_of_its_outputs(outputs):
 
 def test_a_packed_run_gives_scores_back_in_their_order_and_near_their_value(outputs, tmp_path, monkeypatch):
     config, arrays = outputs
-    monkeypatch.setattr(runs, "KNOTS", 65)
-    runs.write_tensors(tmp_path / "scores.safetensors", runs.pack(*outputs), {})
-    run = runs.Run(tmp_path, {"format": 2, "config": config.model_dump()})
+    monkeypatch.setattr(scoring, "KNOTS", 65)
+    runs.write_tensors(tmp_path / "scores.safetensors", scoring.pack(*outputs), {})
+    run = results.Result(tmp_path, {"format": 2, "config": config.model_dump()})
     truth = np.concatenate([scores.msp(arrays[f"{name}/logits"]) for name in ("digits", "text")])
     found = run.score("msp", "digits", "text")
     assert np.array_equal(np.unique(truth, return_inverse=True)[1], np.unique(found, return_inverse=True)[1])
     assert np.abs(found - truth).max() < 0.03 and np.array_equal(run.correct, arrays["digits/logits"].argmax(1) ==
                                                                    arrays["digits/labels"])
-    assert run.has("brick/logits") and not run.has("text/logits") and len(run.tensor("digits/features")) == runs.KEPT
+    assert run.has("brick/logits") and not run.has("text/logits") and len(run.tensor("digits/features")) == scoring.KEPT
     np.testing.assert_array_equal(run.tensor("digits/features")[1], arrays["digits/features"][1].astype(np.float16))
     with pytest.raises(KeyError, match="holds no 'cosine/ranks'"):
         run.score("cosine", "digits")
@@ -249,13 +250,13 @@ def test_ranks_need_four_bytes_where_two_cannot_count_them(outputs):
     for key in ("logits", "feature_l1", "features", "odin"):
         arrays[f"text/{key}"] = np.resize(arrays[f"text/{key}"], (70000, *arrays[f"text/{key}"].shape[1:]))
     arrays["text/odin"] = many
-    packed = runs.pack(config, arrays)
+    packed = scoring.pack(config, arrays)
     assert packed["odin/ranks"].dtype == np.uint32 and packed["msp/ranks"].dtype == np.uint16
     assert np.array_equal(np.diff(packed["odin/ranks"][-70000:].astype(int)) > 0, np.full(69999, True))
 
 
 def test_the_score_of_a_methods_own_head_is_read_as_it_was_stored(tmp_path):
-    run = runs.Run(tmp_path, {"config": Config(method="learned_confidence", id_dataset="digits").model_dump()})
+    run = results.Result(tmp_path, {"config": Config(method="learned_confidence", id_dataset="digits").model_dump()})
     stored = {"digits/logits": np.eye(10, dtype=np.float32), "digits/confidence": np.arange(10, dtype=np.float32)}
     runs.write_tensors(tmp_path / "scores.safetensors", stored, {})
     assert run.score("confidence", "digits").tolist() == list(range(10))
@@ -278,6 +279,6 @@ def forge(folder, change):
     (lambda text: text + "msp,nowhere,auroc,99.0\n", "for msp nowhere auroc, but the run's scores give nothing")])
 def test_metrics_that_do_not_follow_from_the_scores_are_refused_with_the_cell(tmp_path, change, cell):
     folder = write_run(tmp_path, method="logitnorm", n_id=40, n_ood=20)
-    runs.require_metrics(results.load(folder))
+    scoring.require_metrics(results.load(folder))
     with pytest.raises(runs.RunError, match=cell):
-        runs.require_metrics(forge(folder, change))
+        scoring.require_metrics(forge(folder, change))

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 import torch
 from logitnorm import data, models, scores
+from logitnorm.config import Config
+from logitnorm.study import scoring
 from torch import nn
 
 rng = np.random.default_rng(0)
@@ -237,33 +239,21 @@ def test_odin_divides_by_another_rounding_of_the_normalisation():
     assert scores.ODIN_STD != data.STD
 
 
-# From a run's arrays
+# By name, from what a net gives
 
-def test_from_run_arrays_gives_each_score():
+def test_each_score_of_a_run_is_found_by_its_name():
     f, l1, odin = rng.normal(size=(9, 10)).astype(np.float32), np.arange(9, dtype=np.float32), rng.random(9)
-    arrays = {"logits": f, "feature_l1": l1, "odin": odin}
-    expected = {"msp": scores.msp(f), "energy": scores.energy(f), "odin": odin,
+    outputs = {"logits": f, "feature_l1": l1, "odin": odin}
+    of_ten, of_hundred = Config(id_dataset="cifar10"), Config(id_dataset="cifar100", method="logitnorm")
+    expected = {"msp": scores.msp(f), "energy": scores.energy(f, 0.1), "odin": odin,
                 "gradnorm": scores.gradnorm(f, l1)}
-    assert tuple(sorted(expected)) == tuple(sorted(scores.SCORES))
-    for name in scores.SCORES:
-        found = scores.from_run_arrays(name, arrays)
+    assert tuple(sorted(expected)) == tuple(sorted(scoring.SCORES))
+    for name in scoring.SCORES:
+        found = scoring.score(of_ten, name, outputs.__getitem__)
         assert found.dtype == np.float64
         np.testing.assert_array_equal(found, expected[name])
-    cold = scores.from_run_arrays("energy", arrays, energy_T=0.1)
-    np.testing.assert_array_equal(cold, scores.energy(f, 0.1))
-
-
-def test_the_papers_energy_temperatures():
-    assert scores.energy_temperature("logitnorm", 10) == 0.1
-    assert scores.energy_temperature("logitnorm", 100) == 0.01
-    assert scores.energy_temperature("cross_entropy", 10) == 1.0
-
-
-def test_from_run_arrays_names_what_is_wrong():
-    with pytest.raises(ValueError, match="'maxlogit': choose one of msp, odin, energy, gradnorm"):
-        scores.from_run_arrays("maxlogit", {})
-    with pytest.raises(ValueError, match="'gradnorm' needs the array 'feature_l1'.*only logits"):
-        scores.from_run_arrays("gradnorm", {"logits": np.zeros((2, 3))})
+    for config, T in ((of_hundred, 0.01), (of_ten.replace(method="cross_entropy"), 1.0)):  # the paper's temperatures
+        np.testing.assert_array_equal(scoring.score(config, "energy", outputs.__getitem__), scores.energy(f, T))
 
 
 # Refused inputs

@@ -16,7 +16,7 @@ import pytest
 import torch
 from logitnorm import data, graph, losses, runs, train
 from logitnorm.config import METHODS, Config
-from logitnorm.study import results, training
+from logitnorm.study import results, scoring, training
 from safetensors.numpy import load_file
 
 SMOKE = dict(size="smoke", id_dataset="digits", architecture="wrn10_1", batch_size=32, lr=0.05, nesterov=True, schedule="onecycle",
@@ -111,13 +111,13 @@ def test_a_smoke_run_learns_and_is_complete(finished):
     assert finished.info["test_accuracy"] == pytest.approx(accuracy) == pytest.approx(h.test_accuracy.iloc[-1])
     for name in ("norm", "offset", "centred_norm", "inverse_temperature"):
         assert h[f"{name}_test"].iloc[-1] == pytest.approx(finished.info["logits"]["digits"][name], rel=1e-4)
-    assert finished.info["scored"]["code"] == finished.info["code"] and finished.info["format"] == runs.FORMAT
+    assert finished.info["scored"]["code"] == finished.info["code"] and finished.info["format"] == scoring.FORMAT
     assert set(finished.info["files"]) == {"history.csv", "metrics.csv", "model.safetensors", "scores.safetensors"}
     assert finished.info["data"]["digits-train"] == data.sha256(data.load("digits", "train").images)
 
 
 def test_metrics_csv_is_what_the_scores_give(finished):
-    again = pd.DataFrame(runs.measure(finished.config, finished.arrays()))
+    again = pd.DataFrame(scoring.measure(finished.config, finished.arrays()))
     pd.testing.assert_frame_equal(again, finished.metrics, rtol=1e-12)
     assert set(again.ood_dataset) == {"", "brick", "text"}
 

@@ -196,6 +196,11 @@ class Config(BaseModel):
         return self.tau if self.method == "logitnorm" else None
 
     @property
+    def sets(self) -> list[str]:
+        """Names of the image sets that a run scores, ID first."""
+        return list(dict.fromkeys((self.id_dataset, *self.ood_sets, *self.extra_sets, self.history_ood)))
+
+    @property
     def changed(self) -> dict[str, Any]:
         """The settings in which this run differs from its size, by name."""
         of_size = {name: field.default for name, field in Config.model_fields.items()} | SIZES[self.size]

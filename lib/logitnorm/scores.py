@@ -14,20 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.special import expit, logsumexp, softmax
+from scipy.special import logsumexp, softmax
 from torch import Tensor, nn
 
 from . import data
-from .config import TAU
 from .losses import EPS
-
-SCORES = ("msp", "odin", "energy", "gradnorm")
-# This book's own, of the logits alone: Energy at T = 1 with and without the logits' common offset, and the MSP of the
-# softmax that LogitNorm trains.
-OFFSET_SCORES = ("energy_t1", "energy_centred", "msp_normalised")
-# What a method's own head gives: GODIN's largest cosine; the logit of Learned Confidence's c, without and with a
-# step on the input. They are stored as they come, the logit because c itself rounds to 1.
-OWN_SCORES = {"godin": ("cosine",), "learned_confidence": ("confidence", "confidence_step")}
 
 # ODIN's step is epsilon in pixels of [0, 1], so in normalised units it is epsilon divided by a standard
 # deviation per channel. The official code divides here by its ancestors' constants, another rounding of
@@ -36,10 +27,6 @@ ODIN_STD = (63.0 / 255, 62.1 / 255, 66.7 / 255)
 
 # Images scored at once. A CPU is a third faster where what the layers pass on stays in its caches.
 BATCH, CPU_BATCH = 500, 125
-
-# Temperature of the energy score by (method, number of classes), from page 6 of the LogitNorm paper.
-ENERGY_T = {("logitnorm", 10): 0.1, ("logitnorm", 100): 0.01}
-
 
 def msp(logits, T=1.0) -> np.ndarray:
     """Maximum softmax probability max_k softmax_k(f / T) of logits N x K: N values in [1/K, 1]."""
@@ -109,16 +96,6 @@ def odin(net: nn.Module, images: Tensor, T=1000.0, epsilon=0.0014, batch_size=No
     return collect(net, images, device, batch_size, steps={"odin": odin_step(T, epsilon)})["odin"]
 
 
-def confidence_summary(c_logit) -> dict:
-    """Mean and standard deviation of c = sigmoid(c_logit) over N images, and whether the branch has collapsed.
-
-    Collapsed: c is the same for (nearly) every image, standard deviation below 0.01, so it ranks nothing. This is
-    the failure reported in issue 4 of the released code.
-    """
-    c = expit(np.asarray(c_logit, dtype=np.float64))
-    return {"mean": float(c.mean()), "sd": float(c.std()), "collapsed": bool(c.std() < 0.01)}
-
-
 def collect(net: nn.Module, images: Tensor, device=None, batch_size=None, precision="float32",
             steps: dict[str, InputStep] | None = None) -> dict[str, np.ndarray]:
     """One forward pass over uint8 images N x H x W x C: everything the scores need; one more pass for each input step.
@@ -146,65 +123,6 @@ def collect(net: nn.Module, images: Tensor, device=None, batch_size=None, precis
     arrays = {name: torch.cat(values).numpy() for name, values in found.items()}
     feature_l1 = np.abs(arrays["features"]).sum(axis=1, dtype=np.float64).astype(np.float32)
     return arrays | {"feature_l1": feature_l1}
-
-
-def of_method(method: str) -> tuple[str, ...]:
-    """The scores of a run: the four that read logits and features, and those of the method's own head.
-
-    Three for GODIN: GradNorm's closed form is the gradient in a linear last layer, which GODIN does not have.
-    """
-    usual = tuple(score for score in SCORES if (method, score) != ("godin", "gradnorm"))
-    return usual + OWN_SCORES.get(method, ())
-
-
-def of_run(method: str, num_classes: int) -> tuple[str, ...]:
-    """What a run of this book is measured by: of_method, and those of OFFSET_SCORES that say something new of it."""
-    own = [name for name in OFFSET_SCORES if (name != "energy_t1" or energy_temperature(method, num_classes) != 1)
-           and (name != "msp_normalised" or method in TAU)]
-    return of_method(method) + tuple(own)
-
-
-def energy_temperature(method: str, num_classes: int) -> float:
-    """The paper's temperature of the energy score: 0.1 / 0.01 for LogitNorm with 10 / 100 classes, else 1.
-
-    For cross-entropy the paper does not say; 1 is the energy score's own default.
-    """
-    return ENERGY_T.get((method, num_classes), 1.0)
-
-
-def needed(score: str) -> tuple[str, ...]:
-    """The arrays of an image set that a score is computed from; what needed the net is stored under its own name."""
-    return {"gradnorm": ("logits", "feature_l1"),
-            **dict.fromkeys(("msp", "energy", *OFFSET_SCORES), ("logits",))}.get(score, (score,))
-
-
-def from_run_arrays(score: str, arrays, energy_T=1.0, tau=None) -> np.ndarray:
-    """The named score from a run's arrays logits, feature_l1, odin, ...: float64, N values, higher for ID.
-
-    score: one of SCORES, OWN_SCORES or OFFSET_SCORES. Those that needed the net were computed while it was at hand and are passed
-    on. energy_T: see energy_temperature; tau: of LogitNorm, for msp_normalised.
-    """
-    stored = ("odin", *(name for names in OWN_SCORES.values() for name in names))
-    known = dict.fromkeys((*SCORES, *stored, *OFFSET_SCORES))
-    if score not in known:
-        raise ValueError(f"unknown score {score!r}: choose one of {', '.join(known)}")
-    missing = [name for name in needed(score) if name not in arrays]
-    if missing:
-        raise ValueError(f"the score {score!r} needs the array {missing[0]!r}, but the run has only "
-                         f"{', '.join(arrays) or 'none'}")
-    if score in stored:
-        return np.asarray(arrays[score], dtype=np.float64)
-    if score == "gradnorm":
-        return gradnorm(arrays["logits"], arrays["feature_l1"])
-    if score == "energy":
-        return energy(arrays["logits"], energy_T)
-    if score in ("energy_t1", "energy_centred"):
-        return energy(centred(arrays["logits"]) if score == "energy_centred" else arrays["logits"])
-    if score == "msp_normalised":
-        if tau is None:
-            raise ValueError("msp_normalised is the softmax that LogitNorm trains: it needs a run that has a tau")
-        return msp(normalised(arrays["logits"], tau))
-    return msp(arrays["logits"])
 
 
 def centred(logits) -> np.ndarray:

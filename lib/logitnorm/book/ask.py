@@ -19,8 +19,8 @@ import torch
 from PIL import Image
 from scipy.special import expit
 
-from logitnorm import data, losses, metrics, models, paths, runs, scores
-from logitnorm.study import paper, results
+from logitnorm import data, losses, metrics, models, paths
+from logitnorm.study import paper, results, scoring
 from logitnorm.train import HEADS
 
 SOURCE = paths.ROOT / "book" / "_static" / "ask"
@@ -84,8 +84,7 @@ def score_values(method: str, name: str, logits: np.ndarray, own: np.ndarray | N
         return own.astype(np.float64)
     if name == "confidence":
         return expit(own.astype(np.float64))
-    return scores.from_run_arrays(name, {"logits": logits}, scores.energy_temperature(method, len(CLASSES)),
-                                  load(method).config.tau)
+    return scoring.score(load(method).config, name, {"logits": logits}.__getitem__)
 
 
 def measured(run, name: str, image_set: str) -> np.ndarray:
@@ -123,7 +122,7 @@ def network(method: str, runs_dir: Path = paths.RUNS) -> dict:
     run = load(method, runs_dir)
     c = run.config
     return {"method": method, "title": paper.LABELS[method], "model": f"models/{method}.onnx", "tau": c.tau,
-            "eps": losses.EPS, "energyT": scores.energy_temperature(method, len(CLASSES)),
+            "eps": losses.EPS, "energyT": scoring.energy_temperature(c),
             "accuracy": run.info["test_accuracy"], "scores": [histogram(run, name) for name in SCORES[method]]}
 
 
@@ -172,7 +171,7 @@ def verdict(is_in: bool) -> str:
 
 def fixed_table(runs_dir: Path = paths.RUNS) -> str:
     """The answers of the four networks to every few samples as an HTML table, computed by PyTorch."""
-    chosen = runs.evenly(len(samples()), FIXED)
+    chosen = scoring.evenly(len(samples()), FIXED)
     head = "".join(f'<th scope="col">{escape(paper.LABELS[method])}</th>' for method in RUNS)
     rows = []
     for i in chosen:
@@ -233,5 +232,5 @@ def write(static: Path, runs_dir: Path = paths.RUNS) -> None:
     folder = Path(static) / "ask"
     shutil.copytree(SOURCE, folder, dirs_exist_ok=True)
     (folder / "ask.json").write_text(json.dumps(content(runs_dir), separators=(",", ":")), encoding="utf-8")
-    for i in runs.evenly(len(samples()), FIXED):
+    for i in scoring.evenly(len(samples()), FIXED):
         Image.fromarray(sample_images()[i]).save(folder / f"fixed-{i}.png")

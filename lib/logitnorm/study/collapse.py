@@ -8,9 +8,9 @@ them. Ding et al. (CVPR 2026) report this of networks trained with LogitNorm.
 import numpy as np
 import pandas as pd
 
-from logitnorm import data, runs
+from logitnorm import data
 
-from . import paper
+from . import paper, scoring
 
 
 def spectrum(features: np.ndarray) -> np.ndarray:
@@ -76,7 +76,7 @@ def table(run) -> pd.DataFrame:
                      "effective rank": effective_rank(deviations),
                      f"variance in {K - 1} directions (%)": share(deviations, K - 1),
                      "within / between classes":
-                         within_to_between(features, labels[runs.evenly(len(labels), len(features))])
+                         within_to_between(features, labels[scoring.evenly(len(labels), len(features))])
                          if is_id else "–"})
     return pd.DataFrame(rows)
 

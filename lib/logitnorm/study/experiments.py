@@ -21,7 +21,7 @@ from logitnorm.config import SIZES, Config, ConfigError
 from logitnorm.data import DataError
 from logitnorm.runs import RunError
 
-from . import report
+from . import report, scoring
 from .training import train
 
 FILE = paths.ROOT / "experiments.yaml"
@@ -168,7 +168,7 @@ def problems(runs_dir: Path = paths.RUNS, file: Path = FILE) -> list[str]:
         try:
             run = runs.load(folder)
             config = run.config
-            runs.require_metrics(run)
+            scoring.require_metrics(run)
         except RunError as error:
             found.append(str(error))
             continue

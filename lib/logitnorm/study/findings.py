@@ -12,9 +12,9 @@ import pandas as pd
 from scipy.special import softmax
 from sklearn.neighbors import NearestNeighbors
 
-from logitnorm import metrics, scores
+from logitnorm import metrics
 
-from . import collapse, ledger, paper
+from . import collapse, ledger, paper, scoring
 
 GROUP = ["id_dataset", "architecture"]
 MARKS = {"reproduced": "✓", "same direction": "✓", "no change, as in the paper": "✓", "partly": "≈",
@@ -541,10 +541,10 @@ def heat_of(frame: pd.DataFrame, sets: list, metric: str = "fpr95") -> pd.DataFr
 def heat_of_scores(frame: pd.DataFrame, metric: str = "fpr95") -> pd.DataFrame:
     """Our average over far OOD sets and seeds: methods in lines, scores in columns (rows of `ours`)."""
     part = paper.main_network(paper.for_tables(frame))
-    part = part[(part["metric"] == metric) & (part["ood_dataset"] == "average") & part["score"].isin(scores.SCORES)]
+    part = part[(part["metric"] == metric) & (part["ood_dataset"] == "average") & part["score"].isin(scoring.SCORES)]
     table = part.pivot_table(index="method", columns="score", values="value")
     table = table.loc[[name for name in paper.LABELS if name in table.index],
-                      [name for name in scores.SCORES if name in table.columns]]
+                      [name for name in scoring.SCORES if name in table.columns]]
     return table.rename(index=paper.LABELS, columns=paper.title).rename_axis(index=None, columns=None)
 
 

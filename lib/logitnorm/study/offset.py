@@ -19,7 +19,7 @@ from torch import Tensor
 from logitnorm import data, losses, metrics, paths, scores
 from logitnorm.config import TAU
 
-from . import paper, results
+from . import paper, results, scoring
 
 # Groups of OOD sets as OpenOOD has them for CIFAR, by the sets at hand.
 NEAR = ("cifar10", "cifar100", "tinyimagenet_resize")
@@ -141,8 +141,8 @@ def repairs(loaded: list) -> pd.DataFrame:
     """
     rows = []
     for run in loaded:
-        c, K = run.config, data.SETS[run.config.id_dataset].num_classes
-        for score in ("msp", "energy", *(name for name in scores.OFFSET_SCORES if name in scores.of_run(c.method, K))):
+        c = run.config
+        for score in ("msp", "energy", *(name for name in scoring.OFFSET_SCORES if name in scoring.of_run(c))):
             inside = run.score(score, c.id_dataset)
             found = {
                 name: (metrics.fpr95(inside, outside), metrics.auroc(inside, outside))
@@ -269,8 +269,7 @@ def intervention_table(loaded: list) -> pd.DataFrame:
     found = []
     for c, group in _by_setting([run for run in loaded if run.config.method in TAU and run.config.size == "small"]):
         repaired = repairs(group)
-        K = data.SETS[c.id_dataset].num_classes
-        raw = "energy_t1" if "energy_t1" in scores.of_run(c.method, K) else "energy"
+        raw = "energy_t1" if "energy_t1" in scoring.of_run(c) else "energy"
         six = _of(repaired, group="six").set_index("score")["fpr95"]
         soft = pd.DataFrame([on_softmax(run, True) for run in group])
         found.append(

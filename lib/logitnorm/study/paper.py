@@ -40,9 +40,9 @@ import re
 import numpy as np
 import pandas as pd
 
-from logitnorm import data, paths, scores
+from logitnorm import data, paths
 
-from . import results
+from . import results, scoring
 
 LABELS = {"cross_entropy": "Cross-entropy", "logitnorm": "LogitNorm", "centred_logitnorm": "Centred LogitNorm",
           "logit_penalty": "LogitPenalty", "godin": "GODIN", "learned_confidence": "Learned Confidence"}
@@ -415,7 +415,7 @@ def joint(frame: pd.DataFrame, *methods: str) -> pd.DataFrame:
     lines = []
     for method, cutout in ((method, cutout) for method in methods
                            for cutout in sorted(set(frame.loc[frame["method"] == method, "cutout"]) or {0})):
-        own = ["godin" if score == "cosine" else score for score in scores.OWN_SCORES.get(method, ())]
+        own = ["godin" if score == "cosine" else score for score in scoring.OWN_SCORES.get(method, ())]
         for score in ("msp", *own):
             mine = frame[(frame["method"] == method) & (frame["cutout"] == cutout) & frame["score"].isin(["", score])]
             far = mine[mine["ood_dataset"] == "average"]

@@ -10,6 +10,7 @@ from logitnorm.config import Config, ConfigError
 from logitnorm.train import Trainer, precision_on, resident
 
 from . import experiments, parcel, training
+from .provenance import device_name
 
 # quick: a real result on CIFAR-10 (WRN-10-2, the schedule of size small in a third of its epochs) in minutes. It is scored on
 # fewer image sets, so that there is little to download. Every preset keeps the weights: a run can only be verified with them.
@@ -34,7 +35,7 @@ def config(preset: str, **given) -> Config:
     if preset not in PRESETS:
         raise ConfigError(f"preset should be one of {', '.join(PRESETS)}, got {preset!r}", "preset")
     found = Config(**{"keep_model": True, **PRESETS[preset], **given})
-    absent = [name for name in runs.set_names(found) if data.SETS[name].stands_in_for and not _cached(name)]
+    absent = [name for name in found.sets if data.SETS[name].stands_in_for and not _cached(name)]
     return experiments.official(found) if absent else found
 
 
@@ -54,7 +55,7 @@ def tell(run: Config, runs_dir: Path = paths.RUNS, full_on_cpu: str = "no") -> s
     precision, why = precision_on(run.precision, device)
     return "\n".join([
         f"run        {run.run_id}",
-        f"device     {training.device_name(device)}, {torch.get_num_threads()} threads, {precision} ({why})",
+        f"device     {device_name(device)}, {torch.get_num_threads()} threads, {precision} ({why})",
         f"training   about {minutes(run, device):.0f} minutes, measured on its first steps; then every image set is scored",
         f"download   {download(run)}", f"results    {Path(runs_dir) / run.run_id}"])
 
@@ -75,7 +76,7 @@ def minutes(run: Config, device: torch.device) -> float:
 
 def download(run: Config) -> str:
     """The image sets that are not on this machine, with the megabytes that are known."""
-    missing = [name for name in runs.set_names(run) if data.SETS[name].archive or name in MEGABYTES]
+    missing = [name for name in run.sets if data.SETS[name].archive or name in MEGABYTES]
     missing = [name for name in missing if not _cached(name)]
     if not missing:
         return "nothing, the images are here"

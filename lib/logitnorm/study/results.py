@@ -3,10 +3,13 @@
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from logitnorm import runs
 from logitnorm.config import TAU
+
+from . import scoring
 
 
 class Result(runs.Run):
@@ -19,6 +22,24 @@ class Result(runs.Run):
     @cached_property
     def metrics(self) -> pd.DataFrame:
         return pd.read_csv(self.path / "metrics.csv", keep_default_na=False, dtype={"value": float})
+
+    @cached_property
+    def correct(self) -> np.ndarray:
+        """Whether the prediction for each ID test image is right: N bool."""
+        name = self.config.id_dataset
+        if self.format > 1:
+            return self.tensor(f"{name}/correct")
+        return self.tensor(f"{name}/logits").argmax(axis=1) == self.tensor(f"{name}/labels")
+
+    def score(self, name: str, *image_sets: str) -> np.ndarray:
+        """The named score of every image of the sets, one set after the other, in float64.
+
+        In format 2 their order, and so every metric, is exact; between the values that the run kept they are interpolated.
+        """
+        if self.format > 1:
+            return np.concatenate([scoring.values(self.config, self.tensor, name, each) for each in image_sets])
+        return np.concatenate([scoring.score(self.config, name, lambda key, each=each: self.tensor(f"{each}/{key}"))
+                               for each in image_sets])
 
 
 def load(path: Path, verify: bool = True) -> Result:

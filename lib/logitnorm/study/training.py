@@ -5,7 +5,6 @@ One run per call. What is learned, and how, is logitnorm.train's.
 
 import multiprocessing
 import os
-import platform
 import sys
 import time
 from datetime import UTC, datetime
@@ -19,6 +18,9 @@ from tqdm import tqdm
 from logitnorm import data, graph, losses, runs, scores
 from logitnorm.config import Config
 from logitnorm.train import Trainer, resident
+
+from . import scoring
+from .provenance import device_name, provenance
 
 HISTORY_OOD = 2000  # so many OOD images, evenly spaced, are enough for a mean norm each epoch
 EVALUATION_BATCH = 2500  # images at once after each epoch on a GPU: no gradients, so they are small
@@ -48,7 +50,7 @@ def train(config: Config, runs_dir: Path, device: str | None = None) -> Path:
 
 def _train(config: Config, folder: Path, device: torch.device) -> Path:
     train_set = data.load(config.id_dataset, "train")
-    sets = {name: data.load(name, "test") for name in runs.set_names(config)}
+    sets = {name: data.load(name, "test") for name in config.sets}
     sums = {f"{config.id_dataset}-train": data.sha256(train_set.images),
             **{f"{name}-test": data.sha256(found.images) for name, found in sets.items()}}
     num_classes = data.SETS[config.id_dataset].num_classes
@@ -98,7 +100,7 @@ def start(config: Config, folder: Path, train_set: data.ImageSet, device: torch.
         print(f"{config.run_id}: continuing after epoch {trainer.epoch}")
     else:
         kept = {"seconds": {"train": 0.0, "total": 0.0},
-                "provenance": {**runs.provenance(), "device": device_name(device)}}
+                "provenance": {**provenance(), "device": device_name(device)}}
         print(f"{config.run_id}: {config.epochs} epochs of {trainer.steps} steps on {device}, "
               f"in {trainer.precision}: {trainer.precision_reason}")
     # Loss scaling looks at the gradients on the host, which cannot be recorded.
@@ -129,27 +131,55 @@ def evaluate(trainer: Trainer, id_test: data.ImageSet, ood: Tensor) -> dict:
     f, f_ood = logits(id_test.images), logits(ood)
     return {"test_loss": F.cross_entropy(f, id_test.labels).item(),
             "test_accuracy": 100 * (f.argmax(1) == id_test.labels).double().mean().item(),
-            **{f"{name}_{where}": value.item() for where, logits_of in (("test", f), ("ood", f_ood))
-               for name, value in losses.geometry(logits_of, trainer.config.normalised_at).items()}}
+            **{f"{name}_{where}": value for where, logits_of in (("test", f), ("ood", f_ood))
+               for name, value in geometry(logits_of, trainer.config).items()}}
 
 
 def write_results(trainer: Trainer, kept: dict, folder: Path, sets: dict[str, data.ImageSet], known: dict) -> Path:
     """Score the trained net on every set, write the run's files and seal the folder; returns its final path."""
     config, begun = trainer.config, time.perf_counter()
-    arrays = runs.score_sets(config, trainer.net, sets, trainer.device)
+    arrays = scoring.score_sets(config, trainer.net, sets, trainer.device)
     kept["seconds"]["total"] += time.perf_counter() - begun
-    info = {**known, **kept["provenance"], "threads": torch.get_num_threads(), "precision": trainer.precision,
-            "precision_reason": trainer.precision_reason,
-            "wall_seconds": round(kept["seconds"]["total"], 1),
+    packed = scoring.pack(config, arrays)
+    measured = scoring.measure(config, packed)
+    label = {"run_id": config.run_id}
+    write_history(folder / "history.csv", trainer.history)
+    runs.write_tensors(folder / "scores.safetensors", packed, label)
+    runs.write_csv(folder / "metrics.csv", measured)
+    if config.keep_model:
+        runs.write_tensors(folder / "model.safetensors", {
+            name: value.half() if value.is_floating_point() else value
+            for name, value in trainer.net.state_dict().items()}, label)
+    info = {**label, "format": scoring.FORMAT, "config": config.model_dump(), **known, **kept["provenance"],
+            "threads": torch.get_num_threads(), "precision": trainer.precision,
+            "precision_reason": trainer.precision_reason, "wall_seconds": round(kept["seconds"]["total"], 1),
             "images_per_second": round(config.epochs * trainer.steps * config.batch_size / kept["seconds"]["train"], 1),
-            "scored": {**runs.provenance(), "device": device_name(trainer.device)},
-            "finished": datetime.now(UTC).isoformat(timespec="seconds")}
+            "scored": {**provenance(), "device": device_name(trainer.device)},
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"), "test_accuracy": measured[0]["value"],
+            "logits": {name: geometry(torch.from_numpy(arrays[f"{name}/logits"]).double(), config)
+                       for name in config.sets}}
     if config.method == "learned_confidence":
-        info["confidence"] = scores.confidence_summary(arrays[f"{config.id_dataset}/confidence"])
+        info["confidence"] = scoring.confidence_summary(arrays[f"{config.id_dataset}/confidence"])
         if info["confidence"]["collapsed"]:
             print(f"{config.run_id}: warning: the confidence is the same for all ID test images (standard deviation "
                   f"{info['confidence']['sd']:.2g}); the branch has collapsed", file=sys.stderr)
-    return runs.write_run(folder, config, arrays, trainer.history, trainer.net.state_dict(), info)
+    return runs.finish(folder, info)
+
+
+def geometry(f: Tensor, config: Config) -> dict[str, float]:
+    """losses.geometry as plain numbers."""
+    return {name: value.item() for name, value in losses.geometry(f, config.normalised_at).items()}
+
+
+def write_history(path: Path, rows: list[dict]) -> None:
+    """history.csv: the columns that every run has, then those of this run."""
+    columns = ["epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy",
+               "norm_train", "norm_test", "norm_ood", "grad_norm", "images_per_second"]
+    optional = [f"{name}_{where}" for name in ("offset", "centred_norm", "inverse_temperature")
+                for where in ("train", "test", "ood")]
+    columns += [name for name in (*optional, "lambda", "confidence_loss") if any(name in row for row in rows)]
+    runs.write_csv(path, [{name: f"{row[name]:.8g}" if isinstance(row.get(name), float) else row.get(name, "")
+                           for name in columns} for row in rows])
 
 
 def require_same(found: dict, wanted: Config, path: Path) -> None:
@@ -167,11 +197,3 @@ def progress_line(config: Config, row: dict, seconds: float) -> str:
     return (f"{config.run_id}  {'█' * done}{'░' * (20 - done)}  epoch {row['epoch']}/{config.epochs}  loss {row['train_loss']:.3f}  "
             f"train {row['train_accuracy']:.1f} %  test {row['test_accuracy']:.1f} %  "
             f"{row['images_per_second']:.0f} images/s  {left:.1f} min left")
-
-
-def device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    model = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-             if line.startswith("model name")] if Path("/proc/cpuinfo").exists() else []
-    return f"CPU {model[0] if model else platform.processor() or platform.machine()}"

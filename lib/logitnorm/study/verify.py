@@ -22,12 +22,12 @@ import safetensors.torch
 import torch
 from scipy.stats import rankdata
 
-from logitnorm import data, models, paths, runs, scores
-from logitnorm.config import TAU
-from logitnorm.runs import Run, RunError
+from logitnorm import data, models, paths, runs
+from logitnorm.runs import RunError
 from logitnorm.train import HEADS, learning_rate
 
-from . import experiments, parcel, report
+from . import experiments, parcel, report, results, scoring
+from .results import Result
 from .training import TRAIN_IMAGES
 
 # How far a run's scores may be from those of its weights. The weights of format 2 are rounded to float16, which moves an
@@ -51,7 +51,7 @@ def verify(path: Path, file: Path = experiments.FILE, known: Path = paths.RUNS, 
     """
     with parcel.opened(path) as folder:
         require_files(folder)
-        run = runs.load(folder)
+        run = results.load(folder)
         try:
             said = [_sealed(run), _settings(run, file), _code(run), _history(run), _metrics(run), _images(run, known),
                     _weights(run, download)]
@@ -80,7 +80,7 @@ def require_files(folder: Path) -> None:
             raise RunError(f"{folder.name}/{path.name} is {kind} under the name of a safetensors file; it was not opened")
 
 
-def _sealed(run: Run) -> str:
+def _sealed(run: Result) -> str:
     files = run.info["files"]
     inside = {path.name for path in run.path.iterdir()} - {"run.json"}
     if set(files) != inside or not {"history.csv", "metrics.csv", "scores.safetensors"} <= inside:
@@ -89,7 +89,7 @@ def _sealed(run: Run) -> str:
     return f"{len(files)} files have the checksums of run.json"
 
 
-def _settings(run: Run, file: Path) -> str:
+def _settings(run: Result, file: Path) -> str:
     """The name of the folder, the settings and the tensors' own labels agree; so does experiments.yaml if it lists it."""
     config, name = run.config, run.path.name
     for said, where in ((config.run_id, "the settings in run.json"), (run.id, "run_id in run.json"),
@@ -107,7 +107,7 @@ def _settings(run: Run, file: Path) -> str:
     return f"the settings are those of {Path(file).name}"
 
 
-def _labels(run: Run) -> list[tuple[str, str]]:
+def _labels(run: Result) -> list[tuple[str, str]]:
     """(file, the run id that its metadata say) of the tensors."""
     found = []
     for path in sorted(run.path.glob("*.safetensors")):
@@ -116,7 +116,7 @@ def _labels(run: Run) -> list[tuple[str, str]]:
     return found
 
 
-def _code(run: Run) -> str:
+def _code(run: Result) -> str:
     """The commit that trained the run is one of this repository, as far as this checkout can tell."""
     code = run.info["code"]
     commit = str(code["commit"] or "")
@@ -138,7 +138,7 @@ def _git(*command: str) -> str:
     return subprocess.run(["git", *command], cwd=paths.ROOT, capture_output=True, text=True).stdout.strip()
 
 
-def _history(run: Run) -> str:
+def _history(run: Result) -> str:
     """All epochs are there, with the learning rates of the schedule and accuracies that so many images can have."""
     config, name = run.config, run.config.id_dataset
     with open(run.path / "history.csv", newline="", encoding="utf-8") as file:
@@ -171,12 +171,12 @@ def _history(run: Run) -> str:
             f"{last['train_accuracy']:.2f} % on training images")
 
 
-def _metrics(run: Run) -> str:
-    runs.require_metrics(run)
+def _metrics(run: Result) -> str:
+    scoring.require_metrics(run)
     return "metrics.csv follows from the scores"
 
 
-def _images(run: Run, known: Path) -> str:
+def _images(run: Result, known: Path) -> str:
     """The checksums of the image sets are those of the finished runs, and no training set is a test set."""
     config, sums = run.config, run.info["data"]
     wanted = [f"{config.id_dataset}-train", *(f"{name}-test" for name in run.sets)]
@@ -196,7 +196,7 @@ def _images(run: Run, known: Path) -> str:
     return f"{len(compared)} of {len(wanted)} image sets have the checksums that finished runs recorded"
 
 
-def _weights(run: Run, download: bool) -> str:
+def _weights(run: Result, download: bool) -> str:
     """The weights give the run's predictions and, on the ID test set and one OOD set, its scores."""
     if not (run.path / "model.safetensors").exists():
         return "the run kept no weights, so its scores could not be computed again (keep_model = true keeps them)"
@@ -214,19 +214,20 @@ def _weights(run: Run, download: bool) -> str:
     labels = sets[config.id_dataset].labels.numpy()
     if not np.array_equal(run.tensor(f"{config.id_dataset}/labels"), labels):
         raise RunError(f"{run.id}: the labels in scores.safetensors are not those of {config.id_dataset}")
-    found = {name: scores.collect(net, image_set.images) for name, image_set in sets.items()}
+    found = {name: scoring.outputs(config, net, image_set.images) for name, image_set in sets.items()}
     changed = np.mean((found[config.id_dataset]["logits"].argmax(1) == labels) != run.correct)
     if changed > MOST_CHANGED:
         raise RunError(f"{run.id}: the weights give other predictions than the run says, for {100 * changed:.1f} % of the "
                        "test images; the weights or the scores are not those of this training")
     moves = {name: _require_near(run, name, run.score(name, *sets), np.concatenate(
-        [_score(run, name, found[image_set]) for image_set in sets])) for name in _without_step(run)}
+        [scoring.score(config, name, of_set.__getitem__) for of_set in found.values()]))
+        for name in scoring.of_method(config.method) if name not in scoring.input_steps(config)}
     return (f"the weights give its scores on {config.id_dataset} and {ood} again: an image moves by "
             f"{100 * max(moves.values()):.2f} % of the ranks on average at most, {100 * MEAN_MOVE:g} % are allowed"
             + _stepped(run, net, sets))
 
 
-def load_weights(run: Run) -> torch.nn.Module:
+def load_weights(run: Result) -> torch.nn.Module:
     """The run's net with its weights. Raises RunError for weights that are not those of the network in the settings."""
     config = run.config
     net = models.build(config.architecture, data.SETS[config.id_dataset].num_classes, config.dropout,
@@ -249,30 +250,19 @@ def _usable(name: str, download: bool) -> bool:
         download and data.SETS[name].stands_in_for is None)
 
 
-def _without_step(run: Run) -> list[str]:
-    return [name for name in scores.of_method(run.config.method) if name not in ("odin", "confidence_step")]
-
-
-def _score(run: Run, name: str, found: dict) -> np.ndarray:
-    own = scores.OWN_SCORES.get(run.config.method, ("own",))[0]
-    energy_T = scores.energy_temperature(run.config.method, data.SETS[run.config.id_dataset].num_classes)
-    return scores.from_run_arrays(name, found | {own: found.get("own")}, energy_T,
-                                  run.config.tau if run.config.method in TAU else None)
-
-
-def _stepped(run: Run, net: torch.nn.Module, sets: dict[str, data.ImageSet]) -> str:
+def _stepped(run: Result, net: torch.nn.Module, sets: dict[str, data.ImageSet]) -> str:
     """The scores with a step on the input, of evenly spaced images of each set. The step is the sign of a gradient, so
     that a rounding of the weights moves single images far: only the average counts."""
-    steps = runs.input_steps(run.config)
-    places = {name: runs.evenly(len(found.images), STEPPED) for name, found in sets.items()}
-    found = {name: scores.collect(net, sets[name].images[at], steps=steps) for name, at in places.items()}
+    steps = scoring.input_steps(run.config)
+    places = {name: scoring.evenly(len(found.images), STEPPED) for name, found in sets.items()}
+    found = {name: scoring.outputs(run.config, net, sets[name].images[at], steps=steps) for name, at in places.items()}
     for step in steps:
         stated = np.concatenate([run.score(step, name)[at] for name, at in places.items()])
         _require_near(run, step, stated, np.concatenate([found[name][step] for name in sets]), far=1.0)
     return f", and so do {' and '.join(steps)} on {sum(map(len, places.values()))} of the images"
 
 
-def _require_near(run: Run, name: str, stated: np.ndarray, found: np.ndarray, far: float = FAR) -> float:
+def _require_near(run: Result, name: str, stated: np.ndarray, found: np.ndarray, far: float = FAR) -> float:
     """The average move of an image among all, in shares of their number; RunError where it is too large."""
     moves = np.abs(rankdata(stated) - rankdata(found)) / len(stated)
     if moves.mean() > MEAN_MOVE or np.mean(moves > far) > MOST_FAR:
@@ -284,14 +274,13 @@ def _require_near(run: Run, name: str, stated: np.ndarray, found: np.ndarray, fa
 
 # For a pull request ------------------------------------------------------------------------------------------
 
-def changes(run: Run, runs_dir: Path = paths.RUNS) -> list[str]:
+def changes(run: Result, runs_dir: Path = paths.RUNS) -> list[str]:
     """The lines of the ledger that this run changes, as Markdown list items: from the runs without it to those with it."""
-    from . import ledger, results
+    from . import ledger
 
     others = [found for found in results.load_all(runs_dir) if found.id != run.id]
-    mine = results.Result(run.path, run.info)
     tables = [ledger.build({size: [found for found in chosen if found.config.size == size] for size in ledger.SIZES})
-              for chosen in (others, [*others, mine])]
+              for chosen in (others, [*others, run])]
     both = tables[0].merge(tables[1], on="id", suffixes=("_before", ""))
     columns = ("ours", "verdict", "size")
     changed = both[[any(row[name] != row[f"{name}_before"] for name in columns) for _, row in both.iterrows()]]
@@ -311,8 +300,8 @@ def markdown(path: Path, download: bool = False) -> tuple[str, bool]:
     except (RunError, data.DataError, experiments.ExperimentsError) as error:
         return f"### ✗ `{_plain(name)}`\n\n{_plain(str(error))}\n", False
     with parcel.opened(path) as folder:
-        run = runs.load(folder)
-        rows = {(row["score"], row["ood_dataset"], row["metric"]): row["value"] for row in runs.measure(run.config, run.arrays())}
+        run = results.load(folder)
+        rows = {(row["score"], row["ood_dataset"], row["metric"]): row["value"] for row in scoring.measure(run.config, run.arrays())}
         lines = changes(run)
     table = [f"| {image_set} | {rows['msp', image_set, 'fpr95']:.2f} | {rows['msp', image_set, 'auroc']:.2f} |"
              for image_set in run.sets[1:]]

@@ -1,0 +1,51 @@
+"""What made a run: the commit, the library's checksum, the versions, the device."""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from logitnorm import paths
+
+PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn")
+
+
+def provenance() -> dict:
+    """The code and the libraries of a run: commit, uncommitted changes, a checksum of the library, versions.
+
+    Where the code travels without its history, LOGITNORM_COMMIT says which commit it is; whether it was changed since
+    is then unknown (None), and the checksum of the library tells.
+    """
+    def git(*command: str) -> str | None:
+        done = subprocess.run(["git", *command], cwd=paths.ROOT, capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    floors = Path(__file__).parents[1]
+    library = [path for folder in (floors, floors / "data", floors / "study") for path in sorted(folder.glob("*.py"))]
+    source = hashlib.sha256(b"".join(p.name.encode() + p.read_bytes() for p in library)).hexdigest()
+    has_git = shutil.which("git") is not None
+    changes = git("status", "--porcelain", "--", "lib") if has_git else None
+    commit = git("rev-parse", "HEAD") if has_git else None
+    return {"code": {"version": code_version(), "commit": commit or os.environ.get("LOGITNORM_COMMIT"),
+                     "dirty": None if changes is None else bool(changes), "library_sha256": source},
+            "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}}}
+
+
+def code_version() -> str:
+    """The library's version: from the project file of a checkout (in Colab nothing is installed), else from pip."""
+    project = paths.ROOT / "pyproject.toml"
+    return tomllib.loads(project.read_text())["project"]["version"] if project.exists() else version("logitnorm")
+
+
+def device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    model = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+             if line.startswith("model name")] if Path("/proc/cpuinfo").exists() else []
+    return f"CPU {model[0] if model else platform.processor() or platform.machine()}"
