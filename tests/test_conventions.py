@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import sys
 
 import numpy as np
@@ -33,6 +34,11 @@ either = st.one_of(tied, spread)
 
 def labelled(id_scores, ood_scores):
     return np.repeat([1, 0], [len(id_scores), len(ood_scores)]), np.concatenate([id_scores, ood_scores])
+
+
+def gaussians(n, m):
+    draw = np.random.default_rng(0)
+    return draw.normal(2, 1, n), draw.normal(0, 1, m)
 
 
 def curve(positive, negative):
@@ -300,3 +306,40 @@ def test_the_script_runs_every_package_that_the_library_describes(monkeypatch):
     assert len(MEASURED["rows"]) == len(peers.RUNS) * len(peers.SCORES) * len(peers.OOD_SETS) * len(peers.CODES)
     values = peers.CODES["scikit-learn"](np.array([2.0, 3.0]), np.array([1.0, 2.5]))
     assert values["auroc"] == 0.75
+
+
+# ---- the draws of the official code
+
+def test_the_papers_protocol_estimates_the_same_quantities():
+    id_scores, ood_scores = gaussians(5_000, 4_000)
+    full = metrics.ood_metrics(id_scores, ood_scores)
+    protocol = conventions.paper_protocol(id_scores, ood_scores, draws=40)
+    assert protocol.keys() == {"fpr95", "auroc", "aupr"}
+    for name, (mean, std) in protocol.items():
+        assert std > 0
+        assert mean == pytest.approx(full[name], abs=4 * std / math.sqrt(40) + 0.01), name
+    assert protocol == conventions.paper_protocol(id_scores, ood_scores, draws=40)
+    assert protocol != conventions.paper_protocol(id_scores, ood_scores, draws=40, seed=1)
+
+
+def test_the_papers_protocol_reports_mean_and_sample_deviation_of_its_draws(monkeypatch):
+    values = iter([10.0, 14.0])
+    monkeypatch.setattr(conventions.metrics, "fpr95", lambda i, o: next(values))
+    mean, std = conventions.paper_protocol(*gaussians(100, 50), draws=2)["fpr95"]
+    assert (mean, std) == pytest.approx((12, math.sqrt(8)))
+
+
+def test_the_papers_protocol_without_choice_is_exact():
+    id_scores, ood_scores = gaussians(1_000, 200)
+    for name, (mean, std) in conventions.paper_protocol(id_scores, ood_scores, draws=3).items():
+        assert mean == pytest.approx(metrics.ood_metrics(id_scores, ood_scores)[name])
+        assert std == pytest.approx(0, abs=1e-9)
+
+
+def test_impossible_draws_are_refused():
+    with pytest.raises(ValueError, match="draws 20 OOD images .* but the OOD set has 19"):
+        conventions.paper_protocol(np.arange(100.0), np.arange(19.0))
+    with pytest.raises(ValueError, match="draws 0 OOD images"):
+        conventions.paper_protocol(np.arange(4.0), np.arange(19.0))
+    with pytest.raises(ValueError, match="at least two draws"):
+        conventions.paper_protocol(np.arange(100.0), np.arange(100.0), draws=1)

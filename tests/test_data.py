@@ -2,7 +2,6 @@ import gzip
 import hashlib
 import io
 import pickle
-import runpy
 import socket
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from logitnorm import data
-from logitnorm.data.__main__ import main as prepare
+from logitnorm.study import fetch
 from PIL import Image
 from torchvision import transforms
 from torchvision.transforms import functional
@@ -277,9 +276,7 @@ def test_patches_are_cut_where_they_should(no_network):
 
 
 def test_a_missing_packaged_image_is_named(monkeypatch, tmp_path, no_network):
-    import skimage.data
-
-    monkeypatch.setattr(skimage.data, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(data.embedded.resources, "files", lambda package: tmp_path)
     with pytest.raises(data.DataError) as caught:
         data.load("grass")
     one_sentence(caught, tmp_path / "grass.png", "install")
@@ -454,7 +451,7 @@ def test_failed_write_leaves_no_cached_file(server, monkeypatch, cache):
     monkeypatch.setattr(np, "savez", disk_full)
     with pytest.raises(data.DataError) as caught:
         data.load("isun")
-    one_sentence(caught, cache / "isun-test.npz", "No space left", "LOGITNORM_DATA")
+    one_sentence(caught, cache, "isun", "No space left", "LOGITNORM_DATA")
     assert files_in(cache) == []
 
 
@@ -628,8 +625,8 @@ TWO = np.zeros((2, 32, 32, 3), np.uint8)
     ({"images": np.zeros((2, 32, 32, 3), np.float32)}, ["float32", "uint8"]),
     ({"images": np.zeros((2, 3, 32, 32), np.uint8)}, ["(2, 3, 32, 32)", "H x W"]),
     ({"images": np.zeros((32, 32), np.uint8)}, ["(32, 32)", "H x W"]),
-    ({"images": np.zeros((0, 32, 32, 3), np.uint8)}, ["empty", "delete"]),
-    ({"images": np.zeros((2, 0, 32, 3), np.uint8)}, ["empty", "delete"]),
+    ({"images": np.zeros((0, 32, 32, 3), np.uint8)}, ["must be uint8", "none of them 0"]),
+    ({"images": np.zeros((2, 0, 32, 3), np.uint8)}, ["must be uint8", "none of them 0"]),
     ({"images": TWO}, ["`labels`", "write the file again"]),
     ({"images": TWO, "labels": np.zeros(3, int)}, ["(3,)", "2 integers"]),
     ({"images": TWO, "labels": np.zeros((2, 1), int)}, ["(2, 1)", "2 integers"]),
@@ -646,22 +643,19 @@ def test_wrong_arrays(cache, arrays, parts):
 
 # --- the command line -------------------------------------------------------------------------------------
 
-def test_prepare_prints_one_line_for_each_split(capsys):
-    prepare(["digits", "text"])
+def test_sets_are_fetched_with_one_line_for_each_split(capsys):
+    assert fetch.main(["digits", "text"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(",")[0] for line in lines] == [
         "digits-train: 1", "digits-test: 360 images", "text-test: 130 images"]
     assert lines[2].endswith(data.sha256(data.load("text").images))
 
 
-def test_prepare_fails_with_one_sentence(monkeypatch):
-    with pytest.raises(data.DataError) as caught:
-        prepare([])
-    one_sentence(caught, "name the sets", *data.SETS)
-    monkeypatch.delitem(sys.modules, "logitnorm.data.__main__")
-    monkeypatch.setattr(sys, "argv", ["logitnorm.data", "svnh"])
-    with pytest.raises(SystemExit, match="^logitnorm.data: there is no image set 'svnh'"):
-        runpy.run_module("logitnorm.data", run_name="__main__")
+@pytest.mark.parametrize("names, sentence", [([], "name the sets"), (["svnh"], "there is no image set 'svnh'")])
+def test_fetching_fails_with_one_sentence(capsys, names, sentence):
+    assert fetch.main(names) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {sentence}") and all(name in line for name in data.SETS)
 
 
 # --- the real images, where a cache directory holds them --------------------------------------------------

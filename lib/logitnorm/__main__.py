@@ -9,7 +9,7 @@ COMMANDS = {"experiments": "logitnorm.study.experiments",  # train the runs of e
             "runner": "logitnorm.book.runner",  # execute a notebook with parameters
             "book": "logitnorm.book.build",  # from executed notebooks to pages
             "count": "logitnorm.study.count",  # how many printed numbers have one of ours
-            "data": "logitnorm.data.__main__"}  # download image sets
+            "data": "logitnorm.study.fetch"}  # download image sets
 
 if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
     sys.exit(f"usage: python -m logitnorm {{{','.join(COMMANDS)}}} ...  (--help after the word says more)")

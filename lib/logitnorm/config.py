@@ -5,10 +5,8 @@ code: SGD without Nesterov, weight decay on every parameter, batches of 128, and
 """
 
 import difflib
-from functools import cache
 from typing import Annotated, Any, Literal, get_args
 
-import torch
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -78,13 +76,6 @@ def known_set(name: str) -> str:
     if name not in data.SETS:
         raise ValueError(f"should be one of {', '.join(data.SETS)}")
     return name
-
-
-@cache
-def require_net(architecture: str, dropout: float) -> None:
-    """ValueError unless there is such a net; on the meta device it takes no memory."""
-    with torch.device("meta"):
-        models.build(architecture, 2, dropout)
 
 
 ImageSetName = Annotated[str, AfterValidator(known_set)]
@@ -164,14 +155,14 @@ class Config(BaseModel):
     @field_validator("architecture")
     @classmethod
     def _is_a_net(cls, architecture: str) -> str:
-        require_net(architecture, 0.0)
+        models.require(architecture, 0.0)
         return architecture
 
     @field_validator("dropout")
     @classmethod
     def _net_has_dropout(cls, dropout: float, known: ValidationInfo) -> float:
         if "architecture" in known.data:
-            require_net(known.data["architecture"], dropout)
+            models.require(known.data["architecture"], dropout)
         return dropout
 
     def replace(self, **settings: Any) -> "Config":
@@ -194,6 +185,10 @@ class Config(BaseModel):
     def normalised_at(self) -> float | None:
         """The tau by which the loss divides ||f||, offset and all; None for every loss but LogitNorm's."""
         return self.tau if self.method == "logitnorm" else None
+
+    @property
+    def num_classes(self) -> int:
+        return data.SETS[self.id_dataset].num_classes
 
     @property
     def sets(self) -> list[str]:

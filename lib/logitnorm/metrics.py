@@ -15,17 +15,15 @@ PAPER_ID_PER_OOD = 5.0  # 10,000 ID test images against 2,000 OOD images: chance
 def roc(id_scores, ood_scores) -> tuple[np.ndarray, np.ndarray]:
     """The shares (0 to 1) of ID and of OOD accepted, for thresholds from above all scores to the lowest one.
 
-    Two arrays (tpr, fpr), one entry per distinct score after the leading (0, 0); the last entry is (1, 1).
+    Two arrays (tpr, fpr), one entry per distinct score after the leading (0, 0); the last entry is (1, 1). They are
+    those of scikit-learn's roc_curve, in two thirds of its time; with its functions for the areas every build would
+    take a minute longer to measure the hundred committed runs again (benchmarks/load.py).
     """
     id_scores, ood_scores = np.sort(_scores("ID", id_scores)), np.sort(_scores("OOD", ood_scores))
     thresholds = np.unique(np.concatenate([id_scores, ood_scores]))[::-1]
-    return _accepted(id_scores, thresholds), _accepted(ood_scores, thresholds)
-
-
-def _accepted(sorted_scores, thresholds):
-    n = len(sorted_scores)
     # Counts before division: 19/20 is then the same double as 0.95.
-    return np.concatenate([[0.0], (n - np.searchsorted(sorted_scores, thresholds, side="left")) / n])
+    tpr, fpr = ((len(s) - np.searchsorted(s, thresholds)) / len(s) for s in (id_scores, ood_scores))
+    return np.append(0.0, tpr), np.append(0.0, fpr)
 
 
 def threshold95(id_scores) -> float:
@@ -46,7 +44,10 @@ def fpr95(id_scores, ood_scores) -> float:
 
 def auroc(id_scores, ood_scores) -> float:
     """Percent of pairs in which the ID score is above the OOD score, ties counting one half."""
-    tpr, fpr = roc(id_scores, ood_scores)
+    return _area(*roc(id_scores, ood_scores))
+
+
+def _area(tpr: np.ndarray, fpr: np.ndarray) -> float:
     return 100 * float(np.trapezoid(tpr, fpr))
 
 
@@ -59,9 +60,17 @@ def aupr_in(id_scores, ood_scores, id_per_ood=1.0) -> float:
     """
     if not id_per_ood > 0:
         raise ValueError(f"the number of ID images per OOD image must be positive, got {id_per_ood}")
-    tpr, fpr = roc(id_scores, ood_scores)
+    return _average_precision(*roc(id_scores, ood_scores), id_per_ood)
+
+
+def _average_precision(tpr: np.ndarray, fpr: np.ndarray, id_per_ood: float) -> float:
     precision = id_per_ood * tpr[1:] / (id_per_ood * tpr[1:] + fpr[1:])
     return 100 * float(np.sum(np.diff(tpr) * precision))
+
+
+def aupr(id_scores, ood_scores) -> float:
+    """The paper's AUPR (percent): ID positive at 5 ID images per OOD image."""
+    return aupr_in(id_scores, ood_scores, PAPER_ID_PER_OOD)
 
 
 def aupr_out(id_scores, ood_scores) -> float:
@@ -74,7 +83,10 @@ def detection_error(id_scores, ood_scores) -> float:
 
     DeVries & Taylor (2018), after Liang et al. (2018).
     """
-    tpr, fpr = roc(id_scores, ood_scores)
+    return _least_error(*roc(id_scores, ood_scores))
+
+
+def _least_error(tpr: np.ndarray, fpr: np.ndarray) -> float:
     return 100 * float(np.min((1 - tpr + fpr) / 2))
 
 
@@ -85,50 +97,22 @@ def ties(id_scores, ood_scores) -> float:
     return 100 * float(counts[counts > 1].sum() / len(scores))
 
 
-def aupr(id_scores, ood_scores) -> float:
-    """The paper's AUPR (percent): ID positive at 5 ID images per OOD image."""
-    return aupr_in(id_scores, ood_scores, PAPER_ID_PER_OOD)
-
-
-OOD_METRICS = {function.__name__: function
-               for function in (fpr95, auroc, aupr, aupr_in, aupr_out, detection_error, ties)}
-
-
 def ood_metrics(id_scores, ood_scores) -> dict[str, float]:
     """Every detection metric by name, percent: aupr is the paper's (5:1), aupr_in and aupr_out are at 1:1."""
-    return {name: metric(id_scores, ood_scores) for name, metric in OOD_METRICS.items()}
+    curve = roc(id_scores, ood_scores)  # one for four of them: the build measures some thousand pairs
+    return {"fpr95": fpr95(id_scores, ood_scores), "auroc": _area(*curve),
+            "aupr": _average_precision(*curve, PAPER_ID_PER_OOD), "aupr_in": _average_precision(*curve, 1.0),
+            "aupr_out": aupr_out(id_scores, ood_scores), "detection_error": _least_error(*curve),
+            "ties": ties(id_scores, ood_scores)}
 
 
-def paper_protocol(id_scores, ood_scores, draws=10, seed=0) -> dict[str, tuple[float, float]]:
-    """fpr95, auroc and aupr as the official code estimates them: {name: (mean, standard deviation)}, percent.
-
-    Each draw takes a fifth as many OOD images as there are ID images (2,000 against 10,000), without
-    replacement. The standard deviation (ddof 1) is the noise of the draws; it says nothing about training
-    seeds. All other functions here use every image instead, and so need no draws.
-    """
-    id_scores, ood_scores = _scores("ID", id_scores), _scores("OOD", ood_scores)
-    size = len(id_scores) // 5
-    if not 1 <= size <= len(ood_scores):
-        raise ValueError(f"the paper's protocol draws {size} OOD images (a fifth of {len(id_scores)} ID), "
-                         f"but the OOD set has {len(ood_scores)}")
-    if draws < 2:
-        raise ValueError(f"a standard deviation needs at least two draws, got {draws}")
-    rng = np.random.default_rng(seed)
-    samples = [rng.choice(ood_scores, size, replace=False) for _ in range(draws)]
-    # aupr_in at the draw's own ratio, which is 5 unless the number of ID images is no multiple of 5.
-    functions = {"fpr95": fpr95, "auroc": auroc,
-                 "aupr": lambda i, o: aupr_in(i, o, id_per_ood=len(i) / len(o))}
-    values = {name: [f(id_scores, sample) for sample in samples] for name, f in functions.items()}
-    return {name: (float(np.mean(v)), float(np.std(v, ddof=1))) for name, v in values.items()}
-
-
-def ece(logits, labels, T=1.0, bins=15) -> float:
-    """Expected calibration error (percent) of softmax(f / T) for logits N x K and labels N (Guo et al. 2017).
+def ece(logits, labels, bins=15) -> float:
+    """Expected calibration error (percent) of softmax(f) for logits N x K and labels N (Guo et al. 2017).
 
     sum_b (|b| / N) |accuracy(b) - confidence(b)| over equal-width bins (lo, hi] of the largest probability.
     """
     f, y = _logits_labels(logits, labels)
-    return ece_of(softmax(f / T, axis=1).max(axis=1), f.argmax(axis=1) == y, bins)
+    return ece_of(softmax(f, axis=1).max(axis=1), f.argmax(axis=1) == y, bins)
 
 
 def ece_of(confidence, correct, bins=15) -> float:

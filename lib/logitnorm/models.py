@@ -10,6 +10,7 @@ N(0, sqrt(2 / (k k C_out))), BatchNorm weight 1 and bias 0, classifier bias 0 an
 
 import math
 import re
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -46,7 +47,7 @@ class Confidence(nn.Module):
         return self.classifier(phi), self.confidence(phi).squeeze(1)
 
 
-HEADS = {"linear": nn.Linear, "godin": Godin, "confidence": Confidence}
+Head = Callable[[int, int], nn.Module]  # (features, classes) -> nn.Linear, Godin or Confidence
 
 
 # Bodies ---------------------------------------------------------------------------------------------------------
@@ -87,12 +88,8 @@ class Block(nn.Module):
 class WideResNet(Classifier):
     """WRN-depth-width for 32 x 32 images; WRN-40-2 has 2.24 M parameters and 327.6 million multiply-adds."""
 
-    def __init__(self, depth: int, width: int, num_classes: int, dropout: float, head: str = "linear"):
+    def __init__(self, depth: int, width: int, num_classes: int, dropout: float, head: Head):
         super().__init__()
-        if depth < 10 or (depth - 4) % 6:
-            raise ValueError(f"WRN depth must be 6n + 4 (10, 16, 22, 28, 40, ...), got {depth}")
-        if width < 1:
-            raise ValueError(f"WRN width must be at least 1, got {width}")
         n = (depth - 4) // 6
         c = [16, 16 * width, 32 * width, 64 * width]
         self.stem = nn.Conv2d(3, c[0], 3, padding=1, bias=False)
@@ -101,7 +98,7 @@ class WideResNet(Classifier):
             for g, stride in enumerate((1, 2, 2)) for i in range(n)
         ])
         self.bn = nn.BatchNorm2d(c[3])
-        self.fc = HEADS[head](c[3], num_classes)
+        self.fc = head(c[3], num_classes)
         initialise(self)
 
     def embed(self, x: Tensor) -> Tensor:
@@ -111,9 +108,9 @@ class WideResNet(Classifier):
 class TorchvisionNet(Classifier):
     """A torchvision body for 32 x 32 images: features B x D of its last pooling layer."""
 
-    def __init__(self, body: nn.Module, features: int, num_classes: int, head: str):
+    def __init__(self, body: nn.Module, features: int, num_classes: int, head: Head):
         super().__init__()
-        self.body, self.fc = body, HEADS[head](features, num_classes)
+        self.body, self.fc = body, head(features, num_classes)
         initialise(self)
 
 
@@ -165,6 +162,7 @@ def vgg13() -> tuple[nn.Module, int]:
     return nn.Sequential(make_layers(cfgs["B"], batch_norm=True), nn.Flatten()), 512
 
 
+WIDE = re.compile(r"wrn(\d+)_(\d+)")
 TORCHVISION = {"resnet34": resnet34, "resnet20": resnet20, "densenet_bc_100_12": partial(densenet_bc, 100, 12),
                "densenet_bc_22_12": partial(densenet_bc, 22, 12), "vgg13": vgg13}
 
@@ -178,19 +176,27 @@ def initialise(net: nn.Module) -> None:
             nn.init.zeros_(m.bias)
 
 
-def build(architecture: str, num_classes: int, dropout: float = 0.3, head: str = "linear") -> Classifier:
-    """A net by name: wrn40_2 is the paper's, wrnD_W any Wide ResNet; the others are the keys of TORCHVISION.
-
-    head: "linear", "godin" or "confidence". Raises ValueError for an unknown name, and for dropout in a net that
-    has none.
-    """
-    if head not in HEADS:
-        raise ValueError(f"unknown head {head!r}; known: {', '.join(HEADS)}")
-    if match := re.fullmatch(r"wrn(\d+)_(\d+)", architecture):
-        return WideResNet(int(match[1]), int(match[2]), num_classes, dropout, head)
-    if architecture not in TORCHVISION:
+def require(architecture: str, dropout: float) -> None:
+    """ValueError, one sentence, unless `build` knows such a net."""
+    if match := WIDE.fullmatch(architecture):
+        depth, width = map(int, match.groups())
+        if depth < 10 or (depth - 4) % 6:
+            raise ValueError(f"WRN depth must be 6n + 4 (10, 16, 22, 28, 40, ...), got {depth}")
+        if width < 1:
+            raise ValueError(f"WRN width must be at least 1, got {width}")
+    elif architecture not in TORCHVISION:
         raise ValueError(f"unknown architecture {architecture!r}; known: wrnDEPTH_WIDTH, e.g. wrn40_2 or wrn10_1, "
                          + ", ".join(TORCHVISION))
-    if dropout:
+    elif dropout:
         raise ValueError(f"{architecture} has no dropout; set dropout to 0, got {dropout}")
+
+
+def build(architecture: str, num_classes: int, dropout: float = 0.3, head: Head = nn.Linear) -> Classifier:
+    """A net by name: wrn40_2 is the paper's, wrnD_W any Wide ResNet; the others are the keys of TORCHVISION.
+
+    head: nn.Linear, Godin or Confidence. Raises ValueError for an unknown name, and for dropout in a net that has none.
+    """
+    require(architecture, dropout)
+    if match := WIDE.fullmatch(architecture):
+        return WideResNet(int(match[1]), int(match[2]), num_classes, dropout, head)
     return TorchvisionNet(*TORCHVISION[architecture](), num_classes, head)

@@ -28,6 +28,7 @@ ODIN_STD = (63.0 / 255, 62.1 / 255, 66.7 / 255)
 # Images scored at once. A CPU is a third faster where what the layers pass on stays in its caches.
 BATCH, CPU_BATCH = 500, 125
 
+
 def msp(logits, T=1.0) -> np.ndarray:
     """Maximum softmax probability max_k softmax_k(f / T) of logits N x K: N values in [1/K, 1]."""
     return softmax(_logits(logits, T) / T, axis=1).max(axis=1)

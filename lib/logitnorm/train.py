@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from . import data, losses, models
 from .config import Config
 
-HEADS = {"godin": "godin", "learned_confidence": "confidence"}  # the other methods have a plain linear layer
+HEADS = {"godin": models.Godin, "learned_confidence": models.Confidence}  # the other methods have a plain linear layer
 LAMBDA = 0.1  # of Learned Confidence at the first step; the budget moves it from there
 # Processor features that compute in bfloat16 (x86: AVX512-BF16, AMX; ARM: BF16, its SVE variant).
 CPU_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
@@ -50,6 +50,11 @@ def precision_on(precision: str, device: torch.device) -> tuple[str, str]:
     return "float32", "this processor has no instructions for bfloat16"
 
 
+def network(config: Config) -> models.Classifier:
+    """The net of a run before its training, with random weights."""
+    return models.build(config.architecture, config.num_classes, config.dropout, HEADS.get(config.method, nn.Linear))
+
+
 def objective(config: Config, out: tuple, y: Tensor, hinted: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """The method's training loss, and L_c (0 for all methods but Learned Confidence).
 
@@ -59,7 +64,7 @@ def objective(config: Config, out: tuple, y: Tensor, hinted: Tensor, weight: Ten
     f = out[0].float()
     if config.method in HEADS and len(out) < 3:
         raise ValueError(f"{config.method} needs a net with its own head; "
-                         f"build it with models.build(..., head={HEADS[config.method]!r})")
+                         f"build it with models.build(..., head=models.{HEADS[config.method].__name__})")
     if config.method == "learned_confidence":
         L_t, L_c = losses.learned_confidence(f, out[2].float(), y, hinted)
         return L_t + weight * L_c, L_c
@@ -97,8 +102,7 @@ class Trainer:
             raise ValueError(f"{config.id_dataset} has {len(train_set.labels)} training images, "
                              f"fewer than one batch of {config.batch_size}; lower batch_size")
         torch.manual_seed(config.seed)
-        num_classes = data.SETS[config.id_dataset].num_classes
-        self.net = models.build(config.architecture, num_classes, config.dropout, HEADS.get(config.method, "linear"))
+        self.net = network(config)
         self.net.to(device, memory_format=torch.channels_last)
         on_gpu = device.type == "cuda"
         torch.backends.cudnn.benchmark = on_gpu  # every batch has the same shape: try the algorithms once
@@ -115,7 +119,7 @@ class Trainer:
         self.drawn = [torch.zeros(self.steps * config.batch_size, dtype=dtype, device=device)
                       for dtype in 3 * [torch.int64] + [torch.bool, torch.bool] + 2 * [torch.int64] + [torch.bool]]
         self.loss_of_step = torch.zeros(self.steps, device=device)
-        self.columns = [f"{name}_train" for name in losses.geometry(torch.ones(1, num_classes), config.normalised_at)]
+        self.columns = [f"{name}_train" for name in losses.geometry(torch.ones(1, config.num_classes), config.normalised_at)]
         # correct, gradient norm, L_c, and the means of losses.geometry
         self.sums = torch.zeros(3 + len(self.columns), dtype=torch.float64, device=device)
         self.play = self.step

@@ -19,9 +19,8 @@ import torch
 from PIL import Image
 from scipy.special import expit
 
-from logitnorm import data, losses, metrics, models, paths
+from logitnorm import data, losses, metrics, paths, train
 from logitnorm.study import paper, results, scoring
-from logitnorm.train import HEADS
 
 SOURCE = paths.ROOT / "book" / "_static" / "ask"
 TEMPLATE = paths.ROOT / "book" / "ask.html"
@@ -55,7 +54,7 @@ class Asked(torch.nn.Module):
     def __init__(self, run):
         super().__init__()
         c = run.config
-        self.net = models.build(c.architecture, len(CLASSES), c.dropout, HEADS.get(c.method, "linear"))
+        self.net = train.network(c)
         weights = safetensors.torch.load_file(run.path / "model.safetensors")
         self.net.load_state_dict({name: value.float() if value.is_floating_point() else value
                                   for name, value in weights.items()})

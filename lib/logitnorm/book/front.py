@@ -13,10 +13,10 @@ from PIL import Image
 from scipy.special import softmax
 
 from logitnorm import metrics, paths
-from logitnorm.data import CIFAR10_CLASSES
 from logitnorm.study import adopt, ledger, offset, paper, results
 
 from . import plots
+from .ask import CLASSES
 from .build import colab_url
 
 # ---- the first screen
@@ -43,7 +43,7 @@ def answers(run, images: pd.DataFrame) -> pd.DataFrame:
     for name, index in zip(images["set"], images["index"]):
         f = run.tensor(f"{name}/logits")[index].astype(float)
         accepted = bool(run.score("msp", name)[index] >= threshold)
-        rows.append({"said": CIFAR10_CLASSES[f.argmax()], "percent": 100 * softmax(f).max(), "accepted": accepted,
+        rows.append({"said": CLASSES[f.argmax()], "percent": 100 * softmax(f).max(), "accepted": accepted,
                      "right": accepted == (name == run.config.id_dataset)})
     return pd.DataFrame(rows)
 
@@ -119,7 +119,7 @@ def _change(numbers: str) -> str:
 
 def _panel(title: str, pixels: list, images: pd.DataFrame, said: list[pd.DataFrame]) -> str:
     """A table of images, one a column: the image and its true name, and a row for each network."""
-    names = [CIFAR10_CLASSES[int(label)] if label == label and label is not None else ""
+    names = [CLASSES[int(label)] if label == label and label is not None else ""
              for label in images["label"]]
     alts = [f"Test image {index} of {paper.title(name)}" for index, name in zip(images["index"], images["set"])]
     head = "".join(f'<th scope="col"><img src="{_data_uri(pixels[i])}" alt="{alt}" width="64" height="64">{f"<span>{name}</span>" if name else ""}'

@@ -8,7 +8,7 @@
 3. the official download, checked, converted once and kept in the cache directory.
 
 Whatever the source, every image is fitted to 32 x 32 x 3 as in the paper: shorter side to 32, centre crop.
-Run `python -m logitnorm.data cifar10 svhn` to download and cache sets beforehand.
+Run `python -m logitnorm data cifar10 svhn` to download and cache sets beforehand.
 """
 
 import zipfile
@@ -20,11 +20,10 @@ from PIL import Image
 
 from . import download, embedded
 from .augment import MEAN, STD, crop_flip, cutout, draw_crops, draw_cutouts, pad, to_float
-from .embedded import NOISE_IMAGES
-from .sets import CIFAR10_CLASSES, SETS, SIZE, Archive, DataError, ImageSet, SetInfo, cache_dir, fit, official, sha256
+from .sets import SETS, SIZE, Archive, DataError, ImageSet, SetInfo, cache_dir, fit, official, sha256
 
-__all__ = ["CIFAR10_CLASSES", "MEAN", "NOISE_IMAGES", "SETS", "SIZE", "STD", "Archive", "DataError", "ImageSet", "SetInfo", "cache_dir",
-           "crop_flip", "cutout", "draw_crops", "draw_cutouts", "load", "official", "pad", "sha256", "to_float"]
+__all__ = ["MEAN", "SETS", "SIZE", "STD", "Archive", "DataError", "ImageSet", "SetInfo", "cache_dir", "crop_flip",
+           "cutout", "draw_crops", "draw_cutouts", "load", "official", "pad", "sha256", "to_float"]
 
 
 def load(name: str, split: str = "test") -> ImageSet:
@@ -39,20 +38,22 @@ def load(name: str, split: str = "test") -> ImageSet:
     if split not in info.splits:
         raise DataError(f"{name} has no split {split!r}; choose from {', '.join(info.splits)}.")
     path = cache_dir() / f"{name}-{split}.npz"
-    if not path.exists():
-        if name == "digits":
-            return _checked(name, *embedded.digits(split), "scikit-learn")
-        if name in embedded.FILES:
-            return _checked(name, embedded.patches(name), None, "the installed packages")
-        if name in ("gaussian_noise", "uniform_noise"):
-            return _checked(name, embedded.noise(name), None, "the generator")
-        if info.stands_in_for:
-            raise DataError(
-                f"{path} does not exist: {name} only stands in for the official set {info.stands_in_for} "
-                f"and has no download, so put that file there or use load({info.stands_in_for!r}), which "
-                f"downloads the official set (for the runs of experiments.yaml: --official).")
-        download.download(name)
-    return _checked(name, *_read(path), path)
+    if name in embedded.NAMES and not path.exists():
+        images, labels = embedded.make(name, split)
+    else:
+        if not path.exists():
+            if info.stands_in_for:
+                raise DataError(
+                    f"{path} does not exist: {name} only stands in for the official set {info.stands_in_for} "
+                    f"and has no download, so put that file there or use load({info.stands_in_for!r}), which "
+                    f"downloads the official set (for the runs of experiments.yaml: --official).")
+            download.download(name)
+        images, labels = _read(path)
+        _require(images, labels, info.num_classes, path)
+    if images.shape[1:] != (SIZE, SIZE, 3):
+        images = np.stack([fit(Image.fromarray(image), name not in download.ONLY_CROPPED) for image in images])
+    used = labels is not None and info.num_classes > 0
+    return ImageSet(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)) if used else None)
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -73,29 +74,17 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     raise DataError(f"{path} holds no array `images`, but {found}: write it with np.savez(path, images=...).")
 
 
-def _checked(name: str, images: np.ndarray, labels: np.ndarray | None, where: object) -> ImageSet:
-    """The arrays as an ImageSet of 32 x 32 x 3, or a DataError that says what is wrong with them."""
-    num_classes = SETS[name].num_classes
-    if images.dtype != np.uint8 or not (images.ndim == 3 or images.ndim == 4 and images.shape[3] == 3):
-        raise DataError(
-            f"`images` of {name} in {where} are {images.dtype} {images.shape}, but must be uint8 N x H x W "
-            f"x 3 or N x H x W: write the file again.")
-    if 0 in images.shape:
-        raise DataError(
-            f"`images` of {name} in {where} are empty, of shape {images.shape}: delete the file and load the "
-            f"set again.")
-    if images.shape[1:] != (SIZE, SIZE, 3):
-        images = np.stack([fit(Image.fromarray(image), name not in download.ONLY_CROPPED) for image in images])
+def _require(images: np.ndarray, labels: np.ndarray | None, num_classes: int, path: Path) -> None:
+    """DataError, saying what is wrong, unless the arrays of a file are images and, for an ID set, their labels."""
+    if images.dtype != np.uint8 or not (images.ndim == 3 or images.ndim == 4 and images.shape[3] == 3) or not images.size:
+        raise DataError(f"`images` in {path} are {images.dtype} {images.shape}, but must be uint8 N x H x W x 3 or "
+                        "N x H x W, none of them 0: write the file again, or delete it and load the set again.")
     if num_classes == 0:
-        return ImageSet(torch.from_numpy(images), None)
+        return
+    wanted = f"must be {len(images)} integers from 0 to {num_classes - 1}, one for each image: write the file again."
     if labels is None:
-        raise DataError(f"{where} holds no array `labels`, which {name} needs: write the file again with it.")
+        raise DataError(f"{path} holds no array `labels`, which {wanted}")
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
-        raise DataError(
-            f"`labels` of {name} in {where} are {labels.dtype} {labels.shape}, but must be {len(images)} "
-            f"integers, one for each image: write the file again.")
+        raise DataError(f"`labels` in {path} are {labels.dtype} {labels.shape}, but {wanted}")
     if labels.min() < 0 or labels.max() >= num_classes:
-        raise DataError(
-            f"`labels` of {name} in {where} run from {labels.min()} to {labels.max()}, but must lie in 0 to "
-            f"{num_classes - 1}: write the file again.")
-    return ImageSet(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)))
+        raise DataError(f"`labels` in {path} run from {labels.min()} to {labels.max()}, but {wanted}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .sets import SETS, Archive, DataError, cache_dir, evenly, fit
+from .sets import SETS, DataError, cache_dir, evenly, fit
 
 # The released LSUN crops are 36 x 36; the code of Learned Confidence (uoguelph-mlrg/confidence_estimation)
 # cuts out their centre and does not scale them.
@@ -20,58 +20,44 @@ ONLY_CROPPED = {"lsun_c"}
 def download(name: str) -> None:
     """Fetch official set `name`, check it, and write all its splits into the cache directory.
 
-    Everything happens in a folder of its own, NAME-*.part, which goes away at the end; a cached file appears
-    under its final name only when it is whole.
+    Everything happens in a folder of its own, NAME-*.part, which goes away at the end; a cached file is written there,
+    on the same disk, and renamed, so that its final name never shows half a file.
     """
     cache = cache_dir()
-    by_hand = f"put {' and '.join(f'{name}-{split}.npz' for split in SETS[name].splits)} into {cache}"
     print(f"downloading {SETS[name].title} into {cache}", file=sys.stderr, flush=True)
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(prefix=f"{name}-", suffix=".part", dir=cache)
+        with tempfile.TemporaryDirectory(prefix=f"{name}-", suffix=".part", dir=cache) as folder:
+            for split, arrays in fetch(name, folder).items():
+                whole = Path(folder, f"{name}-{split}.npz")
+                np.savez(whole, **arrays)
+                os.replace(whole, cache / whole.name)
     except OSError as error:
-        raise DataError(
-            f"the cache directory {cache} cannot be written ({error}): set LOGITNORM_DATA to a folder that "
-            f"you may write to.") from error
-    with scratch as folder:
-        try:
-            fetched = fetch(name, folder)
-        except (OSError, http.client.HTTPException, RuntimeError, ValueError) as error:
-            # On a wrong checksum pooch's message says "hash", torchvision's "corrupted".
-            if "hash" in str(error) or "corrupted" in str(error):
-                raise DataError(
-                    f"the download of {name} does not have the recorded checksum ({_reason(error)}), it is "
-                    f"incomplete or another file: try again later, or {by_hand}.") from error
-            raise DataError(
-                f"the download of {name} failed ({_reason(error)}): connect to the network and try again, or "
-                f"{by_hand}.") from error
-        for split, arrays in fetched.items():
-            _save(cache / f"{name}-{split}.npz", arrays, Path(folder))
-
-
-def _reason(error: BaseException) -> str:
-    """What went wrong in the first place, on one line: network libraries wrap the cause several times."""
-    while error.__context__:
-        error = error.__context__
-    return " ".join(str(error).split())
-
-
-def _save(path: Path, arrays: dict[str, np.ndarray], scratch: Path) -> None:
-    """Write in the scratch folder, on the same disk, then rename: the final name never shows half a file."""
-    whole = scratch / path.name
-    try:
-        np.savez(whole, **arrays)
-        os.replace(whole, path)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written ({error}): free some space, or set LOGITNORM_DATA to another "
-            f"folder.") from error
+        raise DataError(f"{cache} cannot hold {name} ({error}): free some space, or set LOGITNORM_DATA to another "
+                        "folder that you may write to.") from error
 
 
 def fetch(name: str, folder: str) -> dict[str, dict[str, np.ndarray]]:
-    """split -> arrays of an official set, downloaded into `folder` and checked there."""
+    """split -> arrays of an official set, downloaded into `folder` and checked there; DataError says why not."""
+    try:
+        return _fetch(name, folder)
+    except (OSError, http.client.HTTPException, RuntimeError, ValueError) as error:
+        cause: BaseException = error
+        while cause.__context__:  # network libraries wrap it several times
+            cause = cause.__context__
+        # On a wrong checksum pooch's message says "hash", torchvision's "corrupted".
+        altered = "hash" in str(error) or "corrupted" in str(error)
+        what = ("does not have the recorded checksum ({}), it is incomplete or another file: try again later" if altered
+                else "failed ({}): connect to the network and try again")
+        by_hand = f"put {' and '.join(f'{name}-{split}.npz' for split in SETS[name].splits)} into {cache_dir()}"
+        raise DataError(f"the download of {name} {what.format(' '.join(str(cause).split()))}, or {by_hand}.") from error
+
+
+def _fetch(name: str, folder: str) -> dict[str, dict[str, np.ndarray]]:
     if archive := SETS[name].archive:
-        path = retrieve(archive, folder)
+        import pooch
+
+        path = pooch.retrieve(archive.url, archive.checksum, path=folder, progressbar=sys.stderr.isatty())
         return {"test": {"images": from_tar(path, archive.count, name not in ONLY_CROPPED)}}
     from torchvision import datasets
 
@@ -82,13 +68,6 @@ def fetch(name: str, folder: str) -> dict[str, dict[str, np.ndarray]]:
     cifar = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
     parts = {split: cifar(folder, train=split == "train", download=True) for split in SETS[name].splits}
     return {split: {"images": part.data, "labels": np.array(part.targets)} for split, part in parts.items()}
-
-
-def retrieve(archive: Archive, folder: str) -> str:
-    """Path of the downloaded archive; ValueError if its checksum is wrong."""
-    import pooch
-
-    return pooch.retrieve(archive.url, archive.checksum, path=folder, progressbar=sys.stderr.isatty())
 
 
 def from_tar(path: str, count: int | None = None, scale: bool = True) -> np.ndarray:

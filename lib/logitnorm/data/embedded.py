@@ -1,13 +1,32 @@
 """Image sets that need no download: noise, and pictures that ship inside scikit-learn and scikit-image."""
 
-from pathlib import Path
+from importlib import resources
 
 import numpy as np
 from PIL import Image
 
 from .sets import SIZE, DataError, evenly, fit
 
-NOISE_IMAGES = 2000
+NOISE_IMAGES, MOST_PATCHES = 2000, 160
+# name -> (files, side of the square patches in pixels). Textures are cut at 32 pixels; photos at 96 and then
+# reduced, so that a patch still shows a part of an object.
+FILES = {
+    "brick": (["skimage.data/brick.png"], 32),
+    "grass": (["skimage.data/grass.png"], 32),
+    "gravel": (["skimage.data/gravel.png"], 32),
+    "text": (["skimage.data/text.png", "skimage.data/page.png"], 32),
+    "hubble": (["skimage.data/hubble_deep_field.jpg"], 32),
+    "photos": ([*(f"skimage.data/{name}" for name in ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")),
+                "sklearn.datasets.images/china.jpg", "sklearn.datasets.images/flower.jpg"], 96),
+}
+NAMES = ("digits", "gaussian_noise", "uniform_noise", *FILES)
+
+
+def make(name: str, split: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images and labels of one of NAMES; the digits have 8 x 8 pixels, the others 32 x 32 x 3."""
+    if name == "digits":
+        return digits(split)
+    return (patches(name) if name in FILES else noise(name)), None
 
 
 def noise(name: str) -> np.ndarray:
@@ -26,49 +45,23 @@ def digits(split: str) -> tuple[np.ndarray, np.ndarray]:
 
     digits = load_digits()
     grey = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    train, test = train_test_split(np.arange(len(grey)), test_size=360, stratify=digits.target,
-                                   random_state=0)
+    train, test = train_test_split(np.arange(len(grey)), test_size=360, stratify=digits.target, random_state=0)
     chosen = train if split == "train" else test
     return grey[chosen], digits.target[chosen]
-
-
-# name -> (files, side of the square patches in pixels). Textures are cut at 32 pixels; photos at 96 and then
-# reduced, so that a patch still shows a part of an object.
-FILES = {
-    "brick": (["skimage/brick.png"], 32),
-    "grass": (["skimage/grass.png"], 32),
-    "gravel": (["skimage/gravel.png"], 32),
-    "text": (["skimage/text.png", "skimage/page.png"], 32),
-    "hubble": (["skimage/hubble_deep_field.jpg"], 32),
-    "photos": (["skimage/astronaut.png", "skimage/chelsea.png", "skimage/coffee.png", "skimage/rocket.jpg",
-                "sklearn/china.jpg", "sklearn/flower.jpg"], 96),
-}
-_MAX_PATCHES = 160
 
 
 def patches(name: str) -> np.ndarray:
     """Square patches that do not overlap, row by row; of more than 160, 160 evenly spaced ones."""
     files, side = FILES[name]
-    patches = []
+    found = []
     for file in files:
-        picture = Image.open(_packaged(file)).convert("RGB")
+        package, _, file = file.partition("/")
+        path = resources.files(package) / file  # skimage.data's own functions might go to the network
+        if not path.is_file():
+            raise DataError(f"{path} is missing, although it ships with {package} and the embedded benchmark is cut "
+                            "from it: install scikit-image and scikit-learn again.")
+        picture = Image.open(path).convert("RGB")
         for y in range(0, picture.height - side + 1, side):
             for x in range(0, picture.width - side + 1, side):
-                patches.append(fit(picture.crop((x, y, x + side, y + side))))
-    return np.stack(evenly(patches, _MAX_PATCHES))
-
-
-def _packaged(file: str) -> Path:
-    """Path of an image inside an installed package; skimage.data's own functions might go to the network."""
-    package, file = file.split("/")
-    if package == "skimage":
-        import skimage.data
-        path = Path(skimage.data.__file__).parent / file
-    else:
-        import sklearn.datasets
-        path = Path(sklearn.datasets.__file__).parent / "images" / file
-    if not path.is_file():
-        raise DataError(
-            f"{path} is missing, although it ships with {package} and the embedded benchmark is cut from it: "
-            f"install scikit-image and scikit-learn again.")
-    return path
+                found.append(fit(picture.crop((x, y, x + side, y + side))))
+    return np.stack(evenly(found, MOST_PATCHES))

@@ -45,8 +45,6 @@ def _info(archive: dict | None = None, **entry) -> SetInfo:
 SETS = {name: _info(**entry)
         for name, entry in yaml.safe_load(Path(__file__).with_name("sets.yaml").read_text(encoding="utf-8")).items()}
 
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
 
 def official(name: str) -> str:
     """The official set that `name` stands in for; any other name itself."""

@@ -5,9 +5,9 @@ from functools import cache
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from logitnorm import data, models
+from logitnorm import data
 from logitnorm.config import TAU, Config
-from logitnorm.train import HEADS
+from logitnorm.train import network
 
 from . import count, experiments, paper
 from .training import TRAIN_IMAGES
@@ -28,9 +28,9 @@ def missing(loaded: list) -> list[list[Config]]:
 
 
 @cache
-def forward_flops(architecture: str, num_classes: int, head: str) -> float:
+def forward_flops(architecture: str, id_dataset: str, method: str) -> float:
     """Floating-point operations of one image's forward pass, two for a multiply-add."""
-    net = models.build(architecture, num_classes, 0.0, head).eval()
+    net = network(Config(architecture=architecture, id_dataset=id_dataset, method=method, dropout=0.0)).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net(torch.zeros(1, 3, data.SIZE, data.SIZE))
     return float(counter.get_total_flops())
@@ -38,7 +38,7 @@ def forward_flops(architecture: str, num_classes: int, head: str) -> float:
 
 def training_flops(config: Config) -> float:
     """Operations of all epochs: a step costs three forward passes (one forward, two backward)."""
-    once = forward_flops(config.architecture, data.SETS[config.id_dataset].num_classes, HEADS.get(config.method, "linear"))
+    once = forward_flops(config.architecture, config.id_dataset, config.method)
     return 3 * once * TRAIN_IMAGES[config.id_dataset] * config.epochs
 
 

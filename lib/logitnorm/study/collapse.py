@@ -8,8 +8,6 @@ them. Ding et al. (CVPR 2026) report this of networks trained with LogitNorm.
 import numpy as np
 import pandas as pd
 
-from logitnorm import data
-
 from . import paper, scoring
 
 
@@ -65,7 +63,7 @@ def table(run) -> pd.DataFrame:
 
     The OOD sets' spread is measured around their own mean. The last column is for the ID set only.
     """
-    K = data.SETS[run.config.id_dataset].num_classes
+    K = run.config.num_classes
     labels, rows = run.tensor(f"{run.config.id_dataset}/labels"), []
     for name in (name for name in run.sets if run.has(f"{name}/features")):
         features = run.tensor(f"{name}/features")

@@ -226,6 +226,29 @@ FPR95 = {
 }
 
 
+# ---- the draws of the official code
+
+def paper_protocol(id_scores, ood_scores, draws=10, seed=0) -> dict[str, tuple[float, float]]:
+    """fpr95, auroc and aupr as the official code estimates them: {name: (mean, standard deviation)}, percent.
+
+    Each draw takes a fifth as many OOD images as there are ID images (2,000 against 10,000), without
+    replacement. The standard deviation (ddof 1) is the noise of the draws; it says nothing about training
+    seeds. `metrics` uses every image instead, and so needs no draws.
+    """
+    size = len(id_scores) // 5
+    if not 1 <= size <= len(ood_scores):
+        raise ValueError(f"the paper's protocol draws {size} OOD images (a fifth of {len(id_scores)} ID), "
+                         f"but the OOD set has {len(ood_scores)}")
+    if draws < 2:
+        raise ValueError(f"a standard deviation needs at least two draws, got {draws}")
+    rng = np.random.default_rng(seed)
+    samples = [rng.choice(ood_scores, size, replace=False) for _ in range(draws)]
+    # aupr_in at the draw's own ratio, which is 5 unless the number of ID images is no multiple of 5.
+    functions = {"fpr95": metrics.fpr95, "auroc": metrics.auroc, "aupr": aupr_as_given}
+    values = {name: [f(id_scores, sample) for sample in samples] for name, f in functions.items()}
+    return {name: (float(np.mean(v)), float(np.std(v, ddof=1))) for name, v in values.items()}
+
+
 # ---- on runs
 
 def scores_of(run, score: str, ood_set: str) -> tuple[np.ndarray, np.ndarray]:
@@ -247,7 +270,8 @@ def beside(measured: list[dict], runs: list, metric: str, score: str, ood_set: s
     given = {(row["run"], row["peer"]): row["values"].get(metric) for row in measured
              if row["score"] == score and row["ood_set"] == ood_set}
     was_run = any((run.id, peer) in given for run in runs for peer in PEERS)
-    own = metrics.OOD_METRICS | {"aupr_in": aupr_as_given, "aupr_out": ood_positive(aupr_as_given)}
+    own = {"fpr95": metrics.fpr95, "auroc": metrics.auroc, "aupr_in": aupr_as_given,
+           "aupr_out": ood_positive(aupr_as_given), "detection_error": metrics.detection_error}
     lines = []
     for peer, functions in {"this book": own, **PEERS, **READ_ONLY}.items():
         if metric not in functions:
@@ -321,7 +345,7 @@ def aupr_by_base_rate(runs: list, score="msp") -> pd.DataFrame:
         both = scores_of(run, score, ood_set)
         count = [len(values) for values in both]
         enough = count[1] >= count[0] // 5
-        mean, sd = metrics.paper_protocol(*both)["aupr"] if enough else (math.nan, math.nan)
+        mean, sd = paper_protocol(*both)["aupr"] if enough else (math.nan, math.nan)
         lines.append({"loss": paper.method_title(run.config),
                       "OOD set": f"{paper.title(ood_set)}, {count[0]:,} ID and {count[1]:,} OOD images",
                       "ten random fifths (the paper's code)": f"{mean:.2f} ± {sd:.2f}" if enough else "too few images",

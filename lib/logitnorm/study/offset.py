@@ -16,7 +16,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from logitnorm import data, losses, metrics, paths, scores
+from logitnorm import losses, metrics, paths, scores
 from logitnorm.config import TAU
 
 from . import paper, results, scoring
@@ -99,7 +99,7 @@ def temperatures(loaded: list) -> pd.DataFrame:
     rows = []
     for run in (run for run in loaded if run.config.method in TAU):
         c, g = run.config, described(run)
-        K = data.SETS[c.id_dataset].num_classes
+        K = c.num_classes
         last = run.history.iloc[-1]
         rows.append(
             {

@@ -63,7 +63,7 @@ def tell(run: Config, runs_dir: Path = paths.RUNS, full_on_cpu: str = "no") -> s
 def minutes(run: Config, device: torch.device) -> float:
     """Minutes that all epochs will take, from a few steps on noise."""
     count = run.batch_size * MEASURED_STEPS
-    classes = data.SETS[run.id_dataset].num_classes
+    classes = run.num_classes
     noise = data.ImageSet(torch.randint(256, (count, data.SIZE, data.SIZE, 3), dtype=torch.uint8),
                           torch.arange(count) % classes)
     trainer = Trainer(run, resident(noise, classes, device), device)

@@ -37,7 +37,7 @@ KNOTS = 1025  # values of a score that are kept beside the ranks
 
 def energy_temperature(config: Config) -> float:
     """The paper's temperature of the energy score: 0.1 / 0.01 for LogitNorm with 10 / 100 classes, else 1."""
-    return ENERGY_T.get((config.method, data.SETS[config.id_dataset].num_classes), 1.0)
+    return ENERGY_T.get((config.method, config.num_classes), 1.0)
 
 
 def of_method(method: str) -> tuple[str, ...]:

@@ -53,8 +53,7 @@ def _train(config: Config, folder: Path, device: torch.device) -> Path:
     sets = {name: data.load(name, "test") for name in config.sets}
     sums = {f"{config.id_dataset}-train": data.sha256(train_set.images),
             **{f"{name}-test": data.sha256(found.images) for name, found in sets.items()}}
-    num_classes = data.SETS[config.id_dataset].num_classes
-    trainer, kept = start(config, folder, resident(train_set, num_classes, device), device)
+    trainer, kept = start(config, folder, resident(train_set, config.num_classes, device), device)
     ood = sets[config.history_ood].images
     ood = ood[::max(1, len(ood) // HISTORY_OOD)]
 

@@ -22,9 +22,9 @@ import safetensors.torch
 import torch
 from scipy.stats import rankdata
 
-from logitnorm import data, models, paths, runs
+from logitnorm import data, paths, runs
 from logitnorm.runs import RunError
-from logitnorm.train import HEADS, learning_rate
+from logitnorm.train import learning_rate, network
 
 from . import experiments, parcel, report, results, scoring
 from .results import Result
@@ -230,8 +230,7 @@ def _weights(run: Result, download: bool) -> str:
 def load_weights(run: Result) -> torch.nn.Module:
     """The run's net with its weights. Raises RunError for weights that are not those of the network in the settings."""
     config = run.config
-    net = models.build(config.architecture, data.SETS[config.id_dataset].num_classes, config.dropout,
-                       HEADS.get(config.method, "linear"))
+    net = network(config)
     try:
         weights = safetensors.torch.load_file(run.path / "model.safetensors")
         net.load_state_dict(weights)
@@ -245,7 +244,7 @@ def load_weights(run: Result) -> torch.nn.Module:
 
 def _usable(name: str, download: bool) -> bool:
     """Whether the set is on this machine, is made here, or may and can be downloaded."""
-    made = name in ("digits", "gaussian_noise", "uniform_noise", *data.embedded.FILES)
+    made = name in data.embedded.NAMES
     return made or (data.cache_dir() / f"{name}-test.npz").exists() or (
         download and data.SETS[name].stands_in_for is None)
 
