@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from logitnorm import data, graph, metrics, models, paths, scores, train
+from logitnorm import data, metrics, models, paths, scores, train
 from logitnorm.config import Config
-from logitnorm.study import results, training
+from logitnorm.study import graph, results, training
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 

@@ -210,12 +210,12 @@ def test_lists_stand_for_one_run_each(tmp_path):
     ("epochs: 2", "epoch: 2", 4, ["unknown setting 'epoch' of run 1", "Did you mean 'epochs'?", "Known: size, id_dataset"]),
     ("epochs: 2", "epochs: two", 4, ["run 1: epochs should be a whole number", "got the text 'two'"]),
     ("epochs: 2", "epochs: true", 4, ["should be a whole number", "got True"]),
-    ("epochs: 2", "epochs: 0", 4, ["run 1: epochs should be at least 1, got 0"]),
+    ("epochs: 2", "epochs: 0", 4, ["run 1: epochs should be greater than or equal to 1, got 0"]),
     ("epochs: 2", "lr: 1e-3", 4, ["a number (0.001, not 1e-3)", "got the text '1e-3'"]),
     ("epochs: 2", "epochs: 2\n    epochs: 3", 5, ["'epochs' stands twice in run 1, first in line 4"]),
     ("epochs: 2", "epochs: !!python/object/apply:os.system [ls]", 4, ["not plain YAML"]),
     ("epochs: 2", "epochs: [2", 5, ["not valid YAML"]),
-    ("epochs: 2", "seeds: [-1]", 4, ["run 1: seed should be at least 0, got -1"]),
+    ("epochs: 2", "seeds: [-1]", 4, ["run 1: seed should be greater than or equal to 0, got -1"]),
     ("epochs: 2", "architecture: resnet34\n    dropout: 0.3", 5, ["run 1: dropout: resnet34 has no dropout"]),
     ("[brick]", "[brick, dtd]", 5, ["ood_sets[1] should be one of cifar10, cifar100", "got 'dtd'"]),
     ("[brick]", "brick", 5, ["ood_sets should be a list, got the text 'brick'"]),
@@ -223,7 +223,7 @@ def test_lists_stand_for_one_run_each(tmp_path):
     ("size: smoke", "size: huge", 2, ["run 1: size should be 'smoke', 'small', 'medium' or 'full', got 'huge'"]),
     ("size: smoke", "seeds: [1]", 2, ["run 1 has no size; known: smoke, small, medium, full"]),
     ("method: logitnorm", "method: logitnrm", 8, ["run 2: method should be 'cross_entropy', ", "got 'logitnrm'"]),
-    ("[0.04, 0.1]", "[0.04, 0]", 9, ["tau should be above 0, got 0"]),
+    ("[0.04, 0.1]", "[0.04, 0]", 9, ["tau should be greater than 0, got 0"]),
     ("[0.04, 0.1]", "[]", 9, ["tau of run 2 must be a list of numbers such as [1, 2, 3], got []"]),
     ("[0.04, 0.1]", "[0.04, 0.04]", 7, ["tau0.04-epochs2-seed1 is listed twice, first in line 7"]),
     ("seeds: [1, 2]", "seed: 1", 10, ["unknown setting 'seed' of run 2", "Write seeds: [1, 2]"]),
@@ -354,10 +354,10 @@ def test_together_trains_in_processes_of_their_own(tmp_path, monkeypatch, capfd)
 
 
 @pytest.mark.parametrize("name, value, sentence", [
-    ("epochs", "-3", "epochs should be at least 1, got -3"), ("tau", "0", "tau should be above 0"),
+    ("epochs", "-3", "epochs should be greater than or equal to 1, got -3"), ("tau", "0", "tau should be greater than 0"),
     ("preset", "fast", "preset should be one of quick, small, medium, full, got 'fast'"),
     ("method", "logitnrom", "method should be 'cross_entropy', "), ("id_dataset", "cifar11", "id_dataset should be one of cifar10, "),
-    ("seed", "-1", "seed should be at least 0, got -1"), ("size", "huge", "size should be 'smoke', ")])
+    ("seed", "-1", "seed should be greater than or equal to 0, got -1"), ("size", "huge", "size should be 'smoke', ")])
 def test_settings_that_cannot_be_trained_are_refused_before_a_kernel_starts(tmp_path, monkeypatch, capsys, name, value,
                                                                             sentence):
     monkeypatch.setattr(runner, "check_kernel", lambda: pytest.fail("it got as far as the kernel"))

@@ -96,7 +96,7 @@ def test_a_kill_while_a_run_is_sealed_loses_nothing(tmp_path):
         (folder / "lock").touch()
         (folder / "history.csv").write_text("epoch\n0\n")
         (folder / "scores.safetensors").write_bytes(b"scores")
-        runs.write_checkpoint(folder / "checkpoint.safetensors", {"w": torch.ones(3)}, {"epoch": 7})
+        training.write_checkpoint(folder / "checkpoint.safetensors", {"w": torch.ones(3)}, {"epoch": 7})
         status = sealed_until(folder, steps)
         complete = folder.with_name("r")
         if complete.exists():
@@ -104,7 +104,7 @@ def test_a_kill_while_a_run_is_sealed_loses_nothing(tmp_path):
             assert set(results.load(complete, verify=True).info["files"]) == {"history.csv", "scores.safetensors"}
             states.add("complete")
         else:  # goes on from its last checkpoint
-            assert runs.read_checkpoint(folder / "checkpoint.safetensors")[1] == {"epoch": 7}
+            assert training.read_checkpoint(folder / "checkpoint.safetensors")[1] == {"epoch": 7}
             states.add("continues")
         if not os.WIFSIGNALED(status):
             assert status == 0 and sorted(os.listdir(complete)) == ["history.csv", "run.json", "scores.safetensors"]
@@ -183,7 +183,7 @@ for size in ("1m", "40m"):  # room for one checkpoint, not for the next beside i
     except runs.RunError as error:
         print("RunError", error)
         [folder] = disk.iterdir()
-        print("epoch", runs.read_checkpoint(folder / "checkpoint.safetensors")[1]["epoch"], sorted(os.listdir(folder)))
+        print("epoch", training.read_checkpoint(folder / "checkpoint.safetensors")[1]["epoch"], sorted(os.listdir(folder)))
 """
 
 
@@ -221,7 +221,7 @@ def test_damaged_scores_are_refused_and_nothing_is_overwritten(tmp_path, damage)
 def test_a_checkpoint_of_other_settings_is_refused_and_kept(tmp_path):
     config = Config(**TINY, epochs=3)
     with runs.part(tmp_path, config.run_id) as folder:
-        runs.write_checkpoint(folder / "checkpoint.safetensors", {"w": torch.zeros(2)},
+        training.write_checkpoint(folder / "checkpoint.safetensors", {"w": torch.zeros(2)},
                               {"config": {**TINY, "epochs": 3, "odin_epsilon": 0.5}, "epoch": 1, "history": [], "seconds": {}})
     before = (folder / "checkpoint.safetensors").read_bytes()
     with pytest.raises(runs.RunError, match="was trained with odin_epsilon = 0.5, not 0.0014; delete the folder"):
@@ -277,7 +277,7 @@ def test_a_killed_papermill_ends_its_training_which_then_goes_on(root, capsys):
     process.wait()
     wait_for(lambda: is_free(part / "lock"), "the end of the orphaned kernel")
     assert not out.exists() and not run_folder(root, 1).exists()
-    reached = runs.read_checkpoint(part / "checkpoint.safetensors")[1]["epoch"]
+    reached = training.read_checkpoint(part / "checkpoint.safetensors")[1]["epoch"]
     assert 1 <= reached < 5
     training.train(Config(**TINY, epochs=5, seed=1), root / "data/runs", "cpu")
     assert f"continuing after epoch {reached}" in capsys.readouterr().out

@@ -12,7 +12,7 @@ import torch
 from fake_runs import write_run
 from logitnorm import metrics, paths, runs, scores
 from logitnorm.config import Config
-from logitnorm.study import experiments, results, scoring
+from logitnorm.study import experiments, results, scoring, training
 from logitnorm.study.provenance import provenance
 
 
@@ -20,8 +20,8 @@ def test_checkpoint_round_trip(tmp_path):
     tensors = {"a": torch.randn(3, 4), "scalar": torch.tensor(0.1),
                "channels_last": torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)}
     state = {"epoch": 3, "history": [{"x": 0.1}], "seconds": {"train": 1.5}}
-    runs.write_checkpoint(tmp_path / "c.safetensors", tensors, state)
-    found, found_state = runs.read_checkpoint(tmp_path / "c.safetensors")
+    training.write_checkpoint(tmp_path / "c.safetensors", tensors, state)
+    found, found_state = training.read_checkpoint(tmp_path / "c.safetensors")
     assert found_state == state
     for k in tensors:
         torch.testing.assert_close(found[k], tensors[k], rtol=0, atol=0)
@@ -29,22 +29,22 @@ def test_checkpoint_round_trip(tmp_path):
 
 def test_a_damaged_checkpoint_is_refused_with_its_name(tmp_path):
     path = tmp_path / "checkpoint.safetensors"
-    runs.write_checkpoint(path, {"a": torch.zeros(100)}, {})
+    training.write_checkpoint(path, {"a": torch.zeros(100)}, {})
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(runs.RunError, match="checkpoint.safetensors is damaged .* delete it"):
-        runs.read_checkpoint(path)
+        training.read_checkpoint(path)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch):
     path = tmp_path / "c.safetensors"
-    runs.write_checkpoint(path, {"a": torch.ones(2)}, {"epoch": 1})
+    training.write_checkpoint(path, {"a": torch.ones(2)}, {"epoch": 1})
 
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(runs.os, "fsync", full)
     with pytest.raises(runs.RunError, match="could not write .*c.safetensors: No space left on device; free some space"):
-        runs.write_checkpoint(path, {"a": torch.zeros(2)}, {"epoch": 2})
-    assert runs.read_checkpoint(path)[1] == {"epoch": 1}
+        training.write_checkpoint(path, {"a": torch.zeros(2)}, {"epoch": 2})
+    assert training.read_checkpoint(path)[1] == {"epoch": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["c.safetensors"]
 
 
@@ -166,7 +166,7 @@ def test_experiments_hold_the_papers_grid():
     ("{size: huge, method: logitnorm}", "run 1: size should be 'smoke', .*got 'huge'"),
     ("{size: smoke, method: logitnrm}", "run 1: method should be .*got 'logitnrm'"),
     ("{size: smoke, taw: 1}", "unknown setting 'taw'"),
-    ("{size: smoke, tau: [0.04, 0]}", "tau should be above 0, got 0"),
+    ("{size: smoke, tau: [0.04, 0]}", "tau should be greater than 0, got 0"),
     ("{size: smoke, seeds: [1, 1]}", "is listed twice"),
 ])
 def test_experiments_with_mistakes_are_refused(tmp_path, runs_text, sentence):

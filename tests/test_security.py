@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from logitnorm import data, runs
+from logitnorm.study import training
 from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -130,7 +131,7 @@ def test_a_run_folders_files_are_never_unpickled(tmp_path, bomb, name):
         if name.startswith("scores"):
             runs.Run(tmp_path, {"run_id": "r"}).arrays()
         else:
-            runs.read_checkpoint(tmp_path / name)
+            training.read_checkpoint(tmp_path / name)
 
 
 def test_torchvisions_pickles_are_read_only_after_their_checksum(tmp_path, monkeypatch, bomb):

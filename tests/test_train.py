@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from logitnorm import data, graph, losses, runs, train
+from logitnorm import data, losses, runs, train
 from logitnorm.config import METHODS, Config
-from logitnorm.study import results, scoring, training
+from logitnorm.study import graph, results, scoring, training
 from safetensors.numpy import load_file
 
 SMOKE = dict(size="smoke", id_dataset="digits", architecture="wrn10_1", batch_size=32, lr=0.05, nesterov=True, schedule="onecycle",
@@ -200,42 +200,42 @@ def test_a_nan_loss_stops_with_epoch_step_and_last_finite_loss(few):
 
 def test_where_a_nan_loss_is_found():
     with pytest.raises(FloatingPointError, match="became nan in epoch 3, step 3 of 4; the last finite loss was 0.5;"):
-        train.refuse_nan(torch.tensor([1.0, 0.5, math.nan, 0.1]), 3, [{"epoch": 2, "train_loss": 0.7}])
+        training.refuse_nan(torch.tensor([1.0, 0.5, math.nan, 0.1]), 3, [{"epoch": 2, "train_loss": 0.7}])
     with pytest.raises(FloatingPointError, match="became inf in epoch 3, step 1 of 2; the last finite loss was 0.7;"):
-        train.refuse_nan(torch.tensor([math.inf, 0.5]), 3, [{"epoch": 2, "train_loss": 0.7}])
+        training.refuse_nan(torch.tensor([math.inf, 0.5]), 3, [{"epoch": 2, "train_loss": 0.7}])
     with pytest.raises(FloatingPointError, match="epoch 1, step 1 of 1; the last finite loss was nan;"):
-        train.refuse_nan(torch.tensor([math.nan]), 1, [{"epoch": 0}])
-    train.refuse_nan(torch.tensor([1.0, 2.0]), 1, [{"epoch": 0}])
+        training.refuse_nan(torch.tensor([math.nan]), 1, [{"epoch": 0}])
+    training.refuse_nan(torch.tensor([1.0, 2.0]), 1, [{"epoch": 0}])
 
 
 @pytest.mark.parametrize("wrong, sentence", [
     (dict(method="mixup"), "method should be 'cross_entropy', .*got 'mixup'"),
-    (dict(tau=0.0), "tau should be above 0, got 0.0"),
-    (dict(tau=-1.0), "tau should be above 0"),
+    (dict(tau=0.0), "tau should be greater than 0, got 0.0"),
+    (dict(tau=-1.0), "tau should be greater than 0"),
     (dict(tau=math.nan), "tau should be a finite number"),
-    (dict(seed=-1), "seed should be at least 0, got -1"),
+    (dict(seed=-1), "seed should be greater than or equal to 0, got -1"),
     (dict(seed=True), "seed should be a whole number, got True"),
-    (dict(epochs=0), "epochs should be at least 1, got 0"),
-    (dict(batch_size=1), "batch_size should be at least 2"),
-    (dict(lr=0.0), "lr should be above 0"),
+    (dict(epochs=0), "epochs should be greater than or equal to 1, got 0"),
+    (dict(batch_size=1), "batch_size should be greater than or equal to 2"),
+    (dict(lr=0.0), "lr should be greater than 0"),
     (dict(lr=math.inf), "lr should be a finite number"),
     (dict(lr="0.1"), "lr should be a number .*got the text '0.1'"),
-    (dict(momentum=1.0), "momentum should be below 1"),
-    (dict(weight_decay=-1e-4), "weight_decay should be at least 0"),
-    (dict(gamma=0.0), "gamma should be above 0"),
-    (dict(odin_temperature=0.0), "odin_temperature should be above 0"),
+    (dict(momentum=1.0), "momentum should be less than 1"),
+    (dict(weight_decay=-1e-4), "weight_decay should be greater than or equal to 0"),
+    (dict(gamma=0.0), "gamma should be greater than 0"),
+    (dict(odin_temperature=0.0), "odin_temperature should be greater than 0"),
     (dict(odin_epsilon=math.nan), "odin_epsilon should be a finite number, got nan"),
-    (dict(confidence_epsilon=-1.0), "confidence_epsilon should be at least 0"),
+    (dict(confidence_epsilon=-1.0), "confidence_epsilon should be greater than or equal to 0"),
     (dict(ood_sets=["cifar10"]), "ood_sets should not name cifar10, the ID set"),
     (dict(size=""), "size should be 'smoke', 'small', 'medium' or 'full', got ''"),
     (dict(architecture="wrn10_0"), "WRN width must be at least 1"),
     (dict(schedule="cosine"), "schedule should be 'steps' or 'onecycle', got 'cosine'"),
-    (dict(warmup=1.0), "warmup should be below 1"),
-    (dict(dropout=1.0), "dropout should be below 1"),
+    (dict(warmup=1.0), "warmup should be less than 1"),
+    (dict(dropout=1.0), "dropout should be less than 1"),
     (dict(precision="float8"), "precision should be 'float32', .*got 'float8'"),
-    (dict(penalty=-1.0), "penalty should be at least 0"),
-    (dict(budget=0.0), "budget should be above 0"),
-    (dict(cutout=40), "cutout should be at most 32"),
+    (dict(penalty=-1.0), "penalty should be greater than or equal to 0"),
+    (dict(budget=0.0), "budget should be greater than 0"),
+    (dict(cutout=40), "cutout should be less than or equal to 32"),
     (dict(architecture="resnet34"), "resnet34 has no dropout"),
     (dict(id_dataset="svhnn"), "id_dataset should be one of cifar10, .*got 'svhnn'"),
     (dict(history_ood="nothing"), "history_ood should be one of .*got 'nothing'"),
@@ -257,7 +257,7 @@ def test_a_size_brings_its_settings_and_a_changed_one_says_so():
     assert small.replace(lr=0.4).run_id == other.run_id and Config(**small.model_dump()) == small
     assert Config() == Config(size="full") and Config().replace(milestones=[60, 120]).run_id.endswith("milestones60_120-seed1")
     assert Config(size="small", id_dataset="cifar100").extra_sets[0] == "cifar10"
-    with pytest.raises(ValueError, match="tau should be above 0"):
+    with pytest.raises(ValueError, match="tau should be greater than 0"):
         small.replace(tau=-1.0)
 
 
@@ -301,13 +301,6 @@ def test_each_method_has_its_loss():
         loss, L_c = train.objective(small(method=method), (f, None, c), y, hinted, weight)
         torch.testing.assert_close(loss, value, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(L_c, -conf.log().mean() if method == "learned_confidence" else torch.tensor(0.0))
-
-
-@pytest.mark.parametrize("method", ["godin", "learned_confidence"])
-def test_a_method_on_a_net_without_its_head_is_refused(method):
-    with pytest.raises(ValueError, match=f"{method} needs a net with its own head"):
-        train.objective(small(method=method), (torch.zeros(2, 10), torch.zeros(2, 4)), torch.zeros(2, dtype=torch.long),
-                        torch.zeros(2, dtype=torch.bool), torch.tensor(0.1))
 
 
 def test_the_budget_moves_lambda_once_per_step(few):

@@ -55,10 +55,6 @@ IN_EVERY_NAME = ("id_dataset", "architecture", "method", "tau", "cutout", "seed"
 IN_NO_NAME = ("precision", "ood_sets", "extra_sets", "history_ood", "odin_temperature", "odin_epsilon",
               "confidence_epsilon", "keep_model", "keep_features")
 
-# pydantic's words, shorter.
-PLAIN = {"greater than or equal to": "at least", "less than or equal to": "at most", "greater than": "above",
-         "less than": "below"}
-
 # What a value of the wrong type should have been.
 WANTED = {"int_type": "a whole number", "float_type": "a number (0.001, not 1e-3)", "bool_type": "true or false",
           "string_type": "a text", "tuple_type": "a list"}
@@ -229,8 +225,6 @@ def _in_one_sentence(error: ValidationError) -> ConfigError:
                            + ", ".join(Config.model_fields), field)
     name = field + "".join(f"[{index}]" for index in found["loc"][1:])
     said = f"should be {WANTED[kind]}" if kind in WANTED else found["msg"].removeprefix("Value error, ")
-    for long, short in PLAIN.items():
-        said = said.replace(long, short)
     if said.startswith(("should", "Input should")):
         shown = f"the text {got!r}" if kind in WANTED and isinstance(got, str) else repr(got)
         said = f"{said.removeprefix('Input ')}, got {shown}"

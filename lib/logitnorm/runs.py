@@ -77,20 +77,6 @@ def write_tensors(path: Path, tensors: dict, metadata: dict[str, str]) -> None:
     write_atomically(path, lambda p: p.write_bytes(safetensors.numpy.save(arrays, metadata)))
 
 
-def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], state: dict) -> None:
-    """Weights and momentum with the plain state (epoch, history, settings) in the same file: one atomic write."""
-    write_tensors(path, tensors, {"state": json.dumps(state)})
-
-
-def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """The tensors and the plain state that write_checkpoint wrote."""
-    try:
-        with safetensors.safe_open(path, "pt") as f:
-            return {k: f.get_tensor(k) for k in f.keys()}, json.loads(f.metadata()["state"])
-    except (safetensors.SafetensorError, TypeError, KeyError, ValueError) as error:
-        raise RunError(f"{path} is damaged ({error}); delete it to train this run from the start") from error
-
-
 def write_csv(path: Path, rows: list[dict]) -> None:
     """Rows with the same keys as a CSV file with a header, written atomically."""
     def write(temporary: Path) -> None:
@@ -135,23 +121,9 @@ class Run:
     def id(self) -> str:
         return self.info["run_id"]
 
-    @property
-    def format(self) -> int:
-        return self.info.get("format", 1)
-
     @cached_property
     def config(self) -> Config:
         return Config(**self.info["config"])
-
-    @property
-    def sets(self) -> list[str]:
-        """Names of the image sets that were scored, ID first."""
-        return self.config.sets
-
-    def has(self, name: str) -> bool:
-        """Whether scores.safetensors holds the array: not every run kept its logits and features."""
-        with safetensors.safe_open(self.path / "scores.safetensors", "np") as file:
-            return name in file.keys()
 
     def tensor(self, name: str) -> np.ndarray:
         """One array of scores.safetensors, e.g. tensor("cifar10/logits")."""

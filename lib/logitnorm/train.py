@@ -62,9 +62,6 @@ def objective(config: Config, out: tuple, y: Tensor, hinted: Tensor, weight: Ten
     (bool, B) and weight (lambda) are read by Learned Confidence only.
     """
     f = out[0].float()
-    if config.method in HEADS and len(out) < 3:
-        raise ValueError(f"{config.method} needs a net with its own head; "
-                         f"build it with models.build(..., head=models.{HEADS[config.method].__name__})")
     if config.method == "learned_confidence":
         L_t, L_c = losses.learned_confidence(f, out[2].float(), y, hinted)
         return L_t + weight * L_c, L_c
@@ -96,7 +93,8 @@ class Trainer:
 
     def __init__(self, config: Config, train_set: data.ImageSet, device: torch.device):
         """train_set: as `resident` gives it. Raises ValueError where it is smaller than one batch."""
-        self.config, self.device, self.set = config, device, train_set
+        self.config, self.device = config, device
+        self.images, self.labels = train_set
         self.steps = len(train_set.labels) // config.batch_size
         if self.steps == 0:
             raise ValueError(f"{config.id_dataset} has {len(train_set.labels)} training images, "
@@ -116,8 +114,7 @@ class Trainer:
         self.weight = torch.tensor(LAMBDA, device=device)
         self.generator = torch.Generator(device)
         self.now = torch.zeros((), dtype=torch.int64, device=device)  # the step within the epoch
-        self.drawn = [torch.zeros(self.steps * config.batch_size, dtype=dtype, device=device)
-                      for dtype in 3 * [torch.int64] + [torch.bool, torch.bool] + 2 * [torch.int64] + [torch.bool]]
+        self.drawn = self.draw()
         self.loss_of_step = torch.zeros(self.steps, device=device)
         self.columns = [f"{name}_train" for name in losses.geometry(torch.ones(1, config.num_classes), config.normalised_at)]
         # correct, gradient norm, L_c, and the means of losses.geometry
@@ -126,36 +123,39 @@ class Trainer:
         self.epoch, self.history = 0, []
 
     def train_epoch(self) -> dict:
-        """One epoch; its training columns of history.csv. Raises FloatingPointError for a loss that is not finite."""
+        """One epoch; its training columns of history.csv."""
         start = time.perf_counter()
         self.begin_epoch()
         for i in range(self.steps):
             lr = learning_rate(self.config, self.epoch * self.steps + i, self.steps)
             self.set_lr(lr)
             self.play()
-        step_losses, (correct, gradient, L_c, *of_logits) = self.loss_of_step.cpu(), self.sums.cpu().tolist()
+        loss, (correct, gradient, L_c, *of_logits) = self.loss_of_step.cpu().mean(), self.sums.cpu().tolist()
         seconds = time.perf_counter() - start
         self.epoch += 1
-        refuse_nan(step_losses, self.epoch, self.history)
         seen = self.steps * self.config.batch_size
-        row = {"lr": lr, "train_loss": step_losses.mean().item(), "train_accuracy": 100 * correct / seen,
+        row = {"lr": lr, "train_loss": loss.item(), "train_accuracy": 100 * correct / seen,
                **{name: value / self.steps for name, value in zip(self.columns, of_logits)},
                "grad_norm": gradient / self.steps, "images_per_second": seen / seconds}
         if self.config.method == "learned_confidence":
             row |= {"lambda": self.weight.item(), "confidence_loss": L_c / self.steps}
         return row
 
-    def begin_epoch(self) -> None:
-        """Draw the epoch's order and augmentation (one entry per image seen) and clear the sums."""
+    def draw(self) -> tuple[Tensor, ...]:
+        """An epoch's order and augmentation, one entry per image seen: index, top, left, flip, hinted, cutout's three."""
         seen, generator = self.steps * self.config.batch_size, self.generator
-        generator.manual_seed(self.config.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(self.set.labels), generator=generator, device=self.device)[:seen]
-        crops = data.draw_crops(self.set.images, seen, generator)
+        order = torch.randperm(len(self.labels), generator=generator, device=self.device)[:seen]
+        crops = data.draw_crops(self.images, seen, generator)
         hinted = torch.rand(seen, generator=generator, device=self.device) < 0.5
-        cutouts = data.draw_cutouts(seen, generator)
-        for place, values in zip(self.drawn, (order, *crops, hinted, *cutouts)):
+        return order, *crops, hinted, *data.draw_cutouts(seen, generator)
+
+    def begin_epoch(self) -> None:
+        """Draw what the epoch's steps read, and clear the sums."""
+        seed = self.config.seed * 1_000_003 + self.epoch
+        self.generator.manual_seed(seed)
+        for place, values in zip(self.drawn, self.draw()):
             place.copy_(values)
-        torch.manual_seed(self.config.seed * 1_000_003 + self.epoch)  # of dropout
+        torch.manual_seed(seed)  # of dropout
         self.now.zero_()
         self.sums.zero_()
         self.net.train()
@@ -181,10 +181,10 @@ class Trainer:
         """Step `now`'s normalised images B x 3 x 32 x 32, labels B, and whether each example gets a hint, bool B."""
         here = self.now * self.config.batch_size + torch.arange(self.config.batch_size, device=self.device)
         index, top, left, flip, hinted, *cut = (drawn[here] for drawn in self.drawn)
-        x = data.to_float(data.crop_flip(self.set.images, index, top, left, flip))
+        x = data.to_float(data.crop_flip(self.images, index, top, left, flip))
         if self.config.cutout:
             x = data.cutout(x, *cut, self.config.cutout)
-        return x, self.set.labels[index], hinted
+        return x, self.labels[index], hinted
 
     def backward(self, loss: Tensor) -> Tensor:
         """Leave the gradients in the parameters; their norm, 0 where loss scaling will skip the step."""
@@ -222,15 +222,3 @@ class Trainer:
         """Copy a state() into place."""
         for name, place in self.state().items():
             place.copy_(tensors[name])
-
-
-def refuse_nan(step_losses: Tensor, epoch: int, history: list[dict]) -> None:
-    """Stop a run whose loss is no longer finite, with the epoch, the step and the last finite loss."""
-    bad = (~step_losses.isfinite()).nonzero()
-    if len(bad):
-        step = bad[0].item()
-        before = history[-1].get("train_loss", math.nan) if history else math.nan  # row 0 is the untrained net
-        last = step_losses[step - 1].item() if step else before
-        raise FloatingPointError(f"the training loss became {step_losses[step].item()} in epoch {epoch}, "
-                                 f"step {step + 1} of {len(step_losses)}; the last finite loss was {last:.4g}; "
-                                 "lower lr or raise warmup")

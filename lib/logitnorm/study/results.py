@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import safetensors
 
 from logitnorm import runs
 from logitnorm.config import TAU
@@ -14,6 +15,15 @@ from . import scoring
 
 class Result(runs.Run):
     """A complete run folder whose history and metrics are frames."""
+
+    @property
+    def format(self) -> int:
+        return self.info.get("format", 1)
+
+    @property
+    def sets(self) -> list[str]:
+        """Names of the image sets that were scored, ID first."""
+        return self.config.sets
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -30,6 +40,11 @@ class Result(runs.Run):
         if self.format > 1:
             return self.tensor(f"{name}/correct")
         return self.tensor(f"{name}/logits").argmax(axis=1) == self.tensor(f"{name}/labels")
+
+    def has(self, name: str) -> bool:
+        """Whether scores.safetensors holds the array: not every run kept its logits and features."""
+        with safetensors.safe_open(self.path / "scores.safetensors", "np") as file:
+            return name in file.keys()
 
     def score(self, name: str, *image_sets: str) -> np.ndarray:
         """The named score of every image of the sets, one set after the other, in float64.

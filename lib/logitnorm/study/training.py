@@ -3,6 +3,8 @@
 One run per call. What is learned, and how, is logitnorm.train's.
 """
 
+import json
+import math
 import multiprocessing
 import os
 import sys
@@ -10,16 +12,17 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import safetensors
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from logitnorm import data, graph, losses, runs, scores
+from logitnorm import data, losses, runs, scores
 from logitnorm.config import Config
 from logitnorm.train import Trainer, resident
 
-from . import scoring
+from . import graph, scoring
 from .provenance import device_name, provenance
 
 HISTORY_OOD = 2000  # so many OOD images, evenly spaced, are enough for a mean norm each epoch
@@ -69,6 +72,7 @@ def _train(config: Config, folder: Path, device: torch.device) -> Path:
                   disable=not terminal, desc=config.run_id):
         begun = time.perf_counter()
         row = trainer.train_epoch()
+        refuse_nan(trainer.loss_of_step.cpu(), trainer.epoch, trainer.history)
         kept["seconds"]["train"] += trainer.steps * config.batch_size / row["images_per_second"]
         add_row(row)
         now = time.perf_counter()
@@ -90,7 +94,7 @@ def start(config: Config, folder: Path, train_set: data.ImageSet, device: torch.
     trainer = Trainer(config, train_set, device)
     path = folder / "checkpoint.safetensors"
     if path.exists():
-        tensors, saved = runs.read_checkpoint(path)
+        tensors, saved = read_checkpoint(path)
         require_same(saved["config"], config, folder)
         trainer.load_state(tensors)
         trainer.scaler.load_state_dict(saved["scaler"])
@@ -112,9 +116,35 @@ def start(config: Config, folder: Path, train_set: data.ImageSet, device: torch.
 
 def save(trainer: Trainer, kept: dict, folder: Path) -> None:
     """Write the checkpoint from which `start` continues."""
-    runs.write_checkpoint(folder / "checkpoint.safetensors", trainer.state(), {
+    write_checkpoint(folder / "checkpoint.safetensors", trainer.state(), {
         "config": trainer.config.model_dump(), "epoch": trainer.epoch, "history": trainer.history,
         "scaler": trainer.scaler.state_dict(), **kept})
+
+
+def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], state: dict) -> None:
+    """Weights and momentum with the plain state (epoch, history, settings) in the same file: one atomic write."""
+    runs.write_tensors(path, tensors, {"state": json.dumps(state)})
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """The tensors and the plain state that write_checkpoint wrote."""
+    try:
+        with safetensors.safe_open(path, "pt") as f:
+            return {k: f.get_tensor(k) for k in f.keys()}, json.loads(f.metadata()["state"])
+    except (safetensors.SafetensorError, TypeError, KeyError, ValueError) as error:
+        raise runs.RunError(f"{path} is damaged ({error}); delete it to train this run from the start") from error
+
+
+def refuse_nan(step_losses: Tensor, epoch: int, history: list[dict]) -> None:
+    """Stop a run whose loss is no longer finite, with the epoch, the step and the last finite loss."""
+    bad = (~step_losses.isfinite()).nonzero()
+    if len(bad):
+        step = bad[0].item()
+        before = history[-1].get("train_loss", math.nan) if history else math.nan  # row 0 is the untrained net
+        last = step_losses[step - 1].item() if step else before
+        raise FloatingPointError(f"the training loss became {step_losses[step].item()} in epoch {epoch}, "
+                                 f"step {step + 1} of {len(step_losses)}; the last finite loss was {last:.4g}; "
+                                 "lower lr or raise warmup")
 
 
 def evaluate(trainer: Trainer, id_test: data.ImageSet, ood: Tensor) -> dict:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .train import Trainer
+from logitnorm.train import Trainer
 
 TOLERANCE = 0.01  # a GPU sums in no fixed order, in bfloat16 to three digits
 
