@@ -182,7 +182,7 @@ def odin_one_by_one(net, x, T, epsilon):
 def test_odin_agrees_with_one_image_at_a_time(T, epsilon):
     net, x = small_net().eval(), images(30)
     expected = odin_one_by_one(net, x, T, epsilon)
-    found = scores.odin(net, x, T, epsilon, batch_size=7)
+    found = scores.collect(net, x, batch_size=7, steps={"odin": scores.odin_step(T, epsilon)})["odin"]
     assert found.dtype == np.float64
     # Scores at T = 1000 lie close above 1/K: compare what distinguishes them.
     np.testing.assert_allclose(found - 0.1, expected - 0.1, rtol=2e-4)

@@ -92,9 +92,9 @@ def test_first_step_is_sgd_by_hand():
     before = {k: v.detach().clone() for k, v in trainer.net.named_parameters()}
     draw = torch.Generator().manual_seed(c.seed * 1_000_003)
     order = torch.randperm(64, generator=draw)
-    x = data.to_float(data.crop_flip(few.images, order, *data.draw_crops(few.images, 64, draw)))
+    x = data.to_float(data.crop_flip(few[0], order, *data.draw_crops(few[0], 64, draw)))
     twin.net.train()
-    losses.logitnorm(twin.net(x)[0], few.labels[order], c.tau).backward()
+    losses.logitnorm(twin.net(x)[0], few[1][order], c.tau).backward()
     row = one_epoch(trainer)
     for name, p in twin.net.named_parameters():
         expected = before[name] - c.lr * (p.grad + c.weight_decay * before[name])
@@ -194,8 +194,9 @@ def test_sigkill_inside_an_epoch_and_restart_give_the_weights_of_an_uninterrupte
 
 def test_a_nan_loss_stops_with_epoch_step_and_last_finite_loss(few):
     trainer = train.Trainer(small(lr=1e12, method="cross_entropy", batch_size=16), few, torch.device("cpu"))
+    one_epoch(trainer)
     with pytest.raises(FloatingPointError, match=r"became (nan|inf) in epoch 1, step \d+ of 6; the last finite loss was \d"):
-        one_epoch(trainer)
+        training.refuse_nan(trainer.loss_of_step, trainer.epoch, trainer.history)
 
 
 def test_where_a_nan_loss_is_found():
@@ -437,8 +438,10 @@ def test_a_step_never_asks_the_host_for_a_value(few, method, monkeypatch):
     monkeypatch.setattr(torch, "Generator", lambda device, cpu=torch.Generator: cpu())
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
     meta = torch.device("meta")
-    on_meta = data.ImageSet(few.images.to(meta), few.labels.to(meta))
-    trainer = train.Trainer(small(method=method, cutout=16, dropout=0.3), on_meta, meta)
+    config = small(method=method, cutout=16, dropout=0.3)
+    drawn = train.Trainer(config, few, torch.device("cpu")).drawn
+    monkeypatch.setattr(train.Trainer, "draw", lambda self: [values.to(meta) for values in drawn])
+    trainer = train.Trainer(config, (few[0].to(meta), few[1].to(meta)), meta)
     trainer.net.train()
     trainer.step()
     assert trainer.loss_of_step.is_meta

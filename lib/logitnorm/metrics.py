@@ -6,13 +6,15 @@ Equal scores are never ordered: a threshold accepts or rejects all of them toget
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp, softmax
+
+from .scores import energy, matrix, msp
 
 PAPER_ID_PER_OOD = 5.0  # 10,000 ID test images against 2,000 OOD images: chance AUPR is 83.33 %
 
 
-def roc(id_scores, ood_scores) -> tuple[np.ndarray, np.ndarray]:
+def roc(id_scores: ArrayLike, ood_scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """The shares (0 to 1) of ID and of OOD accepted, for thresholds from above all scores to the lowest one.
 
     Two arrays (tpr, fpr), one entry per distinct score after the leading (0, 0); the last entry is (1, 1). They are
@@ -26,14 +28,14 @@ def roc(id_scores, ood_scores) -> tuple[np.ndarray, np.ndarray]:
     return np.append(0.0, tpr), np.append(0.0, fpr)
 
 
-def threshold95(id_scores) -> float:
+def threshold95(id_scores: ArrayLike) -> float:
     """The highest threshold that accepts at least 95 % of ID (score >= threshold)."""
     id_scores = _scores("ID", id_scores)
     rejected = len(id_scores) // 20  # floor(0.05 n) scores may lie below it; integers, so no rounding
     return float(np.partition(id_scores, rejected)[rejected])
 
 
-def fpr95(id_scores, ood_scores) -> float:
+def fpr95(id_scores: ArrayLike, ood_scores: ArrayLike) -> float:
     """Percent of OOD accepted by the highest threshold that accepts at least 95 % of ID.
 
     The official code takes the threshold whose recall is nearest to 95 % instead; without ties the two
@@ -42,7 +44,7 @@ def fpr95(id_scores, ood_scores) -> float:
     return 100 * float(np.mean(_scores("OOD", ood_scores) >= threshold95(id_scores)))
 
 
-def auroc(id_scores, ood_scores) -> float:
+def auroc(id_scores: ArrayLike, ood_scores: ArrayLike) -> float:
     """Percent of pairs in which the ID score is above the OOD score, ties counting one half."""
     return _area(*roc(id_scores, ood_scores))
 
@@ -51,7 +53,7 @@ def _area(tpr: np.ndarray, fpr: np.ndarray) -> float:
     return 100 * float(np.trapezoid(tpr, fpr))
 
 
-def aupr_in(id_scores, ood_scores, id_per_ood=1.0) -> float:
+def aupr_in(id_scores: ArrayLike, ood_scores: ArrayLike, id_per_ood: float = 1.0) -> float:
     """Average precision (percent) with ID positive, as if there were id_per_ood ID images per OOD image.
 
     sum_i (R_i - R_{i-1}) P_i over the thresholds, as in scikit-learn's average_precision_score. Precision
@@ -68,17 +70,17 @@ def _average_precision(tpr: np.ndarray, fpr: np.ndarray, id_per_ood: float) -> f
     return 100 * float(np.sum(np.diff(tpr) * precision))
 
 
-def aupr(id_scores, ood_scores) -> float:
+def aupr(id_scores: ArrayLike, ood_scores: ArrayLike) -> float:
     """The paper's AUPR (percent): ID positive at 5 ID images per OOD image."""
     return aupr_in(id_scores, ood_scores, PAPER_ID_PER_OOD)
 
 
-def aupr_out(id_scores, ood_scores) -> float:
+def aupr_out(id_scores: ArrayLike, ood_scores: ArrayLike) -> float:
     """Average precision (percent) with OOD positive and as many OOD images as ID images."""
     return aupr_in(-_scores("OOD", ood_scores), -_scores("ID", id_scores))
 
 
-def detection_error(id_scores, ood_scores) -> float:
+def detection_error(id_scores: ArrayLike, ood_scores: ArrayLike) -> float:
     """Smallest (share of ID rejected + share of OOD accepted) / 2 over all thresholds, percent; at most 50.
 
     DeVries & Taylor (2018), after Liang et al. (2018).
@@ -90,14 +92,14 @@ def _least_error(tpr: np.ndarray, fpr: np.ndarray) -> float:
     return 100 * float(np.min((1 - tpr + fpr) / 2))
 
 
-def ties(id_scores, ood_scores) -> float:
+def ties(id_scores: ArrayLike, ood_scores: ArrayLike) -> float:
     """Percent of all scores, ID and OOD together, that equal at least one other."""
     scores = np.concatenate([_scores("ID", id_scores), _scores("OOD", ood_scores)])
     counts = np.unique(scores, return_counts=True)[1]
     return 100 * float(counts[counts > 1].sum() / len(scores))
 
 
-def ood_metrics(id_scores, ood_scores) -> dict[str, float]:
+def ood_metrics(id_scores: ArrayLike, ood_scores: ArrayLike) -> dict[str, float]:
     """Every detection metric by name, percent: aupr is the paper's (5:1), aupr_in and aupr_out are at 1:1."""
     curve = roc(id_scores, ood_scores)  # one for four of them: the build measures some thousand pairs
     return {"fpr95": fpr95(id_scores, ood_scores), "auroc": _area(*curve),
@@ -106,16 +108,16 @@ def ood_metrics(id_scores, ood_scores) -> dict[str, float]:
             "ties": ties(id_scores, ood_scores)}
 
 
-def ece(logits, labels, bins=15) -> float:
+def ece(logits: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:
     """Expected calibration error (percent) of softmax(f) for logits N x K and labels N (Guo et al. 2017).
 
     sum_b (|b| / N) |accuracy(b) - confidence(b)| over equal-width bins (lo, hi] of the largest probability.
     """
     f, y = _logits_labels(logits, labels)
-    return ece_of(softmax(f, axis=1).max(axis=1), f.argmax(axis=1) == y, bins)
+    return ece_of(msp(f), f.argmax(axis=1) == y, bins)
 
 
-def ece_of(confidence, correct, bins=15) -> float:
+def ece_of(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
     """ECE (percent) of the largest probabilities (N, in [0, 1]) and of whether each prediction is right (N bool)."""
     edges = np.linspace(0, 1, bins + 1)
     # side="left" gives i with edges[i - 1] < confidence <= edges[i]: the upper edge belongs to the bin.
@@ -124,14 +126,14 @@ def ece_of(confidence, correct, bins=15) -> float:
     return 100 * float(np.abs(gaps).sum() / len(correct))
 
 
-def nll(logits, labels, T=1.0) -> float:
+def nll(logits: ArrayLike, labels: ArrayLike, T: float = 1.0) -> float:
     """Mean negative log-likelihood -log softmax_y(f / T) in nats, for logits N x K and labels N."""
     f, y = _logits_labels(logits, labels)
     f = f / T
-    return float(np.mean(logsumexp(f, axis=1) - f[np.arange(len(y)), y]))
+    return float(np.mean(energy(f) - f[np.arange(len(y)), y]))
 
 
-def fit_temperature(logits, labels) -> float:
+def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     """The temperature T that minimises the mean negative log-likelihood of softmax(f / T).
 
     The likelihood has one minimum in log T (it is convex in 1/T), searched within a factor 1,000 of the
@@ -150,19 +152,19 @@ def fit_temperature(logits, labels) -> float:
     return float(np.exp(best.x))
 
 
-def calibration(logits, labels, seed=0) -> dict[str, float]:
+def calibration(logits: ArrayLike, labels: ArrayLike, seed: int = 0) -> dict[str, float]:
     """ECE before and after temperature scaling of ID test logits: {"ece", "ece_ts", "temperature"}."""
     T = cross_fitted_temperature(logits, labels, seed)
     f, y = _logits_labels(logits, labels)
     return {"ece": ece(f, y), "ece_ts": ece(f / T, y), "temperature": geometric_mean(T)}
 
 
-def geometric_mean(T) -> float:
+def geometric_mean(T: np.ndarray) -> float:
     """Of the temperatures of the images, N x 1: both halves count alike."""
     return float(np.sqrt(T.min() * T.max()))
 
 
-def cross_fitted_temperature(logits, labels, seed=0) -> np.ndarray:
+def cross_fitted_temperature(logits: ArrayLike, labels: ArrayLike, seed: int = 0) -> np.ndarray:
     """The temperature by which each ID test image is scaled, N x 1, fitted on images that it is not among.
 
     The images are split into two random halves and each half is scaled by the temperature fitted on the
@@ -171,8 +173,6 @@ def cross_fitted_temperature(logits, labels, seed=0) -> np.ndarray:
     temperature on the very images it then measures.
     """
     f, y = _logits_labels(logits, labels)
-    if len(y) < 2:
-        raise ValueError("calibration needs at least two images, one for each half")
     first, second = np.array_split(np.random.default_rng(seed).permutation(len(y)), 2)
     T = np.empty((len(y), 1))
     T[first] = fit_temperature(f[second], y[second])
@@ -180,7 +180,7 @@ def cross_fitted_temperature(logits, labels, seed=0) -> np.ndarray:
     return T
 
 
-def _scores(which: str, scores) -> np.ndarray:
+def _scores(which: str, scores: ArrayLike) -> np.ndarray:
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 1 or len(scores) == 0:
         raise ValueError(f"the {which} scores must be a non-empty list of numbers, got shape {scores.shape}")
@@ -190,14 +190,10 @@ def _scores(which: str, scores) -> np.ndarray:
     return scores
 
 
-def _logits_labels(logits, labels) -> tuple[np.ndarray, np.ndarray]:
-    f, y = np.asarray(logits, dtype=np.float64), np.asarray(labels)
-    if f.ndim != 2 or f.shape[0] == 0 or f.shape[1] < 2:
-        raise ValueError(f"logits must be a matrix of N >= 1 images by K >= 2 classes, got shape {f.shape}")
+def _logits_labels(logits: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    f, y = matrix(logits), np.asarray(labels)
     if y.shape != (len(f),):
         raise ValueError(f"there must be one label for each of the {len(f)} rows of logits, got {y.shape}")
-    if not np.isfinite(f).all():
-        raise ValueError("the logits are not finite: training diverged")
     if not np.issubdtype(y.dtype, np.integer) or y.min() < 0 or y.max() >= f.shape[1]:
         raise ValueError(f"labels must be integers from 0 to {f.shape[1] - 1}, one per class of the logits")
     return f, y

@@ -55,6 +55,9 @@ Head = Callable[[int, int], nn.Module]  # (features, classes) -> nn.Linear, Godi
 class Classifier(nn.Module):
     """A body (images -> features B x D) and a head: (logits, features), and the head's own score if it has one."""
 
+    body: nn.Module
+    fc: nn.Module
+
     def embed(self, x: Tensor) -> Tensor:
         return self.body(x)
 
@@ -163,8 +166,9 @@ def vgg13() -> tuple[nn.Module, int]:
 
 
 WIDE = re.compile(r"wrn(\d+)_(\d+)")
-TORCHVISION = {"resnet34": resnet34, "resnet20": resnet20, "densenet_bc_100_12": partial(densenet_bc, 100, 12),
-               "densenet_bc_22_12": partial(densenet_bc, 22, 12), "vgg13": vgg13}
+TORCHVISION: dict[str, Callable[[], tuple[nn.Module, int]]] = {
+    "resnet34": resnet34, "resnet20": resnet20, "densenet_bc_100_12": partial(densenet_bc, 100, 12),
+    "densenet_bc_22_12": partial(densenet_bc, 22, 12), "vgg13": vgg13}
 
 
 def initialise(net: nn.Module) -> None:

@@ -7,13 +7,14 @@ step on the input; only the stepped image needs another.
 Networks return (logits B x K, features B x D), the features being the input of the final linear layer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from scipy.special import logsumexp, softmax
 from torch import Tensor, nn
 
@@ -29,17 +30,17 @@ ODIN_STD = (63.0 / 255, 62.1 / 255, 66.7 / 255)
 BATCH, CPU_BATCH = 500, 125
 
 
-def msp(logits, T=1.0) -> np.ndarray:
+def msp(logits: ArrayLike, T: float = 1.0) -> np.ndarray:
     """Maximum softmax probability max_k softmax_k(f / T) of logits N x K: N values in [1/K, 1]."""
-    return softmax(_logits(logits, T) / T, axis=1).max(axis=1)
+    return softmax(matrix(logits, T) / T, axis=1).max(axis=1)
 
 
-def energy(logits, T=1.0) -> np.ndarray:
+def energy(logits: ArrayLike, T: float = 1.0) -> np.ndarray:
     """Negative free energy T log sum_k exp(f_k / T) of logits N x K (Liu et al. 2020): N values."""
-    return T * logsumexp(_logits(logits, T) / T, axis=1)
+    return T * logsumexp(matrix(logits, T) / T, axis=1)
 
 
-def gradnorm(logits, feature_l1, T=1.0) -> np.ndarray:
+def gradnorm(logits: ArrayLike, feature_l1: ArrayLike, T: float = 1.0) -> np.ndarray:
     """GradNorm (Huang et al. 2021) of logits N x K and the features' L1 norms (N): N values.
 
     The score is the L1 norm of d/dW sum_k -log softmax_k(f / T) for the final layer f = W phi + b. The target
@@ -47,7 +48,7 @@ def gradnorm(logits, feature_l1, T=1.0) -> np.ndarray:
     gradient is the outer product of (K p - 1) / T and phi, so its L1 norm is the product of two L1 norms:
     sum_k |K p_k - 1| * ||phi||_1 / T with p = softmax(f / T). No backward pass is needed.
     """
-    p = softmax(_logits(logits, T) / T, axis=1)
+    p = softmax(matrix(logits, T) / T, axis=1)
     feature_l1 = np.asarray(feature_l1, dtype=np.float64)
     if feature_l1.shape != (len(p),) or not np.isfinite(feature_l1).all():
         raise ValueError(f"feature_l1 must hold one finite number for each of the {len(p)} rows of logits, "
@@ -68,7 +69,7 @@ class InputStep(NamedTuple):
     score: Callable[[tuple], Tensor]
 
 
-def odin_step(T=1000.0, epsilon=0.0014) -> InputStep:
+def odin_step(T: float = 1000.0, epsilon: float = 0.0014) -> InputStep:
     """ODIN (Liang et al. 2018): max_k softmax_k(f(x') / T), float64.
 
     x' = x - epsilon sign(d/dx CE(f(x) / T, y^)) / std with y^ the predicted class: a small step that raises
@@ -83,7 +84,7 @@ def odin_step(T=1000.0, epsilon=0.0014) -> InputStep:
                      lambda out: torch.from_numpy(msp(out[0].cpu(), T)))
 
 
-def confidence_step(epsilon=0.001) -> InputStep:
+def confidence_step(epsilon: float = 0.001) -> InputStep:
     """Learned Confidence with its input preprocessing (its section 3.1): the logit of c(x'), float32.
 
     x' = x - epsilon sign(d L_c / dx) with L_c = -log c: a small step that raises the confidence. epsilon is in
@@ -92,13 +93,13 @@ def confidence_step(epsilon=0.001) -> InputStep:
     return InputStep(lambda out: F.softplus(-out[2]).sum(), torch.tensor(epsilon), lambda out: out[2].float())
 
 
-def odin(net: nn.Module, images: Tensor, T=1000.0, epsilon=0.0014, batch_size=None, device=None) -> np.ndarray:
+def odin(net: nn.Module, images: Tensor, T: float = 1000.0, epsilon: float = 0.0014) -> np.ndarray:
     """ODIN alone (see odin_step) of uint8 images N x H x W x C: N float64 values."""
-    return collect(net, images, device, batch_size, steps={"odin": odin_step(T, epsilon)})["odin"]
+    return collect(net, images, steps={"odin": odin_step(T, epsilon)})["odin"]
 
 
-def collect(net: nn.Module, images: Tensor, device=None, batch_size=None, precision="float32",
-            steps: dict[str, InputStep] | None = None) -> dict[str, np.ndarray]:
+def collect(net: nn.Module, images: Tensor, device: torch.device | None = None, batch_size: int | None = None,
+            precision: str = "float32", steps: dict[str, InputStep] | None = None) -> dict[str, np.ndarray]:
     """One forward pass over uint8 images N x H x W x C: everything the scores need; one more pass for each input step.
 
     Returns float32 arrays: logits N x K, features N x D, feature_l1 N (the features' L1 norms, for GradNorm), for a
@@ -106,11 +107,12 @@ def collect(net: nn.Module, images: Tensor, device=None, batch_size=None, precis
     mode; each module's own mode is restored afterwards. device=None: where the net is. batch_size=None: BATCH, or
     CPU_BATCH images. precision: float32, or bfloat16 / float16 for a quick look.
     """
-    steps, found = steps or {}, {}
-    low = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision)
+    steps = steps or {}
+    found: dict[str, list[Tensor]] = {}
     with _evaluation(net, device) as device:
         for x in _batches(images, batch_size or (CPU_BATCH if device.type == "cpu" else BATCH), device):
-            with torch.set_grad_enabled(bool(steps)), torch.autocast(device.type, low, enabled=low is not None):
+            with torch.set_grad_enabled(bool(steps)), torch.autocast(
+                    device.type, getattr(torch, precision), enabled=precision != "float32"):
                 x.requires_grad_(bool(steps))
                 out = net(x)
                 gradients = {name: torch.autograd.grad(step.loss(out), x, retain_graph=True)[0]
@@ -126,19 +128,19 @@ def collect(net: nn.Module, images: Tensor, device=None, batch_size=None, precis
     return arrays | {"feature_l1": feature_l1}
 
 
-def centred(logits) -> np.ndarray:
+def centred(logits: ArrayLike) -> np.ndarray:
     """The logits N x K without their mean over the classes, in float64: softmax cannot tell, Energy can."""
-    f = _logits(logits, 1.0)
+    f = matrix(logits)
     return f - f.mean(axis=1, keepdims=True)
 
 
-def normalised(logits, tau: float) -> np.ndarray:
+def normalised(logits: ArrayLike, tau: float) -> np.ndarray:
     """f / (tau ||f||), N x K in float64: what the softmax of LogitNorm is trained on (Eq. 4)."""
-    f = _logits(logits, tau)
+    f = matrix(logits, tau)
     return f / (tau * (np.linalg.norm(f, axis=1, keepdims=True) + EPS))
 
 
-def _logits(logits, T) -> np.ndarray:
+def matrix(logits: ArrayLike, T: float = 1.0) -> np.ndarray:
     """The logits as a float64 matrix, refused when a score of them would mean nothing."""
     f = np.asarray(logits, dtype=np.float64)
     if f.ndim != 2 or f.shape[0] == 0 or f.shape[1] < 2:
@@ -151,7 +153,7 @@ def _logits(logits, T) -> np.ndarray:
     return f
 
 
-def _batches(images: Tensor, batch_size: int, device):
+def _batches(images: Tensor, batch_size: int, device: torch.device) -> Iterator[Tensor]:
     """Normalised float32 batches on the device, in order."""
     if images.dtype != torch.uint8 or images.ndim != 4 or len(images) == 0:
         raise ValueError("images must be a non-empty uint8 tensor N x H x W x C as data.load gives it, "
@@ -161,15 +163,17 @@ def _batches(images: Tensor, batch_size: int, device):
 
 
 @contextmanager
-def _evaluation(net: nn.Module, device):
+def _evaluation(net: nn.Module, device: torch.device | None) -> Iterator[torch.device]:
     """No gradients, no dropout, BatchNorm's running statistics, true float32; yields the device.
 
     Autocast is off, and so is TF32: by default a GPU's convolutions round their inputs to 10 bits.
     """
-    device = torch.device(device if device is not None else next(net.parameters()).device)
+    device = device or next(net.parameters()).device
     modes = [(module, module.training) for module in net.modules()]
-    # cudnn.rnn only because PyTorch refuses to read its older, common flag when conv and rnn differ.
-    operators = [torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul]
+    # cudnn.rnn only because PyTorch refuses to read its older, common flag when conv and rnn differ. These attributes
+    # are made when PyTorch is imported, where a type checker does not see them.
+    cudnn: Any = torch.backends.cudnn
+    operators = [cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul]
     precisions = [operator.fp32_precision for operator in operators]
     net.eval()
     for operator in operators:

@@ -76,11 +76,11 @@ def objective(config: Config, out: tuple, y: Tensor, hinted: Tensor, weight: Ten
     return loss, f.new_zeros(())
 
 
-def resident(train_set: data.ImageSet, num_classes: int, device: torch.device) -> data.ImageSet:
-    """The training set as it stays on the device: zero-padded bytes, so that a batch is one gather."""
+def resident(train_set: data.ImageSet, num_classes: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The training set as it stays on the device: zero-padded bytes, so that a batch is one gather; and the labels."""
     if train_set.labels is None or not 0 <= int(train_set.labels.min()) <= int(train_set.labels.max()) < num_classes:
         raise ValueError(f"the training set needs labels from 0 to {num_classes - 1}, one per image")
-    return data.ImageSet(data.pad(train_set.images.to(device)), train_set.labels.to(device))
+    return data.pad(train_set.images.to(device)), train_set.labels.to(device)
 
 
 class Trainer:
@@ -91,17 +91,16 @@ class Trainer:
     the epoch ends: a step can be recorded (graph.py) and then stand in `play`.
     """
 
-    def __init__(self, config: Config, train_set: data.ImageSet, device: torch.device):
+    def __init__(self, config: Config, train_set: tuple[Tensor, Tensor], device: torch.device):
         """train_set: as `resident` gives it. Raises ValueError where it is smaller than one batch."""
         self.config, self.device = config, device
         self.images, self.labels = train_set
-        self.steps = len(train_set.labels) // config.batch_size
+        self.steps = len(self.labels) // config.batch_size
         if self.steps == 0:
-            raise ValueError(f"{config.id_dataset} has {len(train_set.labels)} training images, "
+            raise ValueError(f"{config.id_dataset} has {len(self.labels)} training images, "
                              f"fewer than one batch of {config.batch_size}; lower batch_size")
         torch.manual_seed(config.seed)
-        self.net = network(config)
-        self.net.to(device, memory_format=torch.channels_last)
+        self.net = network(config).to(device).to(memory_format=torch.channels_last)
         on_gpu = device.type == "cuda"
         torch.backends.cudnn.benchmark = on_gpu  # every batch has the same shape: try the algorithms once
         lr = torch.tensor(config.lr, device=device) if on_gpu else config.lr  # a recorded step reads it from memory
@@ -120,7 +119,8 @@ class Trainer:
         # correct, gradient norm, L_c, and the means of losses.geometry
         self.sums = torch.zeros(3 + len(self.columns), dtype=torch.float64, device=device)
         self.play = self.step
-        self.epoch, self.history = 0, []
+        self.epoch = 0
+        self.history: list[dict] = []
 
     def train_epoch(self) -> dict:
         """One epoch; its training columns of history.csv."""
@@ -180,10 +180,10 @@ class Trainer:
     def batch(self) -> tuple[Tensor, Tensor, Tensor]:
         """Step `now`'s normalised images B x 3 x 32 x 32, labels B, and whether each example gets a hint, bool B."""
         here = self.now * self.config.batch_size + torch.arange(self.config.batch_size, device=self.device)
-        index, top, left, flip, hinted, *cut = (drawn[here] for drawn in self.drawn)
+        index, top, left, flip, hinted, row, column, cut = (drawn[here] for drawn in self.drawn)
         x = data.to_float(data.crop_flip(self.images, index, top, left, flip))
         if self.config.cutout:
-            x = data.cutout(x, *cut, self.config.cutout)
+            x = data.cutout(x, row, column, cut, self.config.cutout)
         return x, self.labels[index], hinted
 
     def backward(self, loss: Tensor) -> Tensor:
@@ -191,7 +191,7 @@ class Trainer:
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.get_total_norm([p.grad for p in self.net.parameters()])
+        norm = nn.utils.get_total_norm([p.grad for p in self.net.parameters() if p.grad is not None])
         return torch.where(norm.isfinite(), norm, 0)
 
     @torch.no_grad()

@@ -52,8 +52,9 @@ def load(name: str, split: str = "test") -> ImageSet:
         _require(images, labels, info.num_classes, path)
     if images.shape[1:] != (SIZE, SIZE, 3):
         images = np.stack([fit(Image.fromarray(image), name not in download.ONLY_CROPPED) for image in images])
-    used = labels is not None and info.num_classes > 0
-    return ImageSet(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)) if used else None)
+    if labels is None or info.num_classes == 0:
+        return ImageSet(torch.from_numpy(images), None)
+    return ImageSet(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)))
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:

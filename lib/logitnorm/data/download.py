@@ -6,6 +6,7 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -37,7 +38,7 @@ def download(name: str) -> None:
                         "folder that you may write to.") from error
 
 
-def fetch(name: str, folder: str) -> dict[str, dict[str, np.ndarray]]:
+def fetch(name: str, folder: str) -> dict[str, dict[str, Any]]:
     """split -> arrays of an official set, downloaded into `folder` and checked there; DataError says why not."""
     try:
         return _fetch(name, folder)
@@ -53,12 +54,12 @@ def fetch(name: str, folder: str) -> dict[str, dict[str, np.ndarray]]:
         raise DataError(f"the download of {name} {what.format(' '.join(str(cause).split()))}, or {by_hand}.") from error
 
 
-def _fetch(name: str, folder: str) -> dict[str, dict[str, np.ndarray]]:
+def _fetch(name: str, folder: str) -> dict[str, dict[str, Any]]:
     if archive := SETS[name].archive:
         import pooch
 
         path = pooch.retrieve(archive.url, archive.checksum, path=folder, progressbar=sys.stderr.isatty())
-        return {"test": {"images": from_tar(path, archive.count, name not in ONLY_CROPPED)}}
+        return {"test": {"images": from_tar(path, archive.take, name not in ONLY_CROPPED)}}
     from torchvision import datasets
 
     if name == "svhn":
@@ -70,7 +71,7 @@ def _fetch(name: str, folder: str) -> dict[str, dict[str, np.ndarray]]:
     return {split: {"images": part.data, "labels": np.array(part.targets)} for split, part in parts.items()}
 
 
-def from_tar(path: str, count: int | None = None, scale: bool = True) -> np.ndarray:
+def from_tar(path: str, take: int | None = None, scale: bool = True) -> np.ndarray:
     """Images of a tar archive in the order of their names, fitted to 32 x 32 x 3.
 
     Nothing is extracted: the members are decoded where they lie, so no name in it can lead anywhere else.
@@ -83,9 +84,9 @@ def from_tar(path: str, count: int | None = None, scale: bool = True) -> np.ndar
 
     with tarfile.open(path) as tar:
         names = sorted(member.name for member in tar if is_image(member))
-    chosen = dict.fromkeys(evenly(names, count) if count else names)
+    images = dict.fromkeys(evenly(names, take) if take else names, np.empty(0))
     with tarfile.open(path) as tar:  # in the archive's own order: going back in a compressed file is slow
         for member in tqdm(tar, desc="reading images", unit=" files", disable=None):
-            if member.name in chosen:
-                chosen[member.name] = fit(Image.open(tar.extractfile(member)), scale)
-    return np.stack(list(chosen.values()))
+            if member.name in images and (file := tar.extractfile(member)):
+                images[member.name] = fit(Image.open(file), scale)
+    return np.stack(list(images.values()))

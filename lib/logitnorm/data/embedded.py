@@ -60,7 +60,7 @@ def patches(name: str) -> np.ndarray:
         if not path.is_file():
             raise DataError(f"{path} is missing, although it ships with {package} and the embedded benchmark is cut "
                             "from it: install scikit-image and scikit-learn again.")
-        picture = Image.open(path).convert("RGB")
+        picture = Image.open(path.open("rb")).convert("RGB")
         for y in range(0, picture.height - side + 1, side):
             for x in range(0, picture.width - side + 1, side):
                 found.append(fit(picture.crop((x, y, x + side, y + side))))

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -25,7 +25,7 @@ class ImageSet(NamedTuple):
 class Archive(NamedTuple):
     url: str
     checksum: str  # algorithm:hexadecimal
-    count: int | None = None  # take so many evenly spaced images; None = all
+    take: int | None = None  # so many evenly spaced images; None: all
 
 
 class SetInfo(NamedTuple):
@@ -37,7 +37,7 @@ class SetInfo(NamedTuple):
     archive: Archive | None = None  # what is downloaded; CIFAR, SVHN and MNIST come through torchvision
 
 
-def _info(archive: dict | None = None, **entry) -> SetInfo:
+def _info(archive: dict[str, Any] | None = None, **entry: Any) -> SetInfo:
     entry["splits"] = tuple(entry.get("splits", ("test",)))
     return SetInfo(**entry, archive=Archive(**archive) if archive else None)
 
@@ -60,7 +60,7 @@ def cache_dir() -> Path:
 
 def sha256(images: Tensor) -> str:
     """SHA-256 (hexadecimal) of the raw bytes of `images` in C order; it names the data in a run's record."""
-    return hashlib.sha256(images.cpu().contiguous().numpy()).hexdigest()
+    return hashlib.sha256(images.cpu().contiguous().numpy().data).hexdigest()
 
 
 def fit(image: Image.Image, scale: bool = True) -> np.ndarray:

@@ -88,7 +88,7 @@ def _train(config: Config, folder: Path, device: torch.device) -> Path:
         raise runs.RunError(f"{config.run_id}: {error}") from error
 
 
-def start(config: Config, folder: Path, train_set: data.ImageSet, device: torch.device) -> tuple[Trainer, dict]:
+def start(config: Config, folder: Path, train_set: tuple[Tensor, Tensor], device: torch.device) -> tuple[Trainer, dict]:
     """A new trainer, or the one that the folder's checkpoint describes, and what is kept beside it: the run's seconds
     so far, and the code that began it."""
     trainer = Trainer(config, train_set, device)
