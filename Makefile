@@ -25,7 +25,7 @@ THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 help:
 	echo "make book                      build the book (first time: a few minutes of downloads); prints its index.html"
-	echo "make check                     style, import order and the direction of imports, in seconds"
+	echo "make check                     style, direction of imports and types, in seconds"
 	echo "make test                      run the test suite but for its slow part"
 	echo "make test-all                  ... with it: whole builds, killed processes, real images"
 	echo "make mutations                 break ten lines, one at a time: does make test see it?"
@@ -55,8 +55,9 @@ book: $(STAMP)
 check: $(STAMP)
 	$(BIN)/ruff check --quiet lib tests benchmarks tools
 	said=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$said"; exit 1; }
+	said=$$($(BIN)/mypy 2>&1) || { echo "$$said"; exit 1; }
 	if command -v actionlint >/dev/null; then actionlint; else echo "actionlint is not installed: the workflows were not checked"; fi
-	echo "style and import directions are as they should be"
+	echo "style, import directions and types are as they should be"
 
 # Quiet: dots, and the last line that tests/conftest.py writes.
 PYTEST = $(THREADS) $(BIN)/python -m pytest -n 2 --dist loadgroup -qq

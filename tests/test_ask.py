@@ -93,7 +93,7 @@ def test_the_scores_of_the_page_are_those_of_the_library():
     assert (ask.score_values("godin", "cosine", f, own) == own).all()
     assert ask.score_values("learned_confidence", "confidence", f, own) == pytest.approx(1 / (1 + np.exp(-own.astype(float))))
     assert (ask.score_values("cross_entropy", "max_logit", f, None) == f.max(axis=1)).all()
-    with pytest.raises(ValueError, match="unknown score"):
+    with pytest.raises(KeyError, match="absent"):
         ask.score_values("cross_entropy", "absent", f, None)
 
 

@@ -165,7 +165,6 @@ def vgg13() -> tuple[nn.Module, int]:
     return nn.Sequential(make_layers(cfgs["B"], batch_norm=True), nn.Flatten()), 512
 
 
-WIDE = re.compile(r"wrn(\d+)_(\d+)")
 TORCHVISION: dict[str, Callable[[], tuple[nn.Module, int]]] = {
     "resnet34": resnet34, "resnet20": resnet20, "densenet_bc_100_12": partial(densenet_bc, 100, 12),
     "densenet_bc_22_12": partial(densenet_bc, 22, 12), "vgg13": vgg13}
@@ -180,27 +179,31 @@ def initialise(net: nn.Module) -> None:
             nn.init.zeros_(m.bias)
 
 
-def require(architecture: str, dropout: float) -> None:
-    """ValueError, one sentence, unless `build` knows such a net."""
-    if match := WIDE.fullmatch(architecture):
-        depth, width = map(int, match.groups())
+def require(architecture: str, dropout: float) -> tuple[int, int] | None:
+    """(depth, width) of a Wide ResNet, None for a net of TORCHVISION, without building it.
+
+    Raises ValueError for an unknown name, and for dropout in a net that has none.
+    """
+    if match := re.fullmatch(r"wrn(\d+)_(\d+)", architecture):
+        depth, width = int(match[1]), int(match[2])
         if depth < 10 or (depth - 4) % 6:
             raise ValueError(f"WRN depth must be 6n + 4 (10, 16, 22, 28, 40, ...), got {depth}")
         if width < 1:
             raise ValueError(f"WRN width must be at least 1, got {width}")
-    elif architecture not in TORCHVISION:
+        return depth, width
+    if architecture not in TORCHVISION:
         raise ValueError(f"unknown architecture {architecture!r}; known: wrnDEPTH_WIDTH, e.g. wrn40_2 or wrn10_1, "
                          + ", ".join(TORCHVISION))
-    elif dropout:
+    if dropout:
         raise ValueError(f"{architecture} has no dropout; set dropout to 0, got {dropout}")
+    return None
 
 
 def build(architecture: str, num_classes: int, dropout: float = 0.3, head: Head = nn.Linear) -> Classifier:
     """A net by name: wrn40_2 is the paper's, wrnD_W any Wide ResNet; the others are the keys of TORCHVISION.
 
-    head: nn.Linear, Godin or Confidence. Raises ValueError for an unknown name, and for dropout in a net that has none.
+    head: nn.Linear, Godin or Confidence. Raises ValueError as `require` does.
     """
-    require(architecture, dropout)
-    if match := WIDE.fullmatch(architecture):
-        return WideResNet(int(match[1]), int(match[2]), num_classes, dropout, head)
+    if shape := require(architecture, dropout):
+        return WideResNet(*shape, num_classes, dropout, head)
     return TorchvisionNet(*TORCHVISION[architecture](), num_classes, head)

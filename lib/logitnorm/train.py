@@ -88,7 +88,7 @@ class Trainer:
 
     Every epoch draws from generators seeded with (seed, epoch), so that a resumed run draws what an uninterrupted one
     draws. What a step reads and writes stands at fixed places on the device and nothing is copied to the host before
-    the epoch ends: a step can be recorded (graph.py) and then stand in `play`.
+    the epoch ends: a step can be recorded (study/graph.py) and then stand in `play`.
     """
 
     def __init__(self, config: Config, train_set: tuple[Tensor, Tensor], device: torch.device):
