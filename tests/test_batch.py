@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from fake_runs import write_run
-from logitnorm import data
+from logitnorm import data, runs
 from logitnorm.book import build, runner
 from logitnorm.config import Config
 from logitnorm.study import experiments, training
@@ -357,7 +357,8 @@ def test_together_trains_in_processes_of_their_own(tmp_path, monkeypatch, capfd)
     ("epochs", "-3", "epochs should be greater than or equal to 1, got -3"), ("tau", "0", "tau should be greater than 0"),
     ("preset", "fast", "preset should be one of quick, small, medium, full, got 'fast'"),
     ("method", "logitnrom", "method should be 'cross_entropy', "), ("id_dataset", "cifar11", "id_dataset should be one of cifar10, "),
-    ("seed", "-1", "seed should be greater than or equal to 0, got -1"), ("size", "huge", "size should be 'smoke', ")])
+    ("seed", "-1", "seed should be greater than or equal to 0, got -1"), ("size", "huge", "size should be 'smoke', "),
+    ("runs_dir", __file__, "test_batch.py is a file; name a folder for the runs")])
 def test_settings_that_cannot_be_trained_are_refused_before_a_kernel_starts(tmp_path, monkeypatch, capsys, name, value,
                                                                             sentence):
     monkeypatch.setattr(runner, "check_kernel", lambda: pytest.fail("it got as far as the kernel"))
@@ -367,8 +368,11 @@ def test_settings_that_cannot_be_trained_are_refused_before_a_kernel_starts(tmp_
     assert sentence in said and len(said.splitlines()) == 1 and not list(tmp_path.iterdir())
 
 
-def test_a_runs_folder_that_is_a_file_gets_one_sentence(tmp_path, capsys):
+@pytest.mark.parametrize("arguments", [["--size", "smoke", "--only", "logitnorm"], ["--check"]])
+def test_a_runs_folder_that_is_a_file_gets_one_sentence(tmp_path, capsys, arguments):
     (tmp_path / "file").write_text("")
-    assert experiments.main(["--size", "smoke", "--only", "logitnorm", "--runs-dir", str(tmp_path / "file")]) == 1
+    assert experiments.main([*arguments, "--runs-dir", str(tmp_path / "file")]) == 1
     said = capsys.readouterr().err
-    assert "cannot hold run folders (Not a directory)" in said and len(said.splitlines()) == 1
+    assert "file is a file; name a folder for the runs" in said and len(said.splitlines()) == 1
+    with pytest.raises(runs.RunError, match="cannot hold run folders"), runs.part(tmp_path / "file", "r"):
+        pytest.fail("a run in a file")

@@ -1,11 +1,13 @@
 """The library alone: what its wheel holds, and that it works where Jupyter, papermill and Snakemake are missing."""
 
+import ast
 import email
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tokenize
 import tomllib
 import zipfile
 from pathlib import Path
@@ -106,6 +108,32 @@ sys.exit(experiments.main(["--list"]))
     assert done.returncode == 1
     [sentence] = done.stderr.splitlines()  # no traceback
     assert "experiments.yaml cannot be read" in sentence and "set LOGITNORM_ROOT to a checkout of the book" in sentence
+
+
+# Lines of code of the science floor, the image sets among them: what is judged, drawn or bound belongs upstairs.
+MOST_LINES = 1050
+
+
+def lines_of_code(path):
+    """Lines that are neither blank nor comment nor docstring."""
+    with tokenize.open(path) as file:
+        tokens = [token for token in tokenize.generate_tokens(file.readline) if token.string.strip()
+                  and token.type != tokenize.COMMENT]
+    lines = {line for token in tokens for line in range(token.start[0], token.end[0] + 1)}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node, clean=False) is not None:
+            lines -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return len(lines)
+
+
+def test_the_science_floor_stays_short(tmp_path):
+    (tmp_path / "a.py").write_text('"""Says\nwhat."""\n\n# a comment\ndef f(x):\n    """Doc."""\n    return (x +\n            1)  # one\n')
+    assert lines_of_code(tmp_path / "a.py") == 3
+    library = REPOSITORY / "lib/logitnorm"
+    floor = [path for folder in (library, library / "data") for path in folder.glob("*.py")
+             if not path.stem.startswith("__") or folder != library]
+    assert {path.stem for path in floor} >= {"config", "sets", "losses", "metrics", "models", "runs", "scores", "train"}
+    assert sum(map(lines_of_code, floor)) <= MOST_LINES
 
 
 @pytest.mark.slow

@@ -104,8 +104,11 @@ def _fit(notebook, name, value, known):
 
 
 def check_run(notebook: Path, given: dict) -> None:
-    """RunnerError for settings that cannot be trained, of a notebook whose parameters are those of a run."""
+    """RunnerError for a folder of runs that is a file and, of a notebook whose parameters are those of a run, for
+    settings that cannot be trained."""
     settings = {**parameters(notebook), **given}
+    if (folder := settings.get("runs_dir")) and Path(ROOT, folder).is_file():
+        raise RunnerError(f"{notebook}: runs_dir {folder} is a file; name a folder for the runs")
     if not {"id_dataset", "architecture", "method"} <= set(settings):
         return
     from logitnorm.config import Config  # they import torch, which no other notebook needs here

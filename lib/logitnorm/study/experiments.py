@@ -216,6 +216,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if args.together < 1:
             raise ValueError(f"--together must be at least 1, got {args.together}")
+        if args.runs_dir.is_file():
+            raise ValueError(f"--runs-dir {args.runs_dir} is a file; name a folder for the runs")
         if args.check:
             for sentence in problems(args.runs_dir, FILE):
                 failed = report(RunError(sentence))
