@@ -122,7 +122,7 @@ def test_only_runs_that_are_new_or_changed_are_verified(offered, monkeypatch):
     assert answer(offered, monkeypatch) == (0, "No run folder was added or changed.\n")
     [run] = (offered / "offered").iterdir()
     (run / "metrics.csv").write_text("edited")
-    new = write_run(offered / "offered", seed=2, n_id=40, n_ood=20)
+    new = write_run(offered / "offered", lr=0.3, n_id=40, n_ood=20)
     info = json.loads((new / "run.json").read_text())
     (new / "run.json").write_text(json.dumps(info | {"code": {"commit": "ab" * 20, "dirty": False}}))
     code, text = answer(offered, monkeypatch)
