@@ -139,13 +139,6 @@ def test_every_launch_link_opens_a_file_of_the_repository():
                 if not link.startswith(start) or not (REPOSITORY / link.removeprefix(start)).is_file()]
 
 
-@pytest.mark.parametrize("name", EXPLORERS)
-def test_an_explorer_page_is_light(name):
-    assert (SITE / name).stat().st_size < 1_000_000, "the library apart, a page must stay below one megabyte"
-    scripts = [tag["src"] for tag in soup(name).find_all("script", src=True)]
-    assert len([src for src in scripts if "bokeh" in src]) == 1
-
-
 # Pages that are about code show it first; on every other page a reader meets a figure, or no code at all.
 ABOUT_CODE = {f"{page}.html" for page in (
     "book/use", "book/rerun", "book/batch", "book/map", "book/api", "book/cite", "book/training", "book/protocol", "book/data",

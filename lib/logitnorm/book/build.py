@@ -202,9 +202,9 @@ def finish(html: Path) -> None:
         (html / "_static" / MATHJAX).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, html / "_static" / MATHJAX)
     if explored:
-        from .explorers import copy_scripts  # imports torch, which nothing else here needs
+        from .explorers import copy_script  # imports torch, which nothing else here needs
 
-        copy_scripts(html / "_static")
+        copy_script(html / "_static")
     if asked:
         from . import ask  # imports torch too
 
