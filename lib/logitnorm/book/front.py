@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from html import escape
 from pathlib import Path
 
@@ -18,18 +17,11 @@ from logitnorm.study import adopt, ledger, offset, paper, results
 
 from . import plots
 from .build import colab_url
+from .pictures import THUMBNAILS, thumbnails
 
 # ---- the first screen
 
-THUMBNAILS = paths.ROOT / "data/thumbnails"
 LOSSES = ("cross_entropy", "logitnorm")
-
-
-def thumbnails() -> tuple[list[np.ndarray], pd.DataFrame, str]:
-    """(images 32 x 32 x 3, where they are from: set, index, label; their source) of tools/thumbnails.py."""
-    told = json.loads((THUMBNAILS / "front.json").read_text(encoding="utf-8"))
-    strip = np.asarray(Image.open(THUMBNAILS / "front.png").convert("RGB"))
-    return np.split(strip, len(told["images"]), axis=1), pd.DataFrame(told["images"]), told["source"]
 
 
 def answers(run, images: pd.DataFrame) -> pd.DataFrame:
@@ -65,7 +57,7 @@ def best_pair(loaded: dict[str, list], images: pd.DataFrame) -> list:
 def first_screen(loaded: dict[str, list], lines: pd.DataFrame) -> str:
     """What was found, in one sentence, and the ten images with what both networks say of them, as Markdown and HTML."""
     found = _sentence(lines, loaded)
-    pixels, images, source = thumbnails()
+    pixels, images, source = thumbnails("front")
     pair = best_pair(loaded, images)
     if not pair:
         return found
@@ -81,7 +73,7 @@ def first_screen(loaded: dict[str, list], lines: pd.DataFrame) -> str:
     caption = (f"What two networks ({paper.network(pair[0].config.architecture)}, {pair[0].config.epochs} epochs, seed "
                f"{pair[0].config.seed}) say of ten test images. An image is let in when its largest softmax probability reaches the "
                f"one that 95 % of the CIFAR-10 test images reach: {thresholds}, whose probabilities are small by construction; "
-               f"their order is what counts. Of all house numbers {passed} are let in. Images: {source}.")
+               f"their order is what counts. Of all house numbers {passed} are let in. Images: {source}")
     return (f"{found}\n\n```{{raw}} html\n<figure class=\"asked\" id=\"first-picture\">\n<div class=\"asked-panels\">{panels}"
             f"</div>\n<figcaption><details><summary><span class=\"caption-text\">{short}</span></summary>{escape(caption)}"
             f"</details></figcaption>\n</figure>\n{_doors()}\n```\n")
@@ -141,7 +133,7 @@ def _data_uri(image: np.ndarray) -> str:
 
 def picture(loaded: dict[str, list], lines: pd.DataFrame, dark: bool = False):
     """The first screen as a figure of 1200 x 630 pixels, for README and for links to the book: (figure, alt text)."""
-    pixels, images, _ = thumbnails()
+    pixels, images, _ = thumbnails("front")
     ink, ground = ("#e6edf3", "#0d1117") if dark else ("#1f2328", "#ffffff")
     right, wrong = ("#7cc4ff", "#ff9a52") if dark else ("#005a91", "#b34700")
     pair = best_pair(loaded, images)
