@@ -20,8 +20,8 @@ def write_run(runs_dir, n_id=200, n_ood=60, gap=None, **settings) -> Path:
 
     Settings not given are those of a small run on CIFAR-10.
     """
-    config = train.Config(**{**dict(size="small", architecture="wrn10_1", epochs=4, ood_sets=SMALL_SETS,
-                                    extra_sets=("cifar100", "mnist"), history_ood="svhn_part"), **settings})
+    config = train.Config(**{**dict(size="small", ood_sets=SMALL_SETS, extra_sets=("cifar100", "mnist"),
+                                    history_ood="svhn_part"), **settings})
     num_classes = 100 if config.id_dataset == "cifar100" else 10
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(config.run_id.encode()).digest()[:4], "big"))
     gap = GAP.get(config.method, 2.0) if gap is None else gap

@@ -224,7 +224,7 @@ def test_only_the_tau_of_the_tables_enters(tmp_path):
 def test_norm_growth_reads_the_first_and_the_last_epoch(small):
     rows = ledger.norm_growth(results.load_all(small), None)
     assert rows["paper"].tolist() == [6.58, 12.80]
-    assert np.allclose(rows["ours"], [0.6 + 12 / 4, 0.6 + 12])  # fake_runs._history, four epochs
+    assert np.allclose(rows["ours"], [0.6 + 12 / 12, 0.6 + 12])  # fake_runs._history, twelve epochs
     assert rows.attrs["runs"] == [run.id for run in results.load_all(small) if "cross_entropy" in run.id]
 
 
@@ -335,7 +335,7 @@ def test_what_the_pages_include_is_written(small, tmp_path):
         assert f"{name}: {fpr95:.2f} % of the OOD images pass." in story
     assert (tmp_path / "generated" / "story.png").read_bytes().startswith(b"\x89PNG")
     cost = (tmp_path / "generated" / "cost.md").read_text()
-    assert "| small | WRN-10-1, CIFAR-10, 4 | none: synthetic numbers | 6 | 1.0 | 1,000 |" in cost
+    assert "| small | WRN-10-2, CIFAR-10, 12 | none: synthetic numbers | 6 | 1.0 | 1,000 |" in cost
     assert "| full | not yet run" in cost
 
 

@@ -17,7 +17,7 @@ from logitnorm.book import plots
 from logitnorm.study import paper, results
 
 SMALL_SETS = fake_runs.SMALL_SETS
-SMALL = dict(size="small", architecture="wrn10_1", epochs=4, ood_sets=SMALL_SETS, history_ood="svhn_part")
+SMALL = dict(size="small", ood_sets=SMALL_SETS, history_ood="svhn_part")
 STAND_IN = dict(zip(paper.SIX, SMALL_SETS))
 ALL_TABLES = (*"123456789", "text-4.2")
 percent = st.floats(0, 100, allow_nan=False).map(lambda x: round(x, 2))
@@ -808,11 +808,11 @@ def test_of_methods_takes_logitnorm_at_the_tau_of_the_tables():
 def test_describe_says_what_ran():
     small = [ce({}, **SMALL, seed=1), ce({}, **SMALL, seed=3), made({}, **SMALL)]
     assert paper.describe(small, "small") == (
-        "**Size `small`:** WRN-10-1 trained on all training images of CIFAR-10 for 4 epochs with Cross-entropy "
+        "**Size `small`:** WRN-10-2 trained on all training images of CIFAR-10 for 12 epochs with Cross-entropy "
         "(seeds 1, 3) and LogitNorm τ = 0.04 (seed 1). OOD sets: Textures (part) (for Textures), SVHN (part) (for "
         "SVHN), LSUN-like crops (for LSUN-C), LSUN-like resized (for LSUN-R), iSUN, MiniPlaces (for Places365). Runs: "
-        "`small-cifar10-wrn10_1-cross_entropy-epochs4-seed{1,3}`, "
-        "`small-cifar10-wrn10_1-logitnorm-tau0.04-epochs4-seed{1}`.")
+        "`small-cifar10-wrn10_2-cross_entropy-seed{1,3}`, "
+        "`small-cifar10-wrn10_2-logitnorm-tau0.04-seed{1}`.")
     other = made({}, size="small", id_dataset="cifar100", tau=0.0085, ood_sets=paper.SIX, history_ood="svhn")
     text = paper.describe([*small, other], "small")
     assert ("; WRN-10-2 trained on all training images of CIFAR-100 for 12 epochs with LogitNorm τ = 0.0085 (seed 1). "
@@ -846,7 +846,7 @@ def test_plainly_by_hand():
         "95.00 (+4.00); the paper's changes are -33.87 and +5.36.\n* LogitNorm's FPR95 is higher than cross-entropy's on "
         "LSUN-like resized (+10.00 FPR95), MiniPlaces (+0.50 FPR95) of the six.\n* LogitNorm's FPR95 is higher than "
         "cross-entropy's on MNIST (+5.00 FPR95) of the other sets.\n* Its calibration error before temperature scaling is "
-        "higher: 30.50 % against 5.50 %.\n* What this cannot show: the net (WRN-10-1) and the training (4 epochs) are not "
+        "higher: 30.50 % against 5.50 %.\n* What this cannot show: the net (WRN-10-2) and the training (12 epochs) are not "
         "the paper's (WRN-40-2, 200 epochs); stand-in image sets: Textures (part) (for Textures), SVHN (part) (for "
         "SVHN), LSUN-like crops (for LSUN-C), LSUN-like resized (for LSUN-R), MiniPlaces (for Places365); only 1 "
         "LogitNorm seed, so the spread is unknown. The absolute numbers are therefore no verdict on the paper's.")

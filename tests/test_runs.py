@@ -91,6 +91,15 @@ def test_a_folder_without_or_with_a_damaged_run_json_is_refused(run_folder):
         results.load(run_folder)
 
 
+def test_a_second_net_another_length_or_rate_is_in_no_average(tmp_path):
+    for other in ({}, {"architecture": "wrn10_1"}, {"epochs": 6}, {"lr": 0.1}):
+        write_run(tmp_path, method="logitnorm", seed=1, n_id=30, n_ood=10, **other)
+    assert [run.id for run in results.load_all(tmp_path)] == ["small-cifar10-wrn10_2-logitnorm-tau0.04-seed1"]
+    assert len(results.load_all(tmp_path, everything=True)) == 4
+    for of_its_own in ({"size": "full", "architecture": "resnet34", "dropout": 0.0}, {"size": "small", "architecture": "vgg13", "epochs": 15}):
+        assert Config(**of_its_own).in_grid, "the papers' other nets come with settings of their own"
+
+
 def test_load_all_and_tidy(tmp_path):
     write_run(tmp_path, method="cross_entropy", seed=2)
     write_run(tmp_path, method="logitnorm", seed=1)

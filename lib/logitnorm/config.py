@@ -202,6 +202,17 @@ class Config(BaseModel):
         return {name: value for name, value in self if name != "size" and value != of_size[name]}
 
     @property
+    def in_grid(self) -> bool:
+        """Whether averages over seeds and the papers' tables take this run.
+
+        Of Wide ResNets only the size's own, with the size's schedule: others belong to a study of the network, the
+        length or the rate. The papers' other networks come with settings of their own.
+        """
+        if "architecture" in self.changed:
+            return not self.architecture.startswith("wrn")
+        return not set(self.changed) - set(IN_EVERY_NAME + IN_NO_NAME)
+
+    @property
     def run_id(self) -> str:
         """The name of the run's folder: what every name says, and every training setting that is not the size's."""
         tau = f"-tau{self.tau:g}" if self.method in TAU else ""

@@ -26,7 +26,10 @@ NEAR = ("cifar10", "cifar100", "tinyimagenet_resize")
 FAR = ("mnist", "svhn_part", "textures_part", "places_mini")
 
 
-SMALL10 = {"size": "small", "architecture": "wrn10_2", "id_dataset": "cifar10"}
+SMALL10 = {"size": "small", "architecture": "wrn10_2", "id_dataset": "cifar10", "in_grid": True}
+SECOND_NET = "wrn10_1"  # the net of the many seeds, with the settings of its size otherwise
+RATE = 5.0  # the learning rate per tau of the sweep whose steps on f are alike: 0.2 at tau 0.04
+LENGTHS = (6, 12, 30)  # epochs of WRN-10-2 at tau 0.04, seed 1
 
 
 # ---- theory
@@ -106,6 +109,7 @@ def temperatures(loaded: list) -> pd.DataFrame:
                 "run": run.id,
                 "method": c.method,
                 "size": c.size,
+                "in_grid": c.in_grid,
                 "id_dataset": c.id_dataset,
                 "architecture": c.architecture,
                 "seed": c.seed,
@@ -156,6 +160,8 @@ def repairs(loaded: list) -> pd.DataFrame:
                         {
                             "run": run.id,
                             "size": c.size,
+                            "in_grid": c.in_grid,
+                            "lr": c.lr,
                             "id_dataset": c.id_dataset,
                             "method": c.method,
                             "architecture": c.architecture,
@@ -174,7 +180,7 @@ def repairs(loaded: list) -> pd.DataFrame:
 def set_temperatures(loaded: list) -> pd.Series:
     """The mean inverse temperature that CIFAR-10 runs of LogitNorm train with, by tau, where tau is below 0.05."""
     runs = [r for r in loaded if (r.config.id_dataset, r.config.architecture) == ("cifar10", "wrn10_2")
-            and r.config.method == "logitnorm" and r.config.tau < 0.05]
+            and r.config.in_grid and r.config.method == "logitnorm" and r.config.tau < 0.05]
     return temperatures(runs).groupby("tau")["effective"].mean() if runs else pd.Series(dtype=float)
 
 
@@ -220,7 +226,8 @@ SCORE_NAMES = {
 
 def repair_table(repaired: pd.DataFrame) -> pd.DataFrame:
     """Mean FPR95 by loss, ID set, network and score, over seeds and, for LogitNorm, at the papers' tau."""
-    rows = repaired[repaired["tau"].isna() | repaired["tau"].isin((0.04, 0.0085))]
+    rows = repaired[repaired["in_grid"] | (repaired["architecture"] == SECOND_NET)]
+    rows = rows[rows["tau"].isna() | rows["tau"].isin((0.04, 0.0085))]
     rows = rows[rows["method"].isin(("cross_entropy", "logitnorm")) & (rows["cutout"] == 0)]
     found = []
     for (ID, net, method), part in rows.groupby(["id_dataset", "architecture", "method"]):
@@ -252,14 +259,18 @@ def on_softmax(run, normalised: bool) -> dict[str, float]:
 
 
 def _by_setting(loaded: list):
-    """Groups of runs that differ in the seed alone: (settings, runs), the papers' losses before this book's."""
+    """Groups of runs that differ in the seed alone: (settings, runs), the papers' losses before this book's.
+
+    Runs of a length or a learning rate of their own are left out.
+    """
 
     def key(run):
         c = run.config
         return c.id_dataset, c.size, c.architecture, c.cutout, list(paper.LABELS).index(c.method), c.tau
 
     grouped: dict = {}
-    for run in sorted(loaded, key=key):
+    of_size = [run for run in loaded if run.config.in_grid or run.config.architecture == SECOND_NET]
+    for run in sorted(of_size, key=key):
         grouped.setdefault(key(run), []).append(run)
     return [(group[0].config, group) for group in grouped.values()]
 
@@ -267,7 +278,8 @@ def _by_setting(loaded: list):
 def intervention_table(loaded: list) -> pd.DataFrame:
     """LogitNorm and centred LogitNorm at each tau: accuracy, effective 1/tau, NLL and ECE, FPR95 of MSP and Energy."""
     found = []
-    for c, group in _by_setting([run for run in loaded if run.config.method in TAU and run.config.size == "small"]):
+    small = [run for run in loaded if run.config.method in TAU and run.config.size == "small" and run.config.in_grid]
+    for c, group in _by_setting([run for run in small if run.config.architecture.startswith("wrn")]):
         repaired = repairs(group)
         K = data.SETS[c.id_dataset].num_classes
         raw = "energy_t1" if "energy_t1" in scores.of_run(c.method, K) else "energy"
@@ -349,7 +361,8 @@ def predictions() -> list[dict]:
 def judged(loaded: list) -> pd.DataFrame:
     """The predictions in the order in which they were made, with what the finished runs say of each."""
     frame, repaired = temperatures(loaded), repairs(loaded)
-    plain = [run for run in loaded if run.config.size == "small" and run.config.architecture == "wrn10_2"]
+    plain = [run for run in loaded if run.config.size == "small" and run.config.architecture == "wrn10_2"
+             and run.config.in_grid]
     rows = []
     for entry in predictions():
         held, said = JUDGES[entry["id"]](plain, frame, repaired, loaded)
@@ -481,6 +494,42 @@ def _larger_energy(plain, frame, repaired, loaded):
     return bool(a - b > 5 and abs(x - y) < 1), said
 
 
+def scaled(frame: pd.DataFrame) -> pd.DataFrame:
+    """Of `temperatures` or of `repairs` the LogitNorm runs whose learning rate goes with tau, seed 1, one line a tau."""
+    rows = frame[(frame["size"] == "small") & (frame["architecture"] == "wrn10_2") & (frame["id_dataset"] == "cifar10")]
+    rows = rows[(rows["method"] == "logitnorm") & (rows["seed"] == 1)]
+    return rows[np.isclose(rows["lr"], RATE * rows["tau"])].sort_values("tau")
+
+
+def _scaled_step(plain, frame, repaired, loaded):
+    fpr95 = _of(scaled(repaired), score="msp", group="six").set_index("tau")["fpr95"]
+    said = "; ".join(f"tau {tau:g}: {value:.1f} %" for tau, value in fpr95.items())
+    return (bool(fpr95.idxmin() != 0.04) if len(fpr95) == 8 else None), said
+
+
+def _scaled_temperature(plain, frame, repaired, loaded):
+    s = scaled(frame).set_index("tau")["effective"].reindex([0.01, 0.02, 0.03, 0.05]).dropna()
+    said = "; ".join(f"tau {tau:g}: {value:.1f}" for tau, value in s.items())
+    held = bool(s.between(12, 15).all())
+    return (None if held and len(s) < 4 else held), said
+
+
+def lengths(frame: pd.DataFrame) -> pd.DataFrame:
+    """Of `temperatures` the runs of LENGTHS epochs at tau 0.04, seed 1, by epochs."""
+    rows = _of(frame, size="small", architecture="wrn10_2", id_dataset="cifar10", method="logitnorm", tau=0.04, seed=1)
+    return rows[np.isclose(rows["lr"], 0.2)].sort_values("epochs")
+
+
+def _longer(plain, frame, repaired, loaded):
+    rows = lengths(frame)
+    said = "; ".join(f"{row.epochs} epochs: s* {row.effective:.1f}, offset's share {abs(row.signed_ratio):.2f}, training "
+                     f"accuracy {row.train_accuracy:.1f} %" for row in rows.itertuples())
+    if len(rows) < len(LENGTHS):
+        return None, said
+    return bool(rows["effective"].is_monotonic_increasing
+                and rows["signed_ratio"].abs().is_monotonic_decreasing), said
+
+
 def _so_far(values: pd.Series) -> str:
     return f"so far {paper.spread(values)} %" if len(values) else ""
 
@@ -495,9 +544,12 @@ JUDGES = {
     "cifar100-centred": _cifar100,
     "wrn40-temperature": _larger,
     "wrn40-energy": _larger_energy,
+    "scaled-step": _scaled_step,
+    "scaled-temperature": _scaled_temperature,
+    "longer-training": _longer,
 }
 
 
 def load(runs_dir="") -> list:
     """Every finished run in the folder ("": the repository's) but those of size smoke."""
-    return [run for run in results.load_all(runs_dir or paths.RUNS) if run.config.size != "smoke"]
+    return [run for run in results.load_all(runs_dir or paths.RUNS, everything=True) if run.config.size != "smoke"]

@@ -27,11 +27,15 @@ def load(path: Path, verify: bool = True) -> Result:
     return Result(run.path, run.info)
 
 
-def load_all(runs_dir: Path, size: str | None = None, verify: bool = True) -> list[Result]:
-    """Every complete run below runs_dir, sorted by name; runs in progress are left out."""
+def load_all(runs_dir: Path, size: str | None = None, verify: bool = True, everything: bool = False) -> list[Result]:
+    """The complete runs below runs_dir that may stand in one average (Config.in_grid), sorted by name.
+
+    everything: those of a second net, another length or another learning rate too, for the studies of these. Runs in
+    progress are left out. Raises RunError for a damaged run.
+    """
     found = [load(p.parent, verify) for p in sorted(Path(runs_dir).glob("*/run.json"))
              if not p.parent.name.endswith(".part")]
-    return [run for run in found if size is None or run.config.size == size]
+    return [run for run in found if (size is None or run.config.size == size) and (everything or run.config.in_grid)]
 
 
 TIDY = ["run", "size", "id_dataset", "architecture", "method", "tau", "cutout", "seed", "score", "ood_dataset", "metric",

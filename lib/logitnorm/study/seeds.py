@@ -117,5 +117,5 @@ def printed(lines: pd.DataFrame) -> pd.DataFrame:
 
 def load(runs_dir) -> pd.DataFrame | None:
     """`many` of the runs of size small below runs_dir; None where fewer than LEAST seeds have both losses."""
-    frame = many(results.load_all(runs_dir, "small"))
+    frame = many(results.load_all(runs_dir, "small", everything=True))
     return frame if len(frame) and frame["seed"].nunique() >= LEAST else None
