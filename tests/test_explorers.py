@@ -303,4 +303,4 @@ def test_without_the_script_the_page_says_so(loaded, open_block):
     block.data = re.sub(r'<script src="[^"]*explorers[^"]*"></script>', '<script>setTimeout(() => '
                         'document.querySelector("[data-explorer]").dataset.ready = "true")</script>', block.data)
     page = open_block(block)
-    assert "the figure above shows the same" in page.inner_text(".explorer-said") and page.errors == []
+    assert "the figure below shows the same" in page.inner_text(".explorer-said") and page.errors == []

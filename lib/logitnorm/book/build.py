@@ -26,7 +26,8 @@ from logitnorm.study import report
 from .runner import RunnerError
 
 STAGE = ROOT / "build" / "book"
-MATHJAX = "mathjax/tex-svg.js"  # as _config.yml names it; one file that needs no fonts, so formulas work offline
+MATHJAX = "mathjax/tex-chtml.js"  # as _config.yml names it; a third of tex-svg.js, and its fonts lie beside it
+FONTS = "mathjax/output/chtml/fonts/woff-v2"
 EXECUTED = ROOT / "build" / "executed"
 ONE_PAGE = STAGE / "_build" / "singlehtml"
 PDF = ROOT / "build" / "book.pdf"
@@ -200,9 +201,10 @@ def finish(html: Path) -> None:
         asked |= "data-ask" in after
     if formulas:
         package = importlib.util.find_spec("sphinx-mathjax-offline")
-        source = Path(package.origin).parent / "static" / MATHJAX
+        source = Path(package.origin).parent / "static"
         (html / "_static" / MATHJAX).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source, html / "_static" / MATHJAX)
+        shutil.copy2(source / MATHJAX, html / "_static" / MATHJAX)
+        shutil.copytree(source / FONTS, html / "_static" / FONTS, dirs_exist_ok=True)
     if explored:
         from .explorers import copy_script  # imports torch, which nothing else here needs
 

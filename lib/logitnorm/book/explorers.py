@@ -309,6 +309,6 @@ def _block(kind: str, title: str, controls: str, plots: str, table: str, content
     return HTML(
         f'{STYLE}\n<div class="explorer" data-explorer="{kind}" role="group" aria-label="{title}">\n'
         f'<div class="explorer-controls">{controls}</div>\n<p class="explorer-said" role="status">'
-        f"This part needs JavaScript and the built book; the figure above shows the same without.</p>\n"
+        f"This part needs JavaScript and the built book; the figure below shows the same without.</p>\n"
         f'{table}\n<div class="explorer-plots">{plots}</div>\n'
         f'<script type="application/json">{text}</script>\n</div>\n{script}')

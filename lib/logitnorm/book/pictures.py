@@ -32,11 +32,11 @@ def two_images(fig, ax, pick: dict) -> None:
     pixels, images, _ = thumbnails("fig2")
     if images["index"].tolist() != list(pick.values()):
         return
-    for x, kind, image in zip((0.08, 0.58), pick, pixels):
-        inset = ax.inset_axes((x, 1.22, 0.34, 0.52))
+    for x, kind, image in zip((0.1, 0.6), pick, pixels):
+        inset = ax.inset_axes((x + 0.06, 1.2, 0.36, 0.52))
         inset.imshow(image, interpolation="lanczos")
         inset.set_axis_off()
-        inset.set_title(f"{kind} image", fontsize=12, pad=2)
+        ax.text(x + 0.04, 1.46, kind, transform=ax.transAxes, ha="right", va="center", fontsize=13)
 
 
 # ---- what a detector lets in
