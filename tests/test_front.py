@@ -67,6 +67,19 @@ def test_the_sentence_has_the_ledgers_numbers(loaded, ten):
     assert f"from {first:.1f} to {last:.1f} %" in front.first_screen(loaded, lines)
 
 
+@pytest.mark.parametrize("language", front.SUMMARIES)
+def test_a_summary_in_another_language_has_the_ledgers_numbers(loaded, language):
+    lines = ledger.build(loaded)
+    row = lines.set_index("id").loc["average-cifar10"]
+    both = [" → ".join(f"{float(part.split(' ')[0]):.1f}" for part in row[name].split(" → ")) for name in ("ours", "theirs")]
+    said = front.summary(language, lines, loaded)
+    assert f"**{both[0]} %**" in said and f"{both[1]} %" in said
+    empty = {"full": [], "small": []}
+    assert "**" not in front.summary(language, ledger.build(empty), empty)
+    page = (paths.ROOT / f"book/summary_{language}.md").read_text(encoding="utf-8")
+    assert f"generated/summary_{language}.md" in page and not re.search(r"\d\d\.\d", page), "a number that nothing computes"
+
+
 def test_the_small_ledger_has_every_claim_once_and_in_its_group(loaded):
     lines = ledger.build(loaded)
     page = BeautifulSoup(front._front_page(lines), "html.parser")

@@ -104,6 +104,30 @@ def _sentence(lines: pd.DataFrame, loaded: dict[str, list]) -> str:
     return said
 
 
+# The same two findings for readers of Japanese and Chinese; the arrow leads from cross-entropy to LogitNorm.
+SUMMARIES = {
+    "ja": ("IDの95 %を受け入れるしきい値を通ってしまうOOD画像の割合は、損失を交差エントロピーからLogitNormに替えると **{ours} %**(論文では {theirs} %)。",
+           "この本での測定はまだありません(論文では {theirs} %)。",
+           "また、LogitNormは温度を自分で決めます。$1/\\tau$ を {low} から {high} まで変えても、学習で実際に働く逆温度は **{trained}** です([](../notebooks/hidden_temperature.ipynb))。"),
+    "zh": ("在接受 95 % ID 图像的阈值下，被放行的 OOD 图像的比例在把损失由交叉熵换成 LogitNorm 之后为 **{ours} %**（论文：{theirs} %）。",
+           "本书尚无测量值（论文：{theirs} %）。",
+           "此外，LogitNorm 自己决定温度：$1/\\tau$ 取 {low} 至 {high} 时，训练中实际起作用的逆温度都是 **{trained}**（[](../notebooks/hidden_temperature.ipynb)）。"),
+}
+
+
+def summary(language: str, lines: pd.DataFrame, loaded: dict[str, list]) -> str:
+    """The findings of the first screen in Japanese or Chinese, as Markdown."""
+    measured, missing, temperature = SUMMARIES[language]
+    row = lines.set_index("id").loc["average-cifar10"]
+    numbers = {name: _change(row[name]).replace(" to ", " → ") for name in ("ours", "theirs") if row["size"] or name == "theirs"}
+    said = (measured if row["size"] else missing).format(**numbers)
+    ends = offset.set_temperatures(loaded.get("small", []))
+    if len(ends):
+        trained = " – ".join(dict.fromkeys((f"{ends.min():.0f}", f"{ends.max():.0f}")))
+        said += "\n\n" + temperature.format(low=f"{1 / ends.index.max():.0f}", high=f"{1 / ends.index.min():.0f}", trained=trained)
+    return said + "\n"
+
+
 def _change(numbers: str) -> str:
     """'61.6 to 26.8' of the ledger's '61.56 → 26.84 (n = 1)'."""
     return " to ".join(f"{float(number.split(' ')[0]):.1f}" for number in numbers.split(" → "))
@@ -242,7 +266,7 @@ def draw(folder: Path = THUMBNAILS, runs_dir: Path | None = None) -> None:
 
 def write(folder: Path, runs_dir: Path | None = None, sizes: tuple = ledger.SIZES) -> None:
     """Write what prose pages include into `folder` (made if missing): first.md, ledger.md, story.md and .png, cost.md,
-    adopt.md."""
+    adopt.md, summary_ja.md, summary_zh.md."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     loaded = {size: results.load_all(runs_dir or paths.RUNS, size) for size in sizes}
@@ -257,6 +281,8 @@ def write(folder: Path, runs_dir: Path | None = None, sizes: tuple = ledger.SIZE
     lines = ledger.build(loaded)
     (folder / "ledger.md").write_text(_front_page(lines), encoding="utf-8")
     (folder / "first.md").write_text(first_screen(loaded, lines), encoding="utf-8")
+    for language in SUMMARIES:
+        (folder / f"summary_{language}.md").write_text(summary(language, lines, loaded), encoding="utf-8")
     (folder / "adopt.md").write_text(adopt.markdown(loaded.get("full", []), colab_url("notebooks/train")), encoding="utf-8")
 
 
