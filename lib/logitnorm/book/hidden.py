@@ -90,39 +90,50 @@ def plateau(frame: pd.DataFrame) -> float:
 
 
 def repair_figure(repaired: pd.DataFrame):
-    """Figure: mean FPR95 of Energy at T = 1 before and after the offset is taken off, one line per LogitNorm run."""
-    rows = repaired[
-        (repaired["group"] == "six")
-        & (repaired["cutout"] == 0)
-        & repaired["method"].isin(("logitnorm", "cross_entropy"))
-    ].copy()
+    """Figure: mean FPR95 of Energy at T = 1 before and after the offset is taken off: a line for each network and tau.
+
+    Large marks are means over seeds, small ones the seeds.
+    """
+    rows = repaired[(repaired["group"] == "six") & (repaired["cutout"] == 0)
+                    & repaired["method"].isin(("logitnorm", "cross_entropy"))
+                    & (repaired["in_grid"] | (repaired["architecture"] == offset.SECOND_NET))].copy()
     rows.loc[(rows["method"] == "cross_entropy") & (rows["score"] == "energy"), "score"] = "energy_t1"
-    wide = (
-        rows.pivot_table(
-            index=["method", "id_dataset", "architecture", "tau", "seed"], columns="score", values="fpr95", dropna=False
-        )
-        .dropna(subset=["energy_t1", "energy_centred"])
-        .reset_index()
-    )
-    wide = wide.drop_duplicates(["method", "id_dataset", "architecture", "tau", "seed"])
-    fig, ax = plt.subplots(figsize=(6.4, 1.6 + 0.24 * len(wide)))
-    for at, row in enumerate(wide.itertuples()):
-        look = METHODS[row.method]
-        ax.plot([row.energy_t1, row.energy_centred], [at, at], color=look.color, linewidth=1.5)
-        ax.scatter(row.energy_t1, at, marker="o", facecolor="white", edgecolor=look.color, s=50, zorder=3)
-        ax.scatter(row.energy_centred, at, marker=look.marker, color=look.color, s=50, zorder=3)
-        ax.scatter(row.msp, at, marker="|", color="black", s=90, zorder=4)
+    keys = ["method", "id_dataset", "architecture", "tau"]
+    wide = rows.drop_duplicates(["run", "score"]).pivot(index=["run"], columns="score", values="fpr95").join(
+        rows.drop_duplicates("run").set_index("run")[keys]).dropna(subset=["energy_t1", "energy_centred"])
+    parts = list(wide.groupby(keys, dropna=False))
+    fig, ax = plt.subplots(figsize=(6.4, 1.6 + 0.3 * len(parts)))
+    names = []
+    for at, ((method, ID, net, tau), part) in enumerate(parts):
+        look, mean = METHODS[method], part[["energy_t1", "energy_centred", "msp"]].mean()
+        ax.plot([mean["energy_t1"], mean["energy_centred"]], [at, at], color=look.color, linewidth=1.5)
+        ax.scatter(part["energy_t1"], [at] * len(part), marker=".", color=look.color, s=14, alpha=0.5)
+        ax.scatter(part["energy_centred"], [at] * len(part), marker=".", color=look.color, s=14, alpha=0.5)
+        ax.scatter(mean["energy_t1"], at, marker="o", facecolor="white", edgecolor=look.color, s=50, zorder=3)
+        ax.scatter(mean["energy_centred"], at, marker=look.marker, color=look.color, s=50, zorder=3)
+        ax.scatter(mean["msp"], at, marker="|", color="black", s=90, zorder=4)
+        names.append(f"{paper.LABELS[method]}{'' if np.isnan(tau) else f' τ {tau:g}'}, {paper.title(ID)}, "
+                     f"{paper.network(net)} ({len(part)})")
     ax.scatter([], [], marker="o", facecolor="white", edgecolor="black", label="Energy, T = 1")
     ax.scatter([], [], marker="s", color="black", label="the same on f − m")
     ax.scatter([], [], marker="|", color="black", label="MSP")
-    names = [
-        f"{paper.LABELS[row.method]}{'' if np.isnan(row.tau) else f' τ {row.tau:g}'}, "
-        f"{paper.title(row.id_dataset)}, {paper.network(row.architecture)}, {row.seed}"
-        for row in wide.itertuples()
-    ]
-    ax.set_yticks(range(len(wide)), names, fontsize=9)
+    ax.set_yticks(range(len(parts)), names, fontsize=9)
     ax.set(xlabel="mean FPR95 of six OOD sets (%) ↓", xlim=(0, 100))
     ax.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.3, -0.9 / fig.get_figheight()), ncol=3)
+    return fig
+
+
+def fitting_figure(frame: pd.DataFrame):
+    """Figure: the inverse temperature that LogitNorm sets itself against its accuracy on the training images."""
+    rows, look = offset.at_the_papers_tau(frame), METHODS["logitnorm"]
+    fig, ax = plt.subplots(figsize=(6.4, 4.4))
+    for (net, epochs), part in rows.groupby(["architecture", "epochs"]):
+        mark = dict(marker=NETS.get(net, "D"), edgecolor="black", linewidth=0.6)
+        ax.scatter(part["train_accuracy"], part["effective"], color=look.color, s=170 if net == "wrn40_2" else 50, **mark)
+        x, y = part[["train_accuracy", "effective"]].mean()
+        ax.annotate(f"{paper.network(net)}, {epochs} epochs", (x, y), xytext=(7, -12), textcoords="offset points", fontsize=9)
+    ax.set(xlabel="accuracy on the training images, last epoch (%)", ylabel="effective inverse temperature s")
+    ax.margins(x=0.22, y=0.15)
     return fig
 
 

@@ -14,10 +14,11 @@ import pandas as pd
 import safetensors.numpy
 import torch
 import yaml
+from scipy import stats
 from torch import Tensor
 
 from logitnorm import data, losses, metrics, paths, scores
-from logitnorm.config import TAU
+from logitnorm.config import TAU, Config
 
 from . import paper, results
 
@@ -126,6 +127,41 @@ def temperatures(loaded: list) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def by_setting(frame: pd.DataFrame) -> pd.DataFrame:
+    """`temperatures` as a table to read: a line for each loss, network, length, rate and tau; mean ± sd over seeds."""
+    keys = ["method", "id_dataset", "architecture", "epochs", "lr", "tau"]
+    lines = []
+    for (method, ID, net, epochs, lr, tau), part in frame.groupby(keys):
+        usual = part["in_grid"].all() or net == SECOND_NET
+        lines.append({
+            "loss": paper.LABELS[method], "ID": paper.title(ID),
+            "net": paper.network(net) + ("" if usual else f", {epochs} epochs" if np.isclose(lr, 0.2) else f", rate {lr:g}"),
+            "τ": f"{tau:g}", "n": str(len(part)), "s": paper.spread(part["effective"], 1),
+            "s wanted": paper.spread(part["wanted"], 1), "√K |m| / ‖c‖": paper.spread(part["signed_ratio"].abs()),
+            "m above 0 in": f"{(part['offset'] > 0).sum()} of {len(part)}",
+            "train (%)": paper.spread(part["train_accuracy"], 1), "test (%)": paper.spread(part["test_accuracy"], 1)})
+    return pd.DataFrame(lines)
+
+
+def at_the_papers_tau(frame: pd.DataFrame) -> pd.DataFrame:
+    """Of `temperatures` LogitNorm's runs at tau 0.04 on CIFAR-10, whatever network or length, at their size's rate."""
+    rows = _of(frame, id_dataset="cifar10", method="logitnorm", tau=0.04)
+    usual = [row.lr == Config(size=row.size).lr for row in rows.itertuples()]
+    return rows[np.array(usual, dtype=bool)].sort_values("train_accuracy")
+
+
+def fitting_said(frame: pd.DataFrame) -> str:
+    """One sentence: how s* goes with the accuracy on the training images, over networks and lengths."""
+    rows = at_the_papers_tau(frame)
+    means = rows.groupby(["architecture", "epochs"])[["train_accuracy", "effective"]].mean().sort_values("train_accuracy")
+    if len(means) < 3:
+        return f"The runs that would show it: {paper.NOT_RUN}."
+    rank = float(stats.spearmanr(means["train_accuracy"], means["effective"]).statistic)
+    (first, low), (last, high) = (means.iloc[i].to_list() for i in (0, -1))
+    return (f"Over {len(means)} networks and lengths ({len(rows)} runs at τ = 0.04) s goes from {low:.1f} at "
+            f"{first:.1f} % training accuracy to {high:.1f} at {last:.1f} %; rank correlation of the means {rank:.2f}.")
 
 
 def groups(run) -> dict[str, list[str]]:
@@ -495,7 +531,7 @@ def _larger_energy(plain, frame, repaired, loaded):
 
 
 def scaled(frame: pd.DataFrame) -> pd.DataFrame:
-    """Of `temperatures` or of `repairs` the LogitNorm runs whose learning rate goes with tau, seed 1, one line a tau."""
+    """Of `temperatures` or `repairs` the LogitNorm runs whose learning rate goes with tau, seed 1, one line a tau."""
     rows = frame[(frame["size"] == "small") & (frame["architecture"] == "wrn10_2") & (frame["id_dataset"] == "cifar10")]
     rows = rows[(rows["method"] == "logitnorm") & (rows["seed"] == 1)]
     return rows[np.isclose(rows["lr"], RATE * rows["tau"])].sort_values("tau")
