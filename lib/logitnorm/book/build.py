@@ -194,6 +194,8 @@ def finish(html: Path) -> None:
         after = re.sub(r"\s*<script>const THEBE_JS_URL.*?</script>|\s*<script[^>]*sphinx-thebe\.js[^>]*></script>", "",
                        before)
         after = re.sub(r'<table class="table">.*?</table>', lambda found: label_cells(found[0]), after, flags=re.S)
+        if 'class="math' not in after:  # Sphinx gives MathJax to a page whose chapters have formulas, though it has none
+            after = re.sub(rf'\s*<script[^>]*{MATHJAX}[^>]*></script>', "", after)
         if after != before:
             page.write_text(after, encoding="utf-8")
         explored |= "data-explorer" in after

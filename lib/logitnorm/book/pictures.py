@@ -33,10 +33,10 @@ def two_images(fig, ax, pick: dict) -> None:
     if images["index"].tolist() != list(pick.values()):
         return
     for x, kind, image in zip((0.1, 0.6), pick, pixels):
-        inset = ax.inset_axes((x + 0.06, 1.2, 0.36, 0.52))
+        inset = ax.inset_axes((x + 0.06, 1.2, 0.27, 0.42))
         inset.imshow(image, interpolation="lanczos")
         inset.set_axis_off()
-        ax.text(x + 0.04, 1.46, kind, transform=ax.transAxes, ha="right", va="center", fontsize=13)
+        ax.text(x + 0.04, 1.41, kind, transform=ax.transAxes, ha="right", va="center", fontsize=13)
 
 
 # ---- what a detector lets in

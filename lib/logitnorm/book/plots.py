@@ -169,7 +169,7 @@ def switch(figures: dict, name: str, legend: str, caption: str, photos: bool = F
         data = base64.b64encode(buffer.getvalue()).decode("ascii")
         buttons.append(f'<label><input type="radio" name="{name}" id="{name}-{i}"{" checked" * (i == 0)}> '
                        f"{escape(label)}</label>")
-        panes.append(f'<div class="{name}-{i}"><p>{escape(label)}</p><img src="data:image/webp;base64,{data}" alt="{escape(alt)}"></div>')
+        panes.append(f'<div class="{name}-{i}"><p>{escape(label)}</p><img class="dark-light" src="data:image/webp;base64,{data}" alt="{escape(alt)}"></div>')
         rules.append(f".switch:has(#{name}-{i}:checked) .{name}-{i}")
     return HTML(f"<style>{', '.join(rules)} {{ display: block; }}</style>"
                 f'<figure class="switch"><fieldset><legend>{escape(legend)}</legend>{" ".join(buttons)}</fieldset>'
