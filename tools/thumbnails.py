@@ -1,38 +1,55 @@
-"""The pictures on the front page: five test images of CIFAR-10 and five house numbers, drawn by a seed and not by eye.
+"""The test images that the book prints: drawn by a seed, and the two of Figure 2 by its rule; none by eye.
 
-    LOGITNORM_DATA=... python tools/thumbnails.py        # or: make thumbnails
+    LOGITNORM_DATA=... python tools/thumbnails.py
 
-Writes data/thumbnails/front.png, the images side by side, and front.json, where each of them is from. What the networks
-say of them is not stored: the build takes it from the committed runs.
+Writes into data/thumbnails pictures of images side by side, and beside each a .json with where every image is from:
+front (5 of CIFAR-10, 5 house numbers), sheets (24 of CIFAR-10 and of each far OOD set), fig2 (two). What networks say of
+them is not stored: the build takes it from the committed runs.
 """
 
 import json
 
 import numpy as np
 from logitnorm import data, paths
+from logitnorm.study import experiments, findings, results
 from PIL import Image
 
 SEED = 1  # the first one; it was not changed after the images were seen
-EACH = 5
-SETS = ("cifar10", "svhn_part")
+FRONT, SHEET = 5, 24
 FOLDER = paths.ROOT / "data/thumbnails"
+SIZES = ("full", "medium", "small")
+
+
+def drawn(names: tuple, each: int) -> list[dict]:
+    """`each` test images of every set, in the order of their numbers."""
+    rng = np.random.default_rng(SEED)
+    return [{"set": name, "index": index} for name in names
+            for index in sorted(rng.choice(len(data.load(name, "test").images), each, replace=False).tolist())]
+
+
+def write(name: str, chosen: list[dict], how: str, across: int) -> None:
+    pixels = []
+    for image in chosen:
+        images = data.load(image["set"], "test")
+        pixels.append(images.images[image["index"]].numpy())
+        image["label"] = int(images.labels[image["index"]]) if images.labels is not None else None
+    lines = [np.concatenate(pixels[i:i + across], axis=1) for i in range(0, len(pixels), across)]
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate(lines)).save(FOLDER / f"{name}.png", optimize=True)
+    sources = dict.fromkeys(f"{data.SETS[image['set']].title}: {' '.join(data.SETS[image['set']].source.split())}" for image in chosen)
+    told = ",\n".join(f"  {json.dumps(image)}" for image in chosen)
+    (FOLDER / f"{name}.json").write_text(f'{{"source": {json.dumps(f"{how} {chr(32).join(sources)}")}, "images": [\n{told}\n]}}\n')
 
 
 def main() -> None:
-    rng = np.random.default_rng(SEED)
-    pixels, found = [], []
-    for name in SETS:
-        images = data.load(name, "test")
-        for index in sorted(rng.choice(len(images.images), EACH, replace=False).tolist()):
-            pixels.append(images.images[index].numpy())
-            found.append({"set": name, "index": index,
-                          "label": int(images.labels[index]) if images.labels is not None else None})
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(pixels, axis=1)).save(FOLDER / "front.png", optimize=True)
-    source = ("CIFAR-10 test set (Krizhevsky 2009) and SVHN test set (Netzer et al. 2011), "
-              f"{EACH} images of each, drawn with seed {SEED}")
-    lines = ",\n".join(f"  {json.dumps(image)}" for image in found)
-    (FOLDER / "front.json").write_text(f'{{"source": {json.dumps(source)}, "images": [\n{lines}\n]}}\n')
+    write("front", drawn(("cifar10", "svhn_part"), FRONT), f"Test images, {FRONT} of each set, drawn with seed {SEED}.", 2 * FRONT)
+    [small] = experiments.configs(size="small", only=r"cifar10-wrn10_2-cross_entropy-seed1$")
+    write("sheets", drawn((small.id_dataset, *small.ood_sets), SHEET), f"Test images, {SHEET} of each set, drawn with seed {SEED}.", 12)
+    runs = findings.pair({size: results.load_all(paths.RUNS, size) for size in SIZES}, "cross_entropy", "logitnorm")
+    _, pick = findings.examples(runs)
+    c = runs[0].config
+    two = [{"set": name, "index": int(pick[kind])} for kind, name in (("ID", c.id_dataset), ("OOD", c.history_ood))]
+    write("fig2", two, "Two test images, of median confidence.", 2)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// Connects the controls, the numbers and the Bokeh plots of the explorers that logitnorm.book.explorers writes.
+// Connects the controls, the numbers and the charts of the explorers that logitnorm.book.explorers writes.
 (function () {
   "use strict";
 
@@ -12,16 +12,114 @@
     return x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(3) : x.toFixed(4);
   }
 
-  async function embed(items) {
-    // Returns write(name, columns) per plot, and its model.
-    const plots = [];
-    for (const item of items) {
-      const views = await window.Bokeh.embed.embed_item(item);
-      const model = views.roots[0].model;
-      const write = (name, data) => { model.document.get_model_by_name(name).data = data; };
-      plots.push({ model, write });
+  // ---- a chart: an SVG as wide as its place, drawn anew when a control or the width changes
+
+  const HEIGHT = 320, MARGIN = { left: 60, right: 12, top: 8, bottom: 46 };
+
+  function element(parent, name, attributes, text = "") {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    made.textContent = text;
+    parent.append(made);
+    return made;
+  }
+
+  function scale({ low, high, log }, start, end) {
+    // From a value to a pixel. Far outside the axis all places are the same, so that zero has one on a logarithmic axis.
+    const place = log ? (v) => Math.log10(Math.max(v, low / 1e6)) : (v) => v;
+    return (v) => (start + (end - start) * (place(v) - place(low)) / (place(high) - place(low))).toFixed(1);
+  }
+
+  function ticks({ low, high, log }) {
+    // [value, text] of about five round values.
+    if (log) {
+      const first = Math.ceil(Math.log10(low) - 1e-9), last = Math.floor(Math.log10(high) + 1e-9);
+      const step = Math.ceil((last - first) / 5) || 1, raised = (k) => [...String(k)].map((c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]);
+      const powers = Array.from({ length: Math.floor((last - first) / step) + 1 }, (_, i) => first + i * step);
+      return powers.map((k) => [10 ** k, Math.abs(k) < 3 ? String(Number((10 ** k).toFixed(2))) : `10${raised(k).join("")}`]);
     }
-    return plots;
+    const rough = (high - low) / 5, base = 10 ** Math.floor(Math.log10(rough));
+    const step = base * [1, 2, 5, 10].find((m) => m * base >= rough), first = Math.ceil(low / step);
+    const n = Math.floor(high / step + 1e-9) - first + 1;
+    return Array.from({ length: n }, (_, i) => (first + i) * step).map((v) => [v, String(Number(v.toPrecision(6)))]);
+  }
+
+  const MARKS = { circle: "M-6,0a6,6 0 1,0 12,0a6,6 0 1,0 -12,0Z", square: "M-6,-6H6V6H-6Z", diamond: "M0,-9L6,0L0,9L-6,0Z" };
+
+  function mark(parent, { kind, look }, shape) {
+    // One series' path in its look; `shape` is the path.
+    const fill = kind === "line" ? "none" : look.hatch ? `url(#hatch-${look.color.slice(1)})` : look.color;
+    element(parent, "path", { d: shape, fill, stroke: kind === "band" ? "none" : look.color,
+      "stroke-width": kind === "line" ? 2.5 : 1, "stroke-dasharray": kind === "line" ? look.dash || "" : "",
+      "fill-opacity": kind === "line" || kind === "point" || look.hatch ? 1 : look.opacity || 0.35 });
+  }
+
+  function hatches(svg, series) {
+    const defs = element(svg, "defs", {});
+    for (const { color } of new Map(series.filter((one) => one.look.hatch).map((one) => [one.look.color, one.look])).values()) {
+      const pattern = element(defs, "pattern", { id: `hatch-${color.slice(1)}`, width: 6, height: 6,
+        patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" });
+      element(pattern, "rect", { width: 6, height: 6, fill: color, "fill-opacity": 0.45 });
+      element(pattern, "rect", { width: 1.6, height: 6, fill: color });
+    }
+  }
+
+  function legend(series) {
+    const list = document.createElement("p");
+    list.className = "explorer-legend";
+    for (const one of series.filter((one) => one.look.label)) {
+      const entry = document.createElement("span");
+      const swatch = element(entry, "svg", { width: 28, height: 14, viewBox: "0 0 28 14" });
+      if (one.kind === "point") mark(element(swatch, "g", { transform: "translate(14 7)" }), one, MARKS[one.look.mark]);
+      else mark(swatch, one, one.kind === "line" ? "M0,7H28" : "M2,1H26V13H2Z");
+      entry.append(one.look.label);
+      list.append(entry);
+    }
+    return list;
+  }
+
+  function chart(box) {
+    // draw({ x, y, series }): axes { label, low, high, log }, series { kind, look, ... } from the back to the front.
+    let last = null, width = 0;
+
+    function draw({ x, y, series }) {
+      last = { x, y, series };
+      width = box.clientWidth;
+      const inner = { width: Math.max(width - MARGIN.left - MARGIN.right, 50), height: HEIGHT - MARGIN.top - MARGIN.bottom };
+      const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+      for (const [key, value] of Object.entries({ width, height: HEIGHT, "aria-hidden": true })) svg.setAttribute(key, value);
+      hatches(svg, series);
+      const across = scale(x, 0, inner.width), up = scale(y, inner.height, 0);
+      const plain = { fill: "#000", "font-size": 13 };
+      for (const [v, text] of ticks(x)) {
+        const at = MARGIN.left + Number(across(v));
+        element(svg, "path", { d: `M${at},${MARGIN.top}v${inner.height + 5}`, stroke: "#ddd" });
+        element(svg, "text", { ...plain, x: at, y: HEIGHT - 25, "text-anchor": "middle" }, text);
+      }
+      for (const [v, text] of ticks(y)) {
+        const at = MARGIN.top + Number(up(v));
+        element(svg, "path", { d: `M${MARGIN.left - 5},${at}h${inner.width + 5}`, stroke: "#ddd" });
+        element(svg, "text", { ...plain, x: MARGIN.left - 8, y: at + 4, "text-anchor": "end" }, text);
+      }
+      element(svg, "text", { ...plain, x: MARGIN.left + inner.width / 2, y: HEIGHT - 5, "text-anchor": "middle" }, x.label);
+      element(svg, "text", { ...plain, "text-anchor": "middle", transform: `translate(13 ${MARGIN.top + inner.height / 2}) rotate(-90)` }, y.label);
+      const area = element(svg, "svg", { x: MARGIN.left, y: MARGIN.top, width: inner.width, height: inner.height });  // cuts off what is outside
+      for (const one of series) {
+        const points = (xs, ys) => xs.map((v, i) => `${across(v)},${up(ys[i])}`);
+        if (one.kind === "line") mark(area, one, `M${points(one.x, one.y).join("L")}`);
+        if (one.kind === "band") mark(area, one, `M${[...points(one.x, one.high), ...points(one.x, one.low).reverse()].join("L")}Z`);
+        if (one.kind === "bars") mark(area, one, one.left.map((v, i) => `M${across(v)},${up(y.low)}V${up(one.top[i])}H${across(one.right[i])}V${up(y.low)}Z`).join(""));
+        if (one.kind === "point") {
+          const at = element(area, "g", { transform: `translate(${across(one.x)} ${up(one.y)})`, "data-x": one.x, "data-y": one.y });
+          mark(at, one, MARKS[one.look.mark]);
+        }
+      }
+      element(svg, "path", { d: `M${MARGIN.left},${MARGIN.top}v${inner.height}h${inner.width}`, fill: "none", stroke: "#000" });
+      box.replaceChildren(legend(series), svg);
+    }
+
+    new ResizeObserver(() => { if (last && box.clientWidth !== width) draw(last); }).observe(box);
+    return draw;
   }
 
   function parts(block) {
@@ -43,7 +141,7 @@
     select.selectedIndex = Math.max(0, titles.indexOf(before));
   }
 
-  async function startThreshold(block, { data, items }) {
+  function startThreshold(block, { data, looks }) {
     const { control, say, value, shown } = parts(block);
     for (const score of data.runs.flatMap((run) => run.scores)) {
       for (const images of [score.id, ...score.sets]) {
@@ -51,7 +149,7 @@
         images.accepted = images.added.map((count) => (sum += count));
       }
     }
-    const [histogram, roc] = await embed(items);
+    const [histogram, roc] = [...block.querySelectorAll(".explorer-plot")].map(chart);
 
     function update() {
       const run = data.runs[control("run").value];
@@ -74,17 +172,16 @@
       const right = left.map((x) => x + width);
       const tops = [id, ood].map((images) => images.histogram.map((count) => 100 * count / images.n));
       const top = 1.05 * Math.max(...tops.flat());
-      histogram.model.x_range.setv({ start: score.low, end: score.high });
-      histogram.model.y_range.setv({ start: 0, end: top });
-      histogram.write("id", { left, right, top: tops[0] });
-      histogram.write("ood", { left, right, top: tops[1] });
       const at = Math.min(Math.max(score.thresholds[j], score.low), score.high);
-      histogram.write("threshold", { x: [at, at], y: [0, top] });
-      histogram.model.below[0].axis_label = score.title;
+      histogram({ x: { label: score.title, low: score.low, high: score.high }, y: { label: "images per bin (%)", low: 0, high: top },
+        series: [{ kind: "bars", look: looks.id, left, right, top: tops[0] }, { kind: "bars", look: looks.ood, left, right, top: tops[1] },
+          { kind: "line", look: looks.threshold, x: [at, at], y: [0, top] }] });
 
       const share = (images) => [0, ...images.accepted.map((count) => 100 * count / images.n), 100];
-      roc.write("roc", { fpr: share(ood), tpr: share(id) });
-      roc.write("point", { fpr: [100 * ood.accepted[j] / ood.n], tpr: [100 * id.accepted[j] / id.n] });
+      roc({ x: { label: "FPR: OOD accepted (%)", low: 0, high: 100 }, y: { label: "TPR: ID accepted (%)", low: 0, high: 102 },
+        series: [{ kind: "line", look: looks.chance, x: [0, 100], y: [0, 100] },
+          { kind: "line", look: looks.roc, x: share(ood), y: share(id) },
+          { kind: "point", look: looks.point, x: 100 * ood.accepted[j] / ood.n, y: 100 * id.accepted[j] / id.n }] });
     }
     return update;
   }
@@ -110,9 +207,12 @@
     return top === 0 ? Math.log1p(sum) : top + Math.log(Math.exp(-top) + sum);
   }
 
-  async function startNorm(block, { data, items }) {
+  function startNorm(block, { data, looks }) {
     const { control, say, value, shown } = parts(block);
-    const [bars, curves] = await embed(items);
+    const [bars, curves, bounds] = [...block.querySelectorAll(".explorer-plot")].map(chart);
+    const printedAt = (tau, K) => Math.log1p((K - 1) * Math.exp(-2 / tau));
+    const infimumAt = (tau, K) => Math.log1p((K - 1) * Math.exp(-Math.sqrt(K / (K - 1)) / tau));
+    const [least, most] = [data.taus[0], data.taus[data.taus.length - 1]];
 
     function update() {
       const norm = data.norms[control("norm").value], tau = data.taus[control("tau").value];
@@ -122,8 +222,7 @@
       const normalised = (g, length) => g.map((x) => x / (tau * (length + data.eps)));
       const p = softmax(f), q = softmax(normalised(f, norm));
       const ce = loss(f), ln = loss(normalised(f, norm));
-      const printed = Math.log1p((K - 1) * Math.exp(-2 / tau));
-      const infimum = Math.log1p((K - 1) * Math.exp(-Math.sqrt(K / (K - 1)) / tau));
+      const printed = printedAt(tau, K), infimum = infimumAt(tau, K);
 
       shown("norm", String(norm));
       shown("tau", String(tau));
@@ -138,33 +237,41 @@
       value("printed", small(printed));
       say(`Norm ${norm}, τ ${tau}, ${angle}°: cross-entropy ${small(ce)} nats, LogitNorm ${small(ln)} nats.`);
 
-      const shownClasses = [...Array(10).keys()];
-      bars.write("ce", { x: shownClasses.map((k) => k - 0.2), top: shownClasses.map((k) => p[k]) });
-      bars.write("ln", { x: shownClasses.map((k) => k + 0.2), top: shownClasses.map((k) => q[k]) });
+      const classes = [...Array(10).keys()], side = (shift) => classes.map((k) => k + shift);
+      bars({ x: { label: "class (0 is the right one, 1 its rival)", low: -0.6, high: 9.6 }, y: { label: "probability", low: 0, high: 1.05 },
+        series: [{ kind: "bars", look: looks.ce_bars, left: side(-0.38), right: side(-0.02), top: p.slice(0, 10) },
+          { kind: "bars", look: looks.ln_bars, left: side(0.02), right: side(0.38), top: q.slice(0, 10) }] });
 
       const xs = Array.from({ length: 121 }, (_, i) => 10 ** (-1 + i / 40));
       const along = xs.map((x) => exampleLogits(x, angle, K));
-      const ends = [xs[0], xs[xs.length - 1]];
-      curves.write("ce", { x: xs, y: along.map(loss) });
-      curves.write("ln", { x: xs, y: along.map((g, i) => loss(normalised(g, xs[i]))) });
-      curves.write("infimum", { x: ends, y: [infimum, infimum] });
-      curves.write("printed", { x: ends, y: [printed, printed] });
-      curves.write("ce_point", { x: [norm], y: [ce] });
-      curves.write("ln_point", { x: [norm], y: [ln] });
+      const ends = [xs[0], xs[xs.length - 1]], nats = { label: "loss (nats)", low: 1e-24, high: 1e3, log: true };
+      curves({ x: { label: "norm of the logits", low: ends[0], high: ends[1], log: true }, y: nats,
+        series: [{ kind: "line", look: looks.ce, x: xs, y: along.map(loss) },
+          { kind: "line", look: looks.ln, x: xs, y: along.map((g, i) => loss(normalised(g, xs[i]))) },
+          { kind: "line", look: looks.infimum, x: ends, y: [infimum, infimum] },
+          { kind: "line", look: looks.printed, x: ends, y: [printed, printed] },
+          { kind: "point", look: looks.ce_point, x: norm, y: ce }, { kind: "point", look: looks.ln_point, x: norm, y: ln }] });
+
+      const ts = Array.from({ length: 121 }, (_, i) => least * (most / least) ** (i / 120));
+      const floor = ts.map(() => nats.low), low = ts.map((t) => printedAt(t, K)), exact = ts.map((t) => infimumAt(t, K));
+      bounds({ x: { label: "τ", low: least, high: most, log: true }, y: nats,
+        series: [{ kind: "band", look: looks.ruled_out, x: ts, low: floor, high: low },
+          { kind: "band", look: looks.unreached, x: ts, low, high: exact },
+          { kind: "line", look: looks.here, x: [tau, tau], y: [nats.low, nats.high] },
+          { kind: "point", look: looks.ln_point, x: tau, y: ln }] });
     }
     return update;
   }
 
-  async function start(block) {
+  function start(block) {
     const content = JSON.parse(block.querySelector('script[type="application/json"]').textContent);
-    const update = await START[block.dataset.explorer](block, content);
+    const update = START[block.dataset.explorer](block, content);
     update();
     for (const control of block.querySelectorAll("[data-control]")) control.addEventListener("input", update);
     block.dataset.ready = "true";
   }
 
   for (const block of document.querySelectorAll("[data-explorer]:not([data-started])")) {
-    if (!window.Bokeh) continue; // the block's own sentence says what is missing
     block.dataset.started = "true";
     start(block);
   }

@@ -1,9 +1,9 @@
 """Two figures the reader can move: a detector's threshold, and the norm and temperature of the logits.
 
-Each is one block of HTML: native form controls (they come with labels and keyboard), two Bokeh plots, a table of
-the numbers, and the data. book/_static/explorers.js connects them. BokehJS comes from the installed bokeh package;
-`copy_scripts` puts both scripts once into the built site, so the pages need no network. Inside Colab, where there is
-no site, the block carries the scripts itself. Every number on the threshold explorer is a count made here.
+Each is one block of HTML: native form controls (they come with labels and keyboard), places for charts, a table of the
+numbers, and the data. book/_static/explorers.js connects them and draws the charts; `copy_script` puts it once into the
+built site, so the pages need no network. Inside Colab, where there is no site, the block carries the script itself.
+Every number on the threshold explorer is a count made here.
 """
 
 import json
@@ -32,19 +32,16 @@ NORMS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0
 PRINTED, EXACT = "#CC79A7", "#009E73"  # the two bounds
 
 
-# ---- the scripts
+# ---- the script
 
-def bokeh_js() -> Path:
-    """The one file of BokehJS that plots without widgets need, inside the bokeh package."""
-    from bokeh.settings import settings
-
-    return Path(settings.bokehjs_path()) / "js" / "bokeh.min.js"
+def copy_script(static: Path) -> None:
+    """Put explorers.js into the _static folder of a built site."""
+    shutil.copyfile(SCRIPT, Path(static) / SCRIPT.name)
 
 
-def copy_scripts(static: Path) -> None:
-    """Put BokehJS and explorers.js into the _static folder of a built site."""
-    for script in (bokeh_js(), SCRIPT):
-        shutil.copyfile(script, Path(static) / script.name)
+def _look(look, label: str = "", **style) -> dict:
+    """How explorers.js draws one thing, in the colours of plots.py: label, color; dash, hatch, opacity, mark if given."""
+    return {"label": label or look.label, "color": look.color, **style}
 
 
 # ---- the threshold explorer
@@ -104,7 +101,6 @@ def _score_data(run, score: str) -> dict:
 def threshold_block(runs: list, score: str = "msp"):
     """The threshold explorer as an object that a notebook displays."""
     data = threshold_data(runs)
-    items = [_item(_histogram_plot(), "threshold-histogram"), _item(_roc_plot(), "threshold-roc")]
     start = score_names(runs[0]).index(score)
     controls = "".join([
         _select("run", "Trained network", [run["title"] for run in data["runs"]]),
@@ -116,31 +112,11 @@ def threshold_block(runs: list, score: str = "msp"):
         ("OOD accepted: false positive rate (FPR)", "fpr"), ("AUROC, over all thresholds", "auroc")])
     plots = (_plot("threshold-histogram", "Histogram of the score, ID and OOD images, with the threshold")
              + _plot("threshold-roc", "ROC curve: TPR against FPR, with the point of this threshold"))
-    return _block("threshold", "Threshold explorer", controls, plots, table, {"data": data, "items": items})
-
-
-def _histogram_plot():
-    figure = _figure(x_axis_label="score", y_axis_label="images per bin (%)", x_range=(0, 1), y_range=(0, 100))
-    for name, look, style in (("id", ID, {"fill_alpha": 0.35}),
-                              ("ood", OOD, {"fill_alpha": 0.55, "hatch_pattern": "/", "hatch_alpha": 0.6})):
-        figure.quad(left="left", right="right", top="top", bottom=0, source=_source(name, "left", "right", "top"),
-                    fill_color=look.color, line_color=look.color, legend_label=look.label, **style)
-    figure.line("x", "y", source=_source("threshold", "x", "y"), color="#0072B2", line_width=3,
-                legend_label="threshold")
-    _legend(figure)
-    return figure
-
-
-def _roc_plot():
-    figure = _figure(x_axis_label="FPR: OOD accepted (%)", y_axis_label="TPR: ID accepted (%)",
-                     x_range=(-2, 102), y_range=(-2, 102))
-    figure.line([0, 100], [0, 100], color="#767676", line_dash="dotted", line_width=2, legend_label="chance")
-    figure.line("fpr", "tpr", source=_source("roc", "fpr", "tpr"), color="#000000", line_width=2,
-                legend_label="all thresholds")
-    figure.scatter("fpr", "tpr", source=_source("point", "fpr", "tpr"), color="#0072B2", marker="diamond", size=18,
-                   legend_label="this threshold")
-    _legend(figure)
-    return figure
+    line, black = METHODS["logitnorm"], ID
+    looks = {"id": _look(ID), "ood": _look(OOD, hatch=True), "threshold": _look(line, "threshold"),
+             "chance": {"label": "chance", "color": "#767676", "dash": "2 4"}, "roc": _look(black, "all thresholds"),
+             "point": _look(line, "this threshold", mark="diamond")}
+    return _block("threshold", "Threshold explorer", controls, plots, table, {"data": data, "looks": looks})
 
 
 def threshold_figure(runs: list, score: str = "msp"):
@@ -213,7 +189,6 @@ def norm_block(tau: float, norm: float, angle: int, num_classes: int):
     for name, value, known in (("tau", tau, TAUS), ("norm", norm, NORMS), ("num_classes", num_classes, (10, 100))):
         if value not in known:
             raise ValueError(f"{name} = {value} is not on the explorer's scale: choose one of {known}")
-    items = [_item(_softmax_plot(), "norm-softmax"), _item(_loss_plot(), "norm-loss")]
     controls = "".join([
         _slider("norm", "Norm of the logits", 0, len(NORMS) - 1, NORMS.index(norm)),
         _slider("tau", "Temperature τ", 0, len(TAUS) - 1, TAUS.index(tau)),
@@ -223,35 +198,18 @@ def norm_block(tau: float, norm: float, angle: int, num_classes: int):
         ("largest probability", "ce_probability", "ln_probability"), ("loss", "ce_loss", "ln_loss"),
         ("exact infimum over all logits", "zero", "infimum"), ("bound printed in Proposition 3.3", "none", "printed")])
     plots = (_plot("norm-softmax", "Softmax probabilities of the classes, cross-entropy and LogitNorm")
-             + _plot("norm-loss", "Both losses against the norm of the logits, with both bounds of the LogitNorm loss"))
+             + _plot("norm-loss", "Both losses against the norm of the logits, with both bounds of the LogitNorm loss")
+             + _plot("norm-bounds", "The values that no LogitNorm loss takes, against tau, with the loss at this one"))
     data = {"taus": TAUS, "norms": NORMS, "eps": losses.EPS}
-    return _block("norm", "Norm and temperature explorer", controls, plots, table, {"data": data, "items": items})
-
-
-def _softmax_plot():
-    figure = _figure(x_axis_label="class (0 is the right one, 1 its rival)", y_axis_label="probability",
-                     x_range=(-0.6, 9.6), y_range=(0, 1.05))
-    for name, method, hatch in (("ce", "cross_entropy", "/"), ("ln", "logitnorm", " ")):
-        look = METHODS[method]
-        figure.vbar("x", top="top", width=0.36, source=_source(name, "x", "top"), color=look.color,
-                    hatch_pattern=hatch, hatch_color="white", legend_label=look.label)
-    _legend(figure)
-    return figure
-
-
-def _loss_plot():
-    figure = _figure(x_axis_label="norm of the logits", y_axis_label="loss (nats)", x_axis_type="log",
-                     y_axis_type="log", x_range=(NORMS[0], NORMS[-1]), y_range=(1e-24, 1e3))
-    styles = (("ce", METHODS["cross_entropy"].color, "dashed", METHODS["cross_entropy"].label),
-              ("ln", METHODS["logitnorm"].color, "solid", METHODS["logitnorm"].label),
-              ("infimum", EXACT, "dotdash", "infimum"), ("printed", PRINTED, "dotted", "printed bound"))
-    for name, color, dash, label in styles:
-        figure.line("x", "y", source=_source(name, "x", "y"), color=color, line_dash=dash, line_width=3,
-                    legend_label=label)
-    for name, method, marker in (("ce_point", "cross_entropy", "circle"), ("ln_point", "logitnorm", "square")):
-        figure.scatter("x", "y", source=_source(name, "x", "y"), marker=marker, size=12, color=METHODS[method].color)
-    _legend(figure)
-    return figure
+    ce, ln = METHODS["cross_entropy"], METHODS["logitnorm"]
+    looks = {"ce": _look(ce, dash="8 5"), "ln": _look(ln), "ce_bars": _look(ce, hatch=True), "ln_bars": _look(ln, opacity=1),
+             "infimum": {"label": "infimum", "color": EXACT, "dash": "10 4 2 4"},
+             "printed": {"label": "printed bound", "color": PRINTED, "dash": "2 4"},
+             "ce_point": {"color": ce.color, "mark": "circle"}, "ln_point": _look(ln, "LogitNorm here", mark="square"),
+             "ruled_out": {"label": "ruled out by Proposition 3.3", "color": PRINTED, "hatch": True},
+             "unreached": {"label": "never reached either", "color": EXACT},
+             "here": {"color": "#767676", "dash": "2 4"}}
+    return _block("norm", "Norm and temperature explorer", controls, plots, table, {"data": data, "looks": looks})
 
 
 def norm_figure(tau: float, norm: float, angle: int, num_classes: int):
@@ -260,7 +218,7 @@ def norm_figure(tau: float, norm: float, angle: int, num_classes: int):
 
     values = norm_values(norm, tau, angle, num_classes)
     f = example_logits(norm, angle, num_classes)
-    fig, (left, right) = plt.subplots(2, figsize=(6.4, 7.6))
+    fig, (left, right, bounds) = plt.subplots(3, figsize=(6.4, 11.6))
     for shift, logits, method in ((-0.2, f, "cross_entropy"), (0.2, losses.normalise(f, tau), "logitnorm")):
         look = METHODS[method]
         left.bar(np.arange(10) + shift, logits.softmax(0)[:10].tolist(), 0.36, color=look.color, label=look.label,
@@ -274,52 +232,26 @@ def norm_figure(tau: float, norm: float, angle: int, num_classes: int):
     right.axhline(values["infimum"], color=EXACT, linestyle="-.", label="exact infimum")
     right.axhline(values["printed"], color=PRINTED, linestyle=":", label="printed bound")
     right.set(xscale="log", yscale="log", xlabel="norm of the logits", ylabel="loss (nats)", ylim=(1e-24, 1e3))
-    for ax in (left, right):
-        ax.legend(loc="lower left" if ax is right else "best")
+    printed, exact = ([bound(t, num_classes) for t in TAUS] for bound in (losses.lower_bound, losses.infimum))
+    bounds.fill_between(TAUS, 1e-24, printed, color=PRINTED, alpha=0.45, hatch="///", edgecolor="white",
+                        label="ruled out by Proposition 3.3")
+    bounds.fill_between(TAUS, printed, exact, color=EXACT, alpha=0.35, label="never reached either")
+    bounds.axvline(tau, color="#767676", linestyle=":")
+    bounds.plot(tau, values["ln_loss"], METHODS["logitnorm"].marker, color=METHODS["logitnorm"].color, label="LogitNorm here")
+    bounds.set(xscale="log", yscale="log", xlabel="τ", ylabel="loss (nats)", ylim=(1e-24, 1e3), xlim=(TAUS[0], TAUS[-1]))
+    for ax in (left, right, bounds):
+        ax.legend(loc={right: "lower left", bounds: "upper left"}.get(ax, "best"), fontsize=12)
     alt = (f"Top: softmax of logits of norm {norm:g} at {angle} degrees from the best direction; the largest "
            f"probability is {values['ce_probability']:.4f} under cross-entropy and {values['ln_probability']:.4f} "
-           f"under LogitNorm with tau {tau:g}. Bottom: the cross-entropy loss ({values['ce_loss']:.3g} at this norm) "
+           f"under LogitNorm with tau {tau:g}. Middle: the cross-entropy loss ({values['ce_loss']:.3g} at this norm) "
            f"falls as the norm grows, the LogitNorm loss stays at {values['ln_loss']:.3g}, above its infimum "
-           f"{values['infimum']:.3g} and the printed bound {values['printed']:.3g}.")
+           f"{values['infimum']:.3g} and the printed bound {values['printed']:.3g}. Bottom: the losses that no logits reach, "
+           "a region that grows with tau.")
     return fig, alt, ("The same direction at different norms: a longer vector lowers the loss only under "
-                      f"cross-entropy. {num_classes} classes, τ = {tau:g}.")
+                      f"cross-entropy. Bottom: no LogitNorm loss lies in the coloured regions. {num_classes} classes, τ = {tau:g}.")
 
 
 # ---- shared pieces
-
-def _figure(**settings):
-    from bokeh.plotting import figure
-
-    # No tools: a plot that answers to the finger would stop the page from scrolling on a phone.
-    made = figure(height=320, sizing_mode="stretch_width", toolbar_location=None, tools="",
-                  background_fill_color="white", border_fill_color="white", **settings)
-    for axis in made.axis:
-        axis.axis_label_text_font_size = axis.major_label_text_font_size = "13px"
-        axis.axis_label_text_font_style = "normal"
-        axis.axis_label_text_color = axis.major_label_text_color = "#000000"
-    return made
-
-
-def _legend(figure) -> None:
-    from bokeh.models import Legend
-
-    [legend] = figure.select(Legend)
-    figure.add_layout(legend, "above")  # outside the axes nothing can be hidden behind it
-    legend.update(orientation="horizontal", ncols=2, border_line_color=None, label_text_font_size="13px",
-                  label_text_color="#000000", padding=2, margin=0)
-
-
-def _source(name: str, *columns: str):
-    from bokeh.models import ColumnDataSource
-
-    return ColumnDataSource({column: [] for column in columns}, name=name)
-
-
-def _item(figure, target: str) -> dict:
-    from bokeh.embed import json_item
-
-    return json_item(figure, target)
-
 
 def _select(name: str, label: str, options: list[str], chosen: int = 0) -> str:
     entries = "".join(f'<option value="{i}"{" selected" * (i == chosen)}>{escape(option)}</option>'
@@ -341,7 +273,7 @@ def _table(caption: str, head: list[str], rows: list[tuple]) -> str:
 
 
 def _plot(target: str, label: str) -> str:
-    return f'<div class="explorer-plot" id="{target}" role="group" aria-label="{escape(label)}"></div>'
+    return f'<div class="explorer-plot" id="{target}" role="img" aria-label="{escape(label)}"></div>'
 
 
 # The plots stay on a white card on dark pages, as the static figures do; everything else takes the page's colours.
@@ -361,7 +293,10 @@ STYLE = """\
 .explorer th[scope=row]{text-align:left;font-weight:normal}
 .explorer td{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .explorer-plots{margin-top:.8rem}
-.explorer-plot{min-width:0;background:white;border-radius:.3rem}
+.explorer-plot{min-width:0;background:white;color:black;border-radius:.3rem}
+.explorer-plot svg{display:block;max-width:100%}
+.explorer-legend{display:flex;flex-wrap:wrap;gap:0 1rem;margin:0;padding:.3rem .5rem;font-size:.85rem}
+.explorer-legend span{display:flex;align-items:center;gap:.4rem}
 </style>"""
 
 
@@ -369,13 +304,11 @@ def _block(kind: str, title: str, controls: str, plots: str, table: str, content
     from IPython.display import HTML
 
     text = json.dumps(content, separators=(",", ":")).replace("</", "<\\/")  # nothing may end the script element
-    if "google.colab" in sys.modules:
-        scripts = "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in (bokeh_js(), SCRIPT))
-    else:
-        scripts = "".join(f'<script src="../_static/{path.name}"></script>' for path in (bokeh_js(), SCRIPT))
+    script = (f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>" if "google.colab" in sys.modules else
+              f'<script src="../_static/{SCRIPT.name}"></script>')
     return HTML(
         f'{STYLE}\n<div class="explorer" data-explorer="{kind}" role="group" aria-label="{title}">\n'
         f'<div class="explorer-controls">{controls}</div>\n<p class="explorer-said" role="status">'
-        f"This part needs JavaScript and the built book; the figure above shows the same without.</p>\n"
+        f"This part needs JavaScript and the built book; the figure below shows the same without.</p>\n"
         f'{table}\n<div class="explorer-plots">{plots}</div>\n'
-        f'<script type="application/json">{text}</script>\n</div>\n{scripts}')
+        f'<script type="application/json">{text}</script>\n</div>\n{script}')

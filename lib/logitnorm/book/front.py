@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from html import escape
 from pathlib import Path
 
@@ -18,18 +17,11 @@ from logitnorm.study import adopt, ledger, offset, paper, results
 from . import plots
 from .ask import CLASSES
 from .build import colab_url
+from .pictures import THUMBNAILS, thumbnails
 
 # ---- the first screen
 
-THUMBNAILS = paths.ROOT / "data/thumbnails"
 LOSSES = ("cross_entropy", "logitnorm")
-
-
-def thumbnails() -> tuple[list[np.ndarray], pd.DataFrame, str]:
-    """(images 32 x 32 x 3, where they are from: set, index, label; their source) of tools/thumbnails.py."""
-    told = json.loads((THUMBNAILS / "front.json").read_text(encoding="utf-8"))
-    strip = np.asarray(Image.open(THUMBNAILS / "front.png").convert("RGB"))
-    return np.split(strip, len(told["images"]), axis=1), pd.DataFrame(told["images"]), told["source"]
 
 
 def answers(run, images: pd.DataFrame) -> pd.DataFrame:
@@ -65,7 +57,7 @@ def best_pair(loaded: dict[str, list], images: pd.DataFrame) -> list:
 def first_screen(loaded: dict[str, list], lines: pd.DataFrame) -> str:
     """What was found, in one sentence, and the ten images with what both networks say of them, as Markdown and HTML."""
     found = _sentence(lines, loaded)
-    pixels, images, source = thumbnails()
+    pixels, images, source = thumbnails("front")
     pair = best_pair(loaded, images)
     if not pair:
         return found
@@ -81,7 +73,7 @@ def first_screen(loaded: dict[str, list], lines: pd.DataFrame) -> str:
     caption = (f"What two networks ({paper.network(pair[0].config.architecture)}, {pair[0].config.epochs} epochs, seed "
                f"{pair[0].config.seed}) say of ten test images. An image is let in when its largest softmax probability reaches the "
                f"one that 95 % of the CIFAR-10 test images reach: {thresholds}, whose probabilities are small by construction; "
-               f"their order is what counts. Of all house numbers {passed} are let in. Images: {source}.")
+               f"their order is what counts. Of all house numbers {passed} are let in. Images: {source}")
     return (f"{found}\n\n```{{raw}} html\n<figure class=\"asked\" id=\"first-picture\">\n<div class=\"asked-panels\">{panels}"
             f"</div>\n<figcaption><details><summary><span class=\"caption-text\">{short}</span></summary>{escape(caption)}"
             f"</details></figcaption>\n</figure>\n{_doors()}\n```\n")
@@ -110,6 +102,30 @@ def _sentence(lines: pd.DataFrame, loaded: dict[str, list]) -> str:
         said += (f" **It sets its own temperature**: asked for 1/τ = {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, it trains at "
                  f"{least if least == most else f'{least} to {most}'} ([why](../notebooks/hidden_temperature.ipynb)).")
     return said
+
+
+# The same two findings for readers of Japanese and Chinese; the arrow leads from cross-entropy to LogitNorm.
+SUMMARIES = {
+    "ja": ("IDの95 %を受け入れるしきい値を通ってしまうOOD画像の割合は、損失を交差エントロピーからLogitNormに替えると **{ours} %**(論文では {theirs} %)。",
+           "この本での測定はまだありません(論文では {theirs} %)。",
+           "また、LogitNormは温度を自分で決めます。$1/\\tau$ を {low} から {high} まで変えても、学習で実際に働く逆温度は **{trained}** です([](../notebooks/hidden_temperature.ipynb))。"),
+    "zh": ("在接受 95 % ID 图像的阈值下，被放行的 OOD 图像的比例在把损失由交叉熵换成 LogitNorm 之后为 **{ours} %**（论文：{theirs} %）。",
+           "本书尚无测量值（论文：{theirs} %）。",
+           "此外，LogitNorm 自己决定温度：$1/\\tau$ 取 {low} 至 {high} 时，训练中实际起作用的逆温度都是 **{trained}**（[](../notebooks/hidden_temperature.ipynb)）。"),
+}
+
+
+def summary(language: str, lines: pd.DataFrame, loaded: dict[str, list]) -> str:
+    """The findings of the first screen in Japanese or Chinese, as Markdown."""
+    measured, missing, temperature = SUMMARIES[language]
+    row = lines.set_index("id").loc["average-cifar10"]
+    numbers = {name: _change(row[name]).replace(" to ", " → ") for name in ("ours", "theirs") if row["size"] or name == "theirs"}
+    said = (measured if row["size"] else missing).format(**numbers)
+    ends = offset.set_temperatures(loaded.get("small", []))
+    if len(ends):
+        trained = " – ".join(dict.fromkeys((f"{ends.min():.0f}", f"{ends.max():.0f}")))
+        said += "\n\n" + temperature.format(low=f"{1 / ends.index.max():.0f}", high=f"{1 / ends.index.min():.0f}", trained=trained)
+    return said + "\n"
 
 
 def _change(numbers: str) -> str:
@@ -141,7 +157,7 @@ def _data_uri(image: np.ndarray) -> str:
 
 def picture(loaded: dict[str, list], lines: pd.DataFrame, dark: bool = False):
     """The first screen as a figure of 1200 x 630 pixels, for README and for links to the book: (figure, alt text)."""
-    pixels, images, _ = thumbnails()
+    pixels, images, _ = thumbnails("front")
     ink, ground = ("#e6edf3", "#0d1117") if dark else ("#1f2328", "#ffffff")
     right, wrong = ("#7cc4ff", "#ff9a52") if dark else ("#005a91", "#b34700")
     pair = best_pair(loaded, images)
@@ -250,7 +266,7 @@ def draw(folder: Path = THUMBNAILS, runs_dir: Path | None = None) -> None:
 
 def write(folder: Path, runs_dir: Path | None = None, sizes: tuple = ledger.SIZES) -> None:
     """Write what prose pages include into `folder` (made if missing): first.md, ledger.md, story.md and .png, cost.md,
-    adopt.md."""
+    adopt.md, summary_ja.md, summary_zh.md."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     loaded = {size: results.load_all(runs_dir or paths.RUNS, size) for size in sizes}
@@ -265,6 +281,8 @@ def write(folder: Path, runs_dir: Path | None = None, sizes: tuple = ledger.SIZE
     lines = ledger.build(loaded)
     (folder / "ledger.md").write_text(_front_page(lines), encoding="utf-8")
     (folder / "first.md").write_text(first_screen(loaded, lines), encoding="utf-8")
+    for language in SUMMARIES:
+        (folder / f"summary_{language}.md").write_text(summary(language, lines, loaded), encoding="utf-8")
     (folder / "adopt.md").write_text(adopt.markdown(loaded.get("full", []), colab_url("notebooks/train")), encoding="utf-8")
 
 
