@@ -471,11 +471,10 @@ def test_the_repositorys_address_on_the_citing_page():
 
 @pytest.mark.parametrize("page, language, word", [("summary_ja", "ja", "分布外"),
                                                   ("summary_zh", "zh-Hans", "分布外")])
-def test_the_summaries_state_the_papers_numbers_only(page, language, word):
+def test_the_summaries_say_their_language_and_type_no_number(page, language, word):
     text = (ROOT / "book" / f"{page}.md").read_text()
     assert f"\nlanguage: {language}\n" in text and word in text
-    printed = {f"{value:.2f}" for value in paper.numbers()["paper"]}
-    assert set(re.findall(r"\d+\.\d\d", text)) == {"49.52", "15.65", "94.75", "94.69"} <= printed
+    assert not re.search(r"\d+\.\d\d", text)  # what they include is computed, see test_front
 
 
 # ---------------------------------------------------------------- docstrings as pages

@@ -9,8 +9,8 @@ from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 from scipy.special import softmax
 
-from logitnorm import metrics, paths, scores
-from logitnorm.study import paper
+from logitnorm import metrics, paths
+from logitnorm.study import paper, scoring
 
 from . import plots
 
@@ -43,7 +43,7 @@ def two_images(fig, ax, pick: dict) -> None:
 
 def own_score(method: str) -> str:
     """The score by which a method detects: the first of its own head, else the maximum softmax probability."""
-    return scores.OWN_SCORES.get(method, ("msp",))[0]
+    return scoring.OWN_SCORES.get(method, ("msp",))[0]
 
 
 def contact_sheet(run):
