@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from fake_runs import write_grid
-from logitnorm import data, paths
+from logitnorm import paths
 from logitnorm.book import front
 from logitnorm.study import ledger, results
 
