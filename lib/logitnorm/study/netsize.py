@@ -1,0 +1,157 @@
+"""Size of the net, size of the effect: what LogitNorm changes in each network that was trained on CIFAR-10, score by score."""
+
+import numpy as np
+import pandas as pd
+
+from logitnorm import metrics
+from logitnorm.config import IN_EVERY_NAME, IN_NO_NAME
+
+from . import paper
+
+# Number -> (score, metric): FPR95s are means over the far OOD sets.
+NUMBERS = {"MSP": ("msp", "fpr95"), "ODIN": ("odin", "fpr95"), "GradNorm": ("gradnorm", "fpr95"),
+           "Energy": ("energy", "fpr95"), "Energy of f − m": ("energy_centred", "fpr95"),
+           "accuracy": ("", "accuracy"), "ECE": ("", "ece"), "‖f‖": ("", "logit_norm_id")}
+SCORES = [name for name, (score, _) in NUMBERS.items() if score]
+LATE = ("GradNorm", "Energy")  # what gets worse in small nets, and in the paper's does not
+PAPER = "paper"
+
+
+def pairs(loaded: list) -> list:
+    """The CIFAR-10 runs of cross-entropy and of LogitNorm at the paper's tau, as their size has them but for the net."""
+    kept = [run for run in loaded if run.config.id_dataset == "cifar10" and not run.config.cutout
+            and not set(run.config.changed) - {"architecture", *IN_EVERY_NAME, *IN_NO_NAME}
+            and (run.config.method == "cross_entropy"
+                 or (run.config.method == "logitnorm" and run.config.tau == paper.TAU["cifar10"]))]
+    both = [{net(run) for run in kept if run.config.method == method} for method in ("cross_entropy", "logitnorm")]
+    return [run for run in kept if net(run) in both[0] & both[1]]
+
+
+def net(run) -> str:
+    return f"{paper.network(run.config.architecture)}, {run.config.epochs} epochs"
+
+
+def effects(loaded: list) -> pd.DataFrame:
+    """One line for each net and number: columns net, epochs, n, fit (training accuracy with cross-entropy, %), number,
+    start (cross-entropy), end (LogitNorm), change, noise (sd of both together; NaN for one seed), in the order of `fit`.
+
+    The last net is the paper's WRN-40-2, with what its tables print.
+    """
+    runs = pairs(loaded)
+    frame = paper.ours(runs)
+    frame = frame[(frame["ood_dataset"] == "average") | (frame["score"] == "")]
+    frame = pd.concat([frame, *(_centred(run) for run in runs
+                                if not ((frame["run"] == run.id) & (frame["score"] == "energy_centred")).any())])
+    lines = []
+    for name in dict.fromkeys(map(net, runs)):
+        same = [run for run in runs if net(run) == name]
+        of = {method: [run for run in same if run.config.method == method] for method in ("cross_entropy", "logitnorm")}
+        fit = np.mean([run.history["train_accuracy"].iloc[-1] for run in of["cross_entropy"]])
+        for number, (score, metric) in NUMBERS.items():
+            start, end = (frame[frame["run"].isin([run.id for run in of[method]]) & (frame["score"] == score)
+                                & (frame["metric"] == metric)]["value"] for method in of)
+            lines.append({"net": name, "epochs": same[0].config.epochs, "n": min(map(len, of.values())), "fit": fit,
+                          "number": number, "start": start.mean(), "end": end.mean(), "change": end.mean() - start.mean(),
+                          "noise": np.hypot(start.std(), end.std())})
+    theirs = paper.numbers("2", "4", "5", "6", "text-4.2")
+    theirs = theirs[(theirs["id_dataset"] == "cifar10") & (theirs["architecture"] == "wrn40_2")
+                    & theirs["ood_dataset"].isin(["average", ""])].drop_duplicates(["method", "score", "metric"])
+    for number, (score, metric) in NUMBERS.items():
+        row = theirs[(theirs["score"] == score) & (theirs["metric"] == metric)].set_index("method")["paper"]
+        start, end = (row.get(method, np.nan) for method in ("cross_entropy", "logitnorm"))
+        lines.append({"net": PAPER, "epochs": 200, "n": 5, "fit": np.inf, "number": number, "start": start, "end": end,
+                      "change": end - start, "noise": np.nan})
+    return pd.DataFrame(lines).sort_values("fit", kind="stable", ignore_index=True)
+
+
+def _centred(run) -> pd.DataFrame:
+    """A row of paper.ours for a run whose metrics were written before `energy_centred` was a score."""
+    inside = run.score("energy_centred", run.config.id_dataset)
+    mean = np.mean([metrics.fpr95(inside, run.score("energy_centred", name)) for name in run.config.ood_sets])
+    return pd.DataFrame([{"run": run.id, "score": "energy_centred", "metric": "fpr95", "ood_dataset": "average", "value": mean}])
+
+
+def wide(lines: pd.DataFrame, *numbers: str) -> pd.DataFrame:
+    """A table to read: a line for each net, for each number 'cross-entropy → LogitNorm', '?' where the seeds hide it."""
+    rows = []
+    for name, part in lines.groupby("net", sort=False):
+        row = {("", "network"): "WRN-40-2, paper" if name == PAPER else f"{name} (n = {part['n'].iloc[0]})"}
+        for line in part[part["number"].isin(numbers)].itertuples():
+            row["cross-entropy → LogitNorm", line.number] = ("–" if np.isnan(line.end) else
+                                                             f"{line.start:.1f} → {line.end:.1f}" + " ?" * (_turn(line) == 0))
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    table.columns = pd.MultiIndex.from_tuples(table.columns)
+    return table
+
+
+def _turn(line) -> int:
+    """1 where the number rises, -1 where it falls, 0 where the change is within the spread of the seeds."""
+    return 0 if abs(line.change) <= line.noise else int(np.sign(line.change))
+
+
+def finding(lines: pd.DataFrame) -> str:
+    """Markdown: how the effect grows with the net, and in which nets Energy and GradNorm turn."""
+    ours = lines[lines["net"] != PAPER]
+    if ours["net"].nunique() < 2:
+        return f"The networks to compare: {paper.NOT_RUN}."
+    msp = ours[ours["number"] == "MSP"].set_index("net")["change"]
+    theirs = lines[(lines["net"] == PAPER) & (lines["number"] == "MSP")]["change"].item()
+    least, most = msp.abs().idxmin(), msp.abs().idxmax()
+    said = (f"**LogitNorm changes the FPR95 of MSP by {msp[least]:+.1f} points in {_names([least])} and by {msp[most]:+.1f} in "
+            f"{_names([most])}** (paper: {theirs:+.1f}).")
+    for number in LATE:
+        turned = {way: [line.net for line in ours[ours["number"] == number].itertuples() if _turn(line) == way]
+                  for way in (1, 0, -1)}
+        parts = [f"{word} in {_names(turned[way])}" for way, word in
+                 ((1, "worse"), (-1, "better"), (0, "not clearly different")) if turned[way]]
+        said += f" {number} is {', '.join(parts)}."
+    return said
+
+
+def cause(lines: pd.DataFrame) -> str:
+    """Markdown: what the runs say to 'is it the net, the schedule or the loss that makes Energy and GradNorm worse?'"""
+    ours, said = lines[lines["net"] != PAPER], []
+    for number in LATE:
+        rows = [line for line in ours[ours["number"] == number].itertuples()]
+        better, rest = ([line for line in rows if (_turn(line) == -1) == way] for way in (True, False))
+        if not better or not rest:
+            continue
+        shared = {line.epochs for line in better} & {line.epochs for line in rest}
+        if shared:
+            here = [line for line in better if line.epochs in shared]
+            said.append(f"**{number}: the network.** With the same loss and the same {here[0].epochs} epochs it is better in "
+                        f"{_names([line.net for line in here])} ({here[0].change:+.1f} points) and not in the others. Neither the "
+                        "loss nor the schedule alone makes it worse.")
+        else:
+            said.append(f"**{number}: the network or its schedule.** It is better in {_names([line.net for line in better])}, with "
+                        f"{better[0].epochs} epochs, and in none of the nets with {rest[0].epochs}. Both grew together here, so these "
+                        "runs cannot part them; the loss is the same and is not the reason.")
+    change = ours.pivot(index="net", columns="number", values="change")
+    if len(change):
+        falls, before = ((change[name] < 0).sum() for name in ("Energy of f − m", "Energy"))
+        said.append(f"**What Energy loses in the small nets is the offset's.** On f − m its mean falls in {falls} of {len(change)} "
+                    f"networks, on f in {before} ([why](hidden_temperature.html)). GradNorm reads the softmax, which is blind to the "
+                    "offset, and stays as it is.")
+    return "\n\n".join(said)
+
+
+def godin(loaded: list) -> str:
+    """Markdown: GODIN, another method with a head of its own, beside LogitNorm in the nets that have it, and in the paper."""
+    frame = paper.ours([run for run in loaded if run.config.in_grid and run.config.id_dataset == "cifar10"])
+    far = frame[(frame["ood_dataset"] == "average") & (frame["metric"] == "fpr95")]
+    own = far[(far["method"] == "godin") & (far["score"] == "godin")]
+    theirs = paper.numbers("6").query("metric == 'fpr95'").set_index("method")["paper"]
+    said = [f"GODIN is one more method whose rank depends on the net. The paper's WRN-40-2: GODIN {theirs['godin']:.1f} %, LogitNorm "
+            f"{theirs['logitnorm']:.1f} %."]
+    for name, part in own.groupby("architecture"):
+        other = far[(far["architecture"] == name) & (far["method"] == "logitnorm") & (far["score"] == "msp")
+                    & (far["tau"] == paper.TAU["cifar10"])]
+        said.append(f"{paper.network(name)} here: GODIN {paper.spread(part['value'], 1)} %, LogitNorm "
+                    f"{paper.spread(other['value'], 1)} % (FPR95, n = {len(part)}).")
+    return " ".join(said) if len(said) > 1 else f"GODIN in one of these nets: {paper.NOT_RUN}."
+
+
+def _names(nets: list[str]) -> str:
+    nets = [name.split(",")[0] for name in nets]
+    return ", ".join(nets[:-1]) + " and " + nets[-1] if len(nets) > 1 else nets[0]

@@ -1,0 +1,70 @@
+"""Size of the net, size of the effect: which runs are compared, and what is said of them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from logitnorm import metrics
+from logitnorm.book import pictures
+from logitnorm.study import netsize, results
+
+from tests.fake_runs import write_grid, write_run
+
+NETS = {"wrn10_1": (83.0, 12), "resnet20": (90.0, 12), "wrn40_2": (98.0, 30), netsize.PAPER: (np.inf, 200)}
+
+
+def lines(energy, gradnorm, noise=1.0):
+    """As netsize.effects: the changes of two scores in NETS; all other numbers fall by 10."""
+    rows = []
+    for i, (net, (fit, epochs)) in enumerate(NETS.items()):
+        for number in netsize.NUMBERS:
+            change = {"Energy": energy, "GradNorm": gradnorm}.get(number, [-10.0] * 4)[i]
+            rows.append({"net": net, "epochs": epochs, "n": 3, "fit": fit, "number": number, "start": 50.0, "end": 50 + change,
+                         "change": change, "noise": noise if net != netsize.PAPER else np.nan})
+    return pd.DataFrame(rows)
+
+
+def test_only_pairs_with_the_settings_of_their_size_are_compared(tmp_path):
+    write_grid(tmp_path, seeds=(1, 2))
+    write_grid(tmp_path, seeds=(1,), architecture="resnet20")
+    write_run(tmp_path, method="cross_entropy", architecture="wrn10_1")  # no LogitNorm beside it
+    for odd in (dict(tau=0.1), dict(epochs=6), dict(lr=0.4), dict(cutout=16)):
+        write_run(tmp_path, method="logitnorm", seed=9, **odd)
+    loaded = results.load_all(tmp_path, everything=True)
+    assert {(run.config.architecture, run.config.seed) for run in netsize.pairs(loaded)} == {("wrn10_2", 1), ("wrn10_2", 2), ("resnet20", 1)}
+
+
+def test_the_effect_is_the_difference_of_the_means_over_seeds(tmp_path):
+    write_grid(tmp_path, seeds=(1, 2))
+    loaded = results.load_all(tmp_path, everything=True)
+    found = netsize.effects(loaded)
+    mean = {method: np.mean([metrics.fpr95(run.score("energy_centred", "cifar10"), run.score("energy_centred", name))
+                             for run in loaded if run.config.method == method for name in run.config.ood_sets])
+            for method in ("cross_entropy", "logitnorm")}
+    row = found[(found["net"] != netsize.PAPER) & (found["number"] == "Energy of f − m")].iloc[0]
+    assert (row["start"], row["end"]) == pytest.approx(tuple(mean.values())) and row["n"] == 2
+    theirs = found[(found["net"] == netsize.PAPER) & (found["number"] == "MSP")].iloc[0]
+    assert (theirs["start"], theirs["end"]) == (49.52, 15.65) and found["net"].iloc[-1] == netsize.PAPER
+
+
+def test_the_net_is_named_where_one_schedule_gives_both_signs():
+    said = netsize.cause(lines(energy=[8, -9, -8, -8], gradnorm=[6, 5, -24, -41]))
+    assert "**Energy: the network.** With the same loss and the same 12 epochs it is better in resnet20 (-9.0 points)" in said
+    assert "**GradNorm: the network or its schedule.** It is better in wrn40_2, with 30 epochs, and in none of the nets with 12" in said
+
+
+def test_a_change_within_the_spread_of_the_seeds_is_no_change():
+    given = lines(energy=[8, -9, -8, -8], gradnorm=[6, 5, -24, -41], noise=20.0)
+    assert "Energy is not clearly different in wrn10_1, resnet20 and wrn40_2." in netsize.finding(given)
+    assert netsize.wide(given, "Energy").iloc[0, 1] == "50.0 → 58.0 ?"
+    clear = lines(energy=[8, -9, -8, -8], gradnorm=[6, 5, -24, -41])
+    assert "Energy is worse in wrn10_1, better in resnet20 and wrn40_2." in netsize.finding(clear)
+    assert netsize.wide(clear, "Energy").iloc[0, 1] == "50.0 → 58.0"
+
+
+def test_without_runs_the_page_says_so():
+    assert "not yet run" in netsize.finding(netsize.effects([])) and "not yet run" in netsize.godin([])
+
+
+def test_the_picture_tells_its_numbers_in_words():
+    figure, alt = pictures.growing_effect(lines(energy=[8, -9, -8, -8], gradnorm=[6, 5, -24, -41]))
+    assert "Energy: wrn10_1 +8.0, resnet20 -9.0" in alt and len(figure.axes[0].get_xticks()) == len(NETS)
