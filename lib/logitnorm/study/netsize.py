@@ -113,7 +113,7 @@ def cause(lines: pd.DataFrame) -> str:
     """Markdown: what the runs say to 'is it the net, the schedule or the loss that makes Energy and GradNorm worse?'"""
     ours, said = lines[lines["net"] != PAPER], []
     for number in LATE:
-        rows = [line for line in ours[ours["number"] == number].itertuples()]
+        rows = list(ours[ours["number"] == number].itertuples())
         better, rest = ([line for line in rows if (_turn(line) == -1) == way] for way in (True, False))
         if not better or not rest:
             continue
