@@ -46,7 +46,7 @@ def test_without_hints_the_branch_learns_nothing():
     assert confidence.grid(toy.net).min() > 0.99 and toy.weight < 1e-3
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.integers(1, 30), st.integers(1, 30))
 def test_the_threshold_is_the_best_of_all(seed, levels, right, wrong):
     """Against a plain loop over every threshold, with ties; the detection error is that of metrics."""

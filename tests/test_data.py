@@ -72,7 +72,7 @@ def test_crop_flip_equals_torchvision_for_all_offsets():
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_crop_flip_equals_torchvision_for_any_batch(draw):
     def number(low, high):
         return draw.draw(st.integers(low, high))
@@ -585,7 +585,7 @@ def test_file_that_is_no_npz(cache, content):
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_file_is_refused_or_harmless(cache, draw):
     images, labels = random_images(3, 32, 32, 3), np.array([1, 2, 3])
     path = store(cache, "cifar10-test.npz", images=images, labels=labels)

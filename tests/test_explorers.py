@@ -12,7 +12,7 @@ import torch
 from browser import opened
 from bs4 import BeautifulSoup
 from fake_runs import write_grid
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from logitnorm import losses, metrics
 from logitnorm.book import build, explorers
@@ -31,7 +31,6 @@ def loaded(tmp_path_factory):
 
 # ---------------------------------------------------------------- the numbers
 
-@settings(deadline=None)  # a busy machine is not a fault
 @given(SCORES_WITH_TIES)
 def test_each_position_is_the_highest_threshold_that_keeps_its_share(id_scores):
     id_scores = np.array(id_scores)

@@ -10,8 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from logitnorm import losses
 
-# No deadline: the first example of a process pays for loading torch kernels.
-properties = settings(max_examples=100, deadline=None)
+properties = settings(max_examples=100)
 
 temperatures = st.floats(0.02, 5.0)
 
@@ -268,7 +267,7 @@ def reference_confidence(f, c, y, hinted):
     return -(one_hot * (b * p + (1 - b) * one_hot).log()).sum(1).mean(), -c.log().mean()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 20), st.floats(0.1, 8))
 def test_learned_confidence_is_the_reference_formula_with_its_gradients(seed, K, scale):
     torch.manual_seed(seed)

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.special import softmax
 
 from logitnorm import metrics, paths
-from logitnorm.study import adopt, ledger, offset, paper, results
+from logitnorm.study import adopt, ledger, offset, paper, questions, results
 
 from . import plots
 from .ask import CLASSES
@@ -266,7 +266,7 @@ def draw(folder: Path = THUMBNAILS, runs_dir: Path | None = None) -> None:
 
 def write(folder: Path, runs_dir: Path | None = None, sizes: tuple = ledger.SIZES) -> None:
     """Write what prose pages include into `folder` (made if missing): first.md, ledger.md, story.md and .png, cost.md,
-    adopt.md, summary_ja.md, summary_zh.md."""
+    adopt.md, summary_ja.md, summary_zh.md, answer2.md to answer6.md."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     loaded = {size: results.load_all(runs_dir or paths.RUNS, size) for size in sizes}
@@ -283,6 +283,9 @@ def write(folder: Path, runs_dir: Path | None = None, sizes: tuple = ledger.SIZE
     (folder / "first.md").write_text(first_screen(loaded, lines), encoding="utf-8")
     for language in SUMMARIES:
         (folder / f"summary_{language}.md").write_text(summary(language, lines, loaded), encoding="utf-8")
+    everything = [run for runs in loaded.values() for run in runs]
+    for name, answer in questions.WRITTEN.items():
+        (folder / f"{name}.md").write_text(answer(everything) + "\n", encoding="utf-8")
     (folder / "adopt.md").write_text(adopt.markdown(loaded.get("full", []), colab_url("notebooks/train")), encoding="utf-8")
 
 

@@ -163,8 +163,8 @@ def gradnorm_batches(logits, features, batch_size=200, T=1.0) -> np.ndarray:
     over a batch is one matrix product. Opposite gradients cancel, and a set has as many scores as batches.
     """
     count = len(logits) // batch_size
-    f = np.asarray(logits[:count * batch_size], dtype=np.float64).reshape(count, batch_size, -1)
-    phi = np.asarray(features[:count * batch_size], dtype=np.float64).reshape(count, batch_size, -1)
+    f = np.asarray(logits[:count * batch_size], dtype=np.float64).reshape(count, batch_size, np.shape(logits)[1])
+    phi = np.asarray(features[:count * batch_size], dtype=np.float64).reshape(count, batch_size, np.shape(features)[1])
     error = f.shape[2] * softmax(f / T, axis=2) - 1
     return np.abs(error.transpose(0, 2, 1) @ phi).sum(axis=(1, 2)) / (batch_size * T)
 
