@@ -42,7 +42,7 @@ from scipy.stats import gaussian_kde
 
 from logitnorm import losses, paths
 
-from . import paper
+from . import offset, paper
 
 SIZES = ("full", "medium", "small")
 PAPERS = {"logitnorm": "LogitNorm (Wei et al., ICML 2022)",
@@ -71,6 +71,8 @@ def claims() -> list[dict]:
         if not {"id", "paper", "where", "says", "page"} <= keys or len(kinds) != 1:
             raise ValueError(f"claims.yaml, entry {entry.get('id')!r}: an entry has id, paper, where, says, page and "
                              "one of table, measure and unjudged")
+        if entry.get("beside", "energy_centred") not in offset.ENERGIES:
+            raise ValueError(f"claims.yaml, entry {entry['id']!r}: beside names {entry['beside']!r}; known: {', '.join(offset.ENERGIES)}")
         if "measure" in entry and entry["measure"] not in MEASURES:
             raise ValueError(f"claims.yaml, entry {entry['id']!r}: no measure {entry['measure']!r}; known: "
                              f"{', '.join(MEASURES)}")
@@ -104,9 +106,18 @@ def _row(entry: dict, loaded: dict, frames: dict, compared: dict) -> dict:
     shown, among, used = found[size]
     computed = bool(shown["computed"].all()) if "computed" in shown else False
     complete = shown["ours"].notna().all()
+    tally = _tally(among)
+    if "beside" in entry and complete:
+        tally += f"; {_beside(entry['beside'], [run for run in loaded[size] if run.id in used])}"
     return row | dict(size="" if computed or not complete else size, theirs=_numbers(shown, "paper"),
                       ours=_numbers(shown, "ours"), difference=_difference(shown), verdict=lowered(verdict(shown), among),
-                      tally=_tally(among), runs=used if complete else [])
+                      tally=tally, runs=used if complete else [])
+
+
+def _beside(score: str, runs: list) -> str:
+    """What the same runs give by a score of this book's own, which decides nothing: 'Energy of f − m: 42.6 → 28.0 (...)'."""
+    [row] = offset.energies(offset.repairs(runs)).query("score == @score").to_dict("records")
+    return f"this book's own {paper.title(score)}: {row['start']} → {row['end']} ({row['verdict']})"
 
 
 def _judged(entry: dict, loaded: list, frame: pd.DataFrame, compared: pd.DataFrame):

@@ -281,6 +281,44 @@ def repair_table(repaired: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+ENERGIES = {"energy": "Energy, the paper's T", "energy_t1": "Energy, T = 1", "energy_centred": "Energy of f − m, this book's"}
+
+
+def energies(repaired: pd.DataFrame) -> pd.DataFrame:
+    """What LogitNorm at the papers' tau changes in the mean FPR95 of each Energy, far OOD sets, by ID set and network.
+
+    Columns id_dataset, architecture, score, n, start (cross-entropy), end (LogitNorm), verdict: the paper's change of its
+    Energy against ours, by the rule of paper.direction with the spread of the seeds. At T = 1 cross-entropy has its Energy.
+    """
+    rows = _of(repaired, group="six", cutout=0, in_grid=True)
+    rows = rows[rows["tau"].isna() | (rows["tau"] == rows["id_dataset"].map(paper.TAU))]
+    theirs = paper.numbers("2").query("score == 'energy' and metric == 'fpr95'").pivot(
+        index="id_dataset", columns="method", values="paper")
+    found = []
+    for (ID, net), part in rows.groupby(["id_dataset", "architecture"]):
+        for score in ENERGIES:
+            start, end = (_of(part, method=method, score=name)["fpr95"] for method, name in
+                          (("cross_entropy", "energy" if score == "energy_t1" else score), ("logitnorm", score)))
+            if not len(start) or not len(end):
+                continue
+            noise = max(2 * np.hypot(*(np.nan_to_num(values.std()) for values in (start, end))), paper.LEAST["fpr95"])
+            change = theirs.loc[ID, "logitnorm"] - theirs.loc[ID, "cross_entropy"]
+            found.append({"id_dataset": ID, "architecture": net, "score": score, "n": min(len(start), len(end)),
+                          "start": paper.spread(start, 1), "end": paper.spread(end, 1),
+                          "verdict": paper.direction(change, end.mean() - start.mean(), noise, paper.LEAST["fpr95"])})
+    return pd.DataFrame(found, columns=["id_dataset", "architecture", "score", "n", "start", "end", "verdict"])
+
+
+def energies_table(found: pd.DataFrame) -> pd.DataFrame:
+    """`energies` as a table to read."""
+    table = pd.DataFrame({("", "ID set, network"): [f"{paper.title(ID)}, {paper.network(net)}" for ID, net in
+                                                    zip(found["id_dataset"], found["architecture"])],
+                          ("", "score"): found["score"].map(ENERGIES), ("", "n"): found["n"].astype(str),
+                          ("mean FPR95 (%)", "cross-entropy"): found["start"], ("mean FPR95 (%)", "LogitNorm"): found["end"],
+                          ("beside the paper's change", "verdict"): found["verdict"]})
+    return table
+
+
 def on_softmax(run, normalised: bool) -> dict[str, float]:
     """ECE before and after temperature scaling (percent) and NLL (nats) of the raw or the normalised softmax."""
     which = "_normalised" * normalised
@@ -358,6 +396,25 @@ def calibration_table(loaded: list) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(found)
+
+
+def calibration_pairs(runs: list) -> pd.DataFrame:
+    """ECE as it is and after temperature scaling, the paper's (of the raw softmax) beside ours: a table to read."""
+    theirs = paper.numbers("4").set_index(["id_dataset", "method", "metric"])["paper"]
+    lines = []
+    for (ID, method), group in paper.grouped(runs, lambda run: (run.config.id_dataset, run.config.method)):
+        for normalised in (False, True) if method in TAU else (False,):
+            soft = pd.DataFrame([on_softmax(run, normalised) for run in group])
+            line = {("", "ID set, loss"): f"{paper.title(ID)}, {paper.LABELS[method]}",
+                    ("", "softmax of"): "f / (τ‖f‖)" if normalised else "f"}
+            for metric, name in (("ece", "ECE ↓"), ("ece_ts", "ECE, temperature scaled ↓")):
+                line[name, "paper"] = "–" if normalised else f"{theirs[ID, method, metric]:.2f}"
+                line[name, "this book"] = paper.spread(soft[metric])
+            lines.append(line)
+    table = pd.DataFrame(lines)
+    if len(table):
+        table.columns = pd.MultiIndex.from_tuples(table.columns)
+    return table
 
 
 def along_offset(features: np.ndarray, weight: np.ndarray) -> tuple[float, float]:

@@ -286,16 +286,16 @@ def describe(loaded: list, size: str) -> str:
     if not loaded:
         return f"**Size `{size}`:** no finished run yet, so our numbers read '{NOT_RUN}'."
     parts = []
-    for (id_dataset, architecture, epochs), group in _grouped(
+    for (id_dataset, architecture, epochs), group in grouped(
             by_method(loaded), lambda run: (run.config.id_dataset, run.config.architecture, run.config.epochs)):
         methods = [f"{method} (seed{'s' * (len(same) > 1)} {', '.join(str(run.config.seed) for run in same)})"
-                   for method, same in _grouped(group, lambda run: method_title(run.config))]
+                   for method, same in grouped(group, lambda run: method_title(run.config))]
         methods = [", ".join(methods[:-1]), methods[-1]] if len(methods) > 1 else methods
         parts.append(f"{network(architecture)} trained on all training images of {title(id_dataset)} for {epochs} "
                      f"epochs with {' and '.join(methods)}")
-    sets = [f"{', '.join(map(named, far))}" for far, _ in _grouped(loaded, lambda run: run.config.ood_sets)]
+    sets = [f"{', '.join(map(named, far))}" for far, _ in grouped(loaded, lambda run: run.config.ood_sets)]
     ids = [f"`{stem}-seed{{{','.join(str(run.config.seed) for run in same)}}}`"
-           for stem, same in _grouped(by_method(loaded), lambda run: run.id.rsplit("-seed", 1)[0])]
+           for stem, same in grouped(by_method(loaded), lambda run: run.id.rsplit("-seed", 1)[0])]
     return (f"**Size `{size}`:** {'; '.join(parts)}. OOD sets: {'; or '.join(sets)}. "
             f"Runs: {', '.join(ids)}.")
 
@@ -311,7 +311,7 @@ def method_title(config) -> str:
     return LABELS[config.method] + tau + " with Cutout" * bool(config.cutout)
 
 
-def _grouped(items: list, key) -> list[tuple]:
+def grouped(items: list, key) -> list[tuple]:
     """[(key, items with that key)], in order of first appearance."""
     groups = {}
     for item in items:
