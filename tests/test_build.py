@@ -473,7 +473,7 @@ esac
 @pytest.mark.parametrize("kind, sentence", [
     ({"old": True}, "error: Python 3.9.1 is not Python 3.11, 3.12 or 3.13, which the book needs"),
     ({"venv": False}, "error: could not make .venv; on Debian and Ubuntu its parts come with: apt install python3-venv"),
-    ({}, "error: the packages could not be installed, pip's reason stands above"),
+    ({}, "error: the packages could not be installed, the reason stands above"),
     (None, "error: no 'python9' on this machine; install Python 3.11 to 3.13"),
 ])
 def test_make_says_in_one_sentence_what_is_missing(tmp_path, kind, sentence):
@@ -485,6 +485,34 @@ def test_make_says_in_one_sentence_what_is_missing(tmp_path, kind, sentence):
     assert done.returncode != 0
     assert len([line for line in done.stderr.splitlines() if line.startswith(sentence)]) == 1, done.stderr
     assert not (tmp_path / ".venv" / ".installed").exists()
+
+
+@pytest.mark.parametrize("with_uv, torch, wanted", [
+    (True, "", "uv pip install --quiet --python .venv/bin/python -c constraints.txt -e .[book,test,dev]"),
+    (True, "cpu", "uv pip install --quiet --python .venv/bin/python --torch-backend cpu -c constraints.txt -e .[book,test,dev]"),
+    (False, "", "-m pip install --quiet -c constraints.txt -e .[book,test,dev]"),
+    (False, "cpu", "-m pip install --quiet --extra-index-url https://download.pytorch.org/whl/cpu -c constraints.txt "
+                   "-e .[book,test,dev]"),
+    (False, "gpu", "error: TORCH=gpu is not known: TORCH=cpu installs PyTorch without CUDA")])
+def test_uv_installs_where_it_is_and_pytorch_may_come_without_cuda(tmp_path, with_uv, torch, wanted):
+    """Only the commands: uv and Python are stand-ins that print what they are asked."""
+    python = fake_python(tmp_path)
+    (tmp_path / "inner").write_text('#!/bin/sh\n[ "$5" = uv ] && exit 1\necho "$@"\n')
+    (tmp_path / "bin").mkdir()
+    if with_uv:
+        (tmp_path / "bin/uv").write_text('#!/bin/sh\necho "uv $@"\n')
+        (tmp_path / "bin/uv").chmod(0o755)
+    done = subprocess.run([REPOSITORY / "tools/make_venv", python], cwd=tmp_path, capture_output=True, text=True,
+                          env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "TORCH": torch})
+    assert (done.stdout + done.stderr).splitlines()[-1].startswith(wanted)
+    assert done.returncode == int(torch == "gpu")
+
+
+def test_a_quiet_command_shows_its_steps_and_logs_all(tmp_path):
+    done = subprocess.run([REPOSITORY / "tools/quiet", tmp_path / "log", "sh", "-c",
+                           "echo noise; echo more >&2; echo 'step: results a  3 s'; exit 7"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "results a  3 s\n", "")
+    assert set((tmp_path / "log").read_text().splitlines()) >= {"noise", "more", "step: results a  3 s"}
 
 
 def test_readme_names_the_commands_that_exist():
