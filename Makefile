@@ -61,7 +61,7 @@ check: $(STAMP)
 	tools/check_workflows
 	echo "style, import directions and types are as they should be"
 
-# Quiet: dots, and the last line that tests/conftest.py writes.
+# Quiet: a line a file, and the last line, both written by tests/conftest.py.
 PYTEST = $(THREADS) $(BIN)/python -m pytest -n 2 --dist loadgroup -qq
 
 test: $(STAMP)
