@@ -98,12 +98,14 @@ def our_loop(config: Config, images: data.ImageSet, device: torch.device, second
     return (step - 3) * config.batch_size / (time.perf_counter() - start)
 
 
-def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations per second of a square matrix product, best of five: what this machine really gives.
+def matmul_size(device: torch.device) -> int:
+    """The side of the square matrices whose product is the measure: one CPU thread is busy with less than a GPU is."""
+    return 8192 if device.type == "cuda" else 1024
 
-    On a CPU of 1024 x 1024, on one thread; on a GPU of 8192 x 8192, which fills it.
-    """
-    n = 8192 if device.type == "cuda" else 1024
+
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations per second of a square matrix product, best of five: what this machine really gives."""
+    n = matmul_size(device)
     a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
     best = 0.0
     for _ in range(5):
@@ -225,6 +227,7 @@ def main() -> None:
     result = {"architecture": args.architecture, "dropout": args.dropout, "device": training.device_name(device),
               "threads": torch.get_num_threads(), "cores": torch.multiprocessing.cpu_count(), "training": rows,
               "training_gflops_per_image": round(flops / 1e9, 3), "repeat": args.repeat,
+              "matmul_size": matmul_size(device),
               "scoring_images_per_second": {k: round(v, 1) for k, v in scoring_rate(config, device).items()},
               "metrics_480_cells_seconds": round(metrics_seconds(), 2), "passes": passes(sizes_of_a_run()),
               "versions": {"python": platform.python_version(), **{p: version(p) for p in ("torch", "torchvision")}}}

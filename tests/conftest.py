@@ -50,13 +50,6 @@ def pytest_testnodedown(node):
     node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("slow", 0)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionstart(session):
-    plugins = session.config.pluginmanager
-    if session.config.option.verbose == -2 and plugins.has_plugin("terminaldistreporter"):
-        plugins.unregister(name="terminaldistreporter")  # what xdist says of its processes
-
-
 def pytest_collection_finish(session):
     _expect(session.config, [item.nodeid for item in session.items])
 

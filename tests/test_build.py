@@ -138,6 +138,27 @@ def test_a_failing_notebook_leaves_the_old_result_and_its_own_remains(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["n.ipynb", "out.ipynb", "out.ipynb.failed.ipynb"]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="warm kernels need Linux")
+def test_a_warm_kernel_has_the_imports_and_is_a_process_of_its_own(tmp_path):
+    notebook = write(tmp_path / "n.ipynb", "import os, sys\nprint(os.getpid(), os.getcwd(), os.environ['MARK'], 'torch' in sys.modules)",
+                     "import matplotlib.pyplot as plt\nplt.plot([1, 2]);", "import subprocess\nprint(subprocess.run('exit 3', shell=True))")
+    program = f"""
+from logitnorm.book import kernels, runner
+kernels.start()
+for name in "ab":
+    runner.run({str(notebook)!r}, {str(tmp_path)!r} + f"/{{name}}.ipynb")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, cwd=tmp_path,
+                          env={**{k: v for k, v in os.environ.items() if k != "LOGITNORM_KERNELS"}, "MARK": "here"})
+    assert done.returncode == 0, done.stderr
+    said = [nbformat.read(tmp_path / f"{name}.ipynb", 4).cells for name in "ab"]
+    first, second = (cells[-3].outputs[0].text.split() for cells in said)
+    assert first[0] != second[0] and first[1:] == second[1:] == [str(runner.ROOT), "here", "True"]
+    for cells in said:
+        assert "image/png" in cells[-2].outputs[-1].data and "returncode=3" in cells[-1].outputs[0].text
+
+
 def test_a_foreign_python_kernel_is_refused(tmp_path, monkeypatch):
     kernel = tmp_path / "kernels" / "python3"
     kernel.mkdir(parents=True)
@@ -338,7 +359,8 @@ def tiny(tmp_path_factory):
 
 def snakemake(root, *arguments):
     return run_module("snakemake", "--cores", "2", "--scheduler", "greedy", "--quiet", "host", *arguments, cwd=root,
-                      PYTHONPATH=str(root / "lib"), LOGITNORM_ROOT=str(root), LOGITNORM_ERRORS=str(root / "errors.txt"))
+                      PYTHONPATH=str(root / "lib"), LOGITNORM_ROOT=str(root), LOGITNORM_ERRORS=str(root / "errors.txt"),
+                      LOGITNORM_KERNELS="")  # cold: these notebooks import nothing
 
 
 def jobs(done):

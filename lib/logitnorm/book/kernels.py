@@ -21,12 +21,15 @@ import threading
 
 IMPORTED = ("ipykernel.kernelapp", "torch", "torchvision", "safetensors.torch", "pandas", "scipy.stats", "sklearn.neighbors",
             "seaborn")
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}  # none to lose in a fork
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # none to lose in a fork
 
 
 def start() -> None:
-    """Start the process from which warm kernels fork. Linux only: elsewhere a fork of such a process is not safe."""
-    if sys.platform != "linux":
+    """Start the process from which warm kernels fork, unless LOGITNORM_KERNELS is set, be it to nothing.
+
+    Linux only: elsewhere a fork of such a process is not safe.
+    """
+    if sys.platform != "linux" or "LOGITNORM_KERNELS" in os.environ:
         return
     folder = tempfile.TemporaryDirectory(prefix="kernels-")
     path = os.path.join(folder.name, "socket")
