@@ -16,6 +16,7 @@ GPU_LIMITS = $(foreach i,$(wordlist 1,$(GPUS),0 1 2 3 4 5 6 7 8 9 10 11 12 13 14
 BIN    := .venv/bin
 STAMP  := .venv/.installed
 ERRORS := build/errors.txt
+LOG    := build/log.txt
 # One BLAS thread a process: Snakemake runs as many processes as there are cores.
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
@@ -41,25 +42,26 @@ help:
 
 venv: $(STAMP)
 
-# Snakemake, and at the end the sentences that the nodes left about what went wrong.
+# Snakemake. Of all that is said, which goes to the log, one line a step is shown; when something fails, the sentences that the
+# nodes left about it, or the end of the log where none did.
 SNAKEMAKE = mkdir -p build; rm -f $(ERRORS); \
-  snake() { LOGITNORM_ERRORS=$(CURDIR)/$(ERRORS) $(BIN)/python -m snakemake --snakefile Snakefile --cores $(CORES) \
-    --scheduler greedy --rerun-incomplete --keep-going --nocolor --quiet host reason rules "$$@"; }; \
-  stopped() { echo; test ! -f $(ERRORS) || sort -u $(ERRORS); echo "$$1 stopped; the reason stands above" >&2; exit 1; }
+  snake() { LOGITNORM_ERRORS=$(CURDIR)/$(ERRORS) tools/quiet $(LOG) $(BIN)/python -m snakemake --snakefile Snakefile \
+    --cores $(CORES) --scheduler greedy --rerun-incomplete --keep-going --nocolor "$$@"; }; \
+  stopped() { if test -f $(ERRORS); then sort -u $(ERRORS); else tail -n 15 $(LOG); fi >&2; \
+    echo "$$1 stopped; everything that was said is in $(CURDIR)/$(LOG)" >&2; exit 1; }
 
 book: $(STAMP)
-	echo "make book: smoke trainings, results notebooks, HTML (what did not change is not redone)"
-	$(SNAKEMAKE); snake || stopped "make book: the build"; \
+	$(SNAKEMAKE); snake || stopped "make book"; \
 	echo "The book: $(CURDIR)/build/book/_build/html/index.html"
 
 check: $(STAMP)
 	$(BIN)/ruff check --quiet lib tests benchmarks tools
 	said=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$said"; exit 1; }
 	said=$$($(BIN)/mypy 2>&1) || { echo "$$said"; exit 1; }
-	if command -v actionlint >/dev/null; then actionlint; else echo "actionlint is not installed: the workflows were not checked"; fi
+	tools/check_workflows
 	echo "style, import directions and types are as they should be"
 
-# Quiet: dots, and the last line that tests/conftest.py writes.
+# Quiet: a line a file, and the last line, both written by tests/conftest.py.
 PYTEST = $(THREADS) $(BIN)/python -m pytest -n 2 --dist loadgroup -qq
 
 test: $(STAMP)
@@ -82,7 +84,7 @@ picture: $(STAMP)
 
 runs: $(STAMP)
 	$(SNAKEMAKE); snake runs --resources gpu=0 $(GPU_LIMITS) \
-	  --config size="$(SIZE)" only="$(ONLY)" official=$(OFFICIAL) gpu=0 gpus=$(GPUS) || stopped "make runs: a training"; \
+	  --config size="$(SIZE)" only="$(ONLY)" official=$(OFFICIAL) gpu=0 gpus=$(GPUS) || stopped "make runs"; \
 	echo "The runs: $(CURDIR)/data/runs"
 
 unlock: $(STAMP)

@@ -3,7 +3,11 @@
 #   build/runs/RUN/                   a smoke training (experiments.yaml), its notebook beside it: build/runs/RUN.ipynb
 #   build/executed/NAME.ipynb         a results notebook on the finished runs in data/runs/ (sizes full, medium and small)
 #   build/smoke/NAME.ipynb            the same notebook on the smoke trainings: does all of it work, image to table?
+#   build/checked.txt                 the finished runs are whole, as experiments.yaml lists them, and their metrics follow from
+#                                     their scores
 #   build/book/_build/html/           the pages
+#
+# Each job ends with a line "step: NAME  12 s", which make shows; all else that is said belongs in a log.
 #
 # The target `runs` trains the runs of experiments.yaml, at any size, into data/runs/RUN/ and data/runs/RUN.ipynb:
 #
@@ -26,7 +30,7 @@ from pathlib import Path
 
 import yaml
 
-from logitnorm.book import runner
+from logitnorm.book import kernels, runner
 from logitnorm import study
 from logitnorm.study import experiments
 
@@ -73,6 +77,12 @@ def flags(given):
     return " ".join(f"-p {name} {shlex.quote(text)}" for name, text in as_text.items())
 
 
+def step(name, command):
+    """A command, and at its end the line that make shows of it."""
+    return f"""{command}
+printf 'step: %-62s %4d s\\n' "{name}" $SECONDS"""
+
+
 def device(run):
     """The GPU of this machine on which a run trains; -1, as CUDA has it, is none."""
     return list(LISTED).index(run) % GPUS if GPUS else -1
@@ -96,6 +106,11 @@ if workflow.is_main_process and not workflow.dryrun:
             notebook.rename(notebook.with_suffix(".old.ipynb"))
 
 
+onstart:
+    if not LISTED:  # a training of hours has a process of its own
+        kernels.start()
+
+
 wildcard_constraints:
     run="|".join(map(re.escape, SMOKE)),
     listed="|".join(map(re.escape, LISTED)) or "nothing",
@@ -111,13 +126,28 @@ rule html:
         results=expand("build/executed/{name}.ipynb", name=RESULTS),
         smoke=expand("build/smoke/{name}.ipynb", name=AT_SMOKE),
         train=f"build/runs/{SHOWN}.ipynb",
+        checked="build/checked.txt",  # no page of a run that is damaged
         lib=MODULES,
         paper=PAPER,
     output:
         "build/book/_build/html/index.html",
     message: "HTML pages"
+    shell:
+        step("HTML pages", "{PY} -m logitnorm book build --train {input.train}")
+
+
+rule check:
+    input:
+        runs=FINISHED,
+        files=sorted(str(path) for path in Path("data/runs").glob("*/*.*") if path.name != "run.json"),
+        config="experiments.yaml",
+        lib=MODULES,
+    output:
+        "build/checked.txt"
+    priority: 1  # long: among the first, so that nothing waits for it at the end
+    message: "check of the finished runs"
     shell:  # a run that is damaged, or not as experiments.yaml lists it, must not be published
-        "{PY} -m logitnorm experiments --check && {PY} -m logitnorm book build --train {input.train}"
+        step("check of the finished runs", "{PY} -m logitnorm experiments --check; date > {output}")
 
 
 rule runs:
@@ -132,11 +162,12 @@ rule train:
     output:
         run=directory("build/runs/{run}"),
         notebook="build/runs/{run}.ipynb",
+    priority: 2
     params:
         flags=lambda wildcards: flags(SMOKE[wildcards.run] | {"runs_dir": "build/runs"}),
     message: "training {wildcards.run}"
     shell:
-        "{PY} -m logitnorm runner {input.notebook} {output.notebook} {params.flags}"
+        step("training {wildcards.run}", "{PY} -m logitnorm runner {input.notebook} {output.notebook} {params.flags}")
 
 
 rule train_listed:
@@ -153,7 +184,7 @@ rule train_listed:
         **{f"gpu{i}": lambda wildcards, i=i: int(device(wildcards.listed) == i) for i in range(GPUS or 0)},
     message: "training {wildcards.listed}"
     shell:
-        "{resources.device} {PY} -m logitnorm runner {input} {output} {params.flags}"
+        step("training {wildcards.listed}", "{resources.device} {PY} -m logitnorm runner {input} {output} {params.flags}")
 
 
 rule results:
@@ -167,7 +198,7 @@ rule results:
         "build/executed/{name}.ipynb",
     message: "results {wildcards.name}"
     shell:
-        "{PY} -m logitnorm runner {input.notebook} {output}"
+        step("results {wildcards.name}", "{PY} -m logitnorm runner {input.notebook} {output}")
 
 
 rule results_at_smoke:
@@ -180,4 +211,5 @@ rule results_at_smoke:
         "build/smoke/{name}.ipynb",
     message: "results {wildcards.name}, at size smoke"
     shell:
-        "{PY} -m logitnorm runner {input.notebook} {output} -p sizes '[\"smoke\"]' -p runs_dir build/runs"
+        step("results {wildcards.name}, at size smoke",
+             "{PY} -m logitnorm runner {input.notebook} {output} -p sizes '[\"smoke\"]' -p runs_dir build/runs")

@@ -1,4 +1,4 @@
-"""What several test files share, and the last line of the output: what passed, and what was not run here and why."""
+"""What several test files share, and the output of `make test`: a line a file, and at last what was not run here and why."""
 
 import os
 import time
@@ -14,6 +14,7 @@ settings.load_profile("busy")
 
 START = time.monotonic()
 LEFT_OUT = pytest.StashKey[int]()
+FILES = pytest.StashKey[dict]()  # file: [tests to come, seconds so far], with -qq
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +52,43 @@ def pytest_deselected(items):
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
     node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("slow", 0)
+
+
+def pytest_collection_finish(session):
+    _expect(session.config, [item.nodeid for item in session.items])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node, ids):
+    _expect(node.config, ids)
+
+
+def _expect(config, ids):
+    if config.option.verbose == -2 and not hasattr(config, "workerinput"):
+        config.stash[FILES] = {file: [count, 0.0] for file, count in Counter(i.partition("::")[0] for i in ids).items()}
+
+
+def pytest_report_teststatus(report, config):
+    """No dots where there is a line a file."""
+    if FILES in config.stash and report.passed:
+        return ("passed" if report.when == "call" else ""), "", ""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report):
+    config = pytest_runtest_logreport.config
+    if FILES not in config.stash:
+        return
+    file = report.nodeid.partition("::")[0]
+    state = config.stash[FILES][file]
+    state[1] += report.duration
+    state[0] -= report.when == "teardown"
+    if report.when == "teardown" and not state[0]:
+        config.pluginmanager.get_plugin("terminalreporter").write_line(f"{file:62} {state[1]:4.0f} s")
+
+
+def pytest_configure(config):
+    pytest_runtest_logreport.config = config
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

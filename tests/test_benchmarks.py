@@ -25,7 +25,8 @@ def test_speed_writes_every_number_of_its_page(tmp_path, monkeypatch, capsys):
     few = speed.random_set(2048)
     monkeypatch.setattr(speed, "random_set", lambda count=0: few)
     monkeypatch.setattr(speed, "metrics_seconds", lambda: 1.0)
-    monkeypatch.setattr(sys, "argv", ["speed.py", "--architecture", "wrn10_1", "--seconds", "0.1", "--out", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["speed.py", "--architecture", "wrn10_1", "--seconds", "0.1", "--repeat", "1",
+                                      "--out", str(tmp_path)])
     speed.main()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     found = json.loads((tmp_path / f"speed-{device}-wrn10_1.json").read_text())
@@ -33,6 +34,9 @@ def test_speed_writes_every_number_of_its_page(tmp_path, monkeypatch, capsys):
     assert ours["times_plain"] == pytest.approx(ours["images_per_second"] / plain["images_per_second"], abs=0.02)
     assert plain["minutes_for_200_epochs"] == pytest.approx(
         200 * 390 * 128 / plain["images_per_second"] / 60, rel=0.01, abs=0.06)
+    for row in found["training"]:
+        assert row["share_of_matmul_rate"] == pytest.approx(
+            row["images_per_second"] * found["training_gflops_per_image"] / row["matmul_gflops"], abs=0.005, rel=0.01)
     assert all(rate > 0 for rate in found["scoring_images_per_second"].values())
     assert str(tmp_path) in capsys.readouterr().out
 

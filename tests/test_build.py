@@ -138,6 +138,27 @@ def test_a_failing_notebook_leaves_the_old_result_and_its_own_remains(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["n.ipynb", "out.ipynb", "out.ipynb.failed.ipynb"]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="warm kernels need Linux")
+def test_a_warm_kernel_has_the_imports_and_is_a_process_of_its_own(tmp_path):
+    notebook = write(tmp_path / "n.ipynb", "import os, sys\nprint(os.getpid(), os.getcwd(), os.environ['MARK'], 'torch' in sys.modules)",
+                     "import matplotlib.pyplot as plt\nplt.plot([1, 2]);", "import subprocess\nprint(subprocess.run('exit 3', shell=True))")
+    program = f"""
+from logitnorm.book import kernels, runner
+kernels.start()
+for name in "ab":
+    runner.run({str(notebook)!r}, {str(tmp_path)!r} + f"/{{name}}.ipynb")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, cwd=tmp_path,
+                          env={**{k: v for k, v in os.environ.items() if k != "LOGITNORM_KERNELS"}, "MARK": "here"})
+    assert done.returncode == 0, done.stderr
+    said = [nbformat.read(tmp_path / f"{name}.ipynb", 4).cells for name in "ab"]
+    first, second = (cells[-3].outputs[0].text.split() for cells in said)
+    assert first[0] != second[0] and first[1:] == second[1:] == [str(runner.ROOT), "here", "True"]
+    for cells in said:
+        assert "image/png" in cells[-2].outputs[-1].data and "returncode=3" in cells[-1].outputs[0].text
+
+
 def test_a_foreign_python_kernel_is_refused(tmp_path, monkeypatch):
     kernel = tmp_path / "kernels" / "python3"
     kernel.mkdir(parents=True)
@@ -338,7 +359,8 @@ def tiny(tmp_path_factory):
 
 def snakemake(root, *arguments):
     return run_module("snakemake", "--cores", "2", "--scheduler", "greedy", "--quiet", "host", *arguments, cwd=root,
-                      PYTHONPATH=str(root / "lib"), LOGITNORM_ROOT=str(root), LOGITNORM_ERRORS=str(root / "errors.txt"))
+                      PYTHONPATH=str(root / "lib"), LOGITNORM_ROOT=str(root), LOGITNORM_ERRORS=str(root / "errors.txt"),
+                      LOGITNORM_KERNELS="")  # cold: these notebooks import nothing
 
 
 def jobs(done):
@@ -473,7 +495,7 @@ esac
 @pytest.mark.parametrize("kind, sentence", [
     ({"old": True}, "error: Python 3.9.1 is not Python 3.11, 3.12 or 3.13, which the book needs"),
     ({"venv": False}, "error: could not make .venv; on Debian and Ubuntu its parts come with: apt install python3-venv"),
-    ({}, "error: the packages could not be installed, pip's reason stands above"),
+    ({}, "error: the packages could not be installed, the reason stands above"),
     (None, "error: no 'python9' on this machine; install Python 3.11 to 3.13"),
 ])
 def test_make_says_in_one_sentence_what_is_missing(tmp_path, kind, sentence):
@@ -485,6 +507,34 @@ def test_make_says_in_one_sentence_what_is_missing(tmp_path, kind, sentence):
     assert done.returncode != 0
     assert len([line for line in done.stderr.splitlines() if line.startswith(sentence)]) == 1, done.stderr
     assert not (tmp_path / ".venv" / ".installed").exists()
+
+
+@pytest.mark.parametrize("with_uv, torch, wanted", [
+    (True, "", "uv pip install --quiet --python .venv/bin/python -c constraints.txt -e .[book,test,dev]"),
+    (True, "cpu", "uv pip install --quiet --python .venv/bin/python --torch-backend cpu -c constraints.txt -e .[book,test,dev]"),
+    (False, "", "-m pip install --quiet -c constraints.txt -e .[book,test,dev]"),
+    (False, "cpu", "-m pip install --quiet --extra-index-url https://download.pytorch.org/whl/cpu -c constraints.txt "
+                   "-e .[book,test,dev]"),
+    (False, "gpu", "error: TORCH=gpu is not known: TORCH=cpu installs PyTorch without CUDA")])
+def test_uv_installs_where_it_is_and_pytorch_may_come_without_cuda(tmp_path, with_uv, torch, wanted):
+    """Only the commands: uv and Python are stand-ins that print what they are asked."""
+    python = fake_python(tmp_path)
+    (tmp_path / "inner").write_text('#!/bin/sh\n[ "$5" = uv ] && exit 1\necho "$@"\n')
+    (tmp_path / "bin").mkdir()
+    if with_uv:
+        (tmp_path / "bin/uv").write_text('#!/bin/sh\necho "uv $@"\n')
+        (tmp_path / "bin/uv").chmod(0o755)
+    done = subprocess.run([REPOSITORY / "tools/make_venv", python], cwd=tmp_path, capture_output=True, text=True,
+                          env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "TORCH": torch})
+    assert (done.stdout + done.stderr).splitlines()[-1].startswith(wanted)
+    assert done.returncode == int(torch == "gpu")
+
+
+def test_a_quiet_command_shows_its_steps_and_logs_all(tmp_path):
+    done = subprocess.run([REPOSITORY / "tools/quiet", tmp_path / "log", "sh", "-c",
+                           "echo noise; echo more >&2; echo 'step: results a  3 s'; exit 7"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "results a  3 s\n", "")
+    assert set((tmp_path / "log").read_text().splitlines()) >= {"noise", "more", "step: results a  3 s"}
 
 
 def test_readme_names_the_commands_that_exist():

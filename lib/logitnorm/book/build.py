@@ -174,8 +174,12 @@ def jupyter_book(builder: str = "html") -> None:
     """Build the HTML from build/book; a warning is an error, and all of them are shown."""
     start = "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", start, "build", str(STAGE), "--builder", builder, "-n", "-W", "--keep-going", "-q"]
-    if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
-        raise BookError("Jupyter Book found errors or warnings in the pages; they stand above")
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    print(done.stderr, end="", file=sys.stderr)
+    if done.returncode:
+        said = [line.replace(f"{STAGE}{os.sep}", "") for line in done.stderr.splitlines()
+                if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line)]
+        raise BookError("Jupyter Book found errors or warnings in the pages: " + "; ".join(said[:5] or ["see above"]))
 
 
 def finish(html: Path) -> None:

@@ -148,6 +148,11 @@ def run(notebook: Path, out: Path, given: dict | None = None) -> Path:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    warm = {}
+    if os.path.exists(os.environ.get("LOGITNORM_KERNELS", "")):  # not where a cluster runs this on another machine
+        from . import kernels
+
+        warm = {"kernel_manager_class": kernels.manager()}
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.stem + ".part.ipynb")  # papermill wants the ending .ipynb
     failed = out.with_name(out.name + ".failed.ipynb")
@@ -157,7 +162,7 @@ def run(notebook: Path, out: Path, given: dict | None = None) -> Path:
     try:
         papermill.execute_notebook(str(notebook), str(part), parameters=given, kernel_name="python3", cwd=str(ROOT),
                                    progress_bar=False, stdout_file=_Prefixed(name),
-                                   extra_arguments=["--log-level=ERROR"])
+                                   extra_arguments=["--log-level=ERROR"], **warm)
     except PapermillExecutionError as error:
         part.replace(failed)
         code = error.source.strip().partition("\n")[0]

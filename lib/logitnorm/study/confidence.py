@@ -4,6 +4,7 @@ The toy is the paper's Figure 3: points in a square, labelled by quadrant like X
 describes the data in issue 5 of the released code; net, optimiser and number of points are ours, as neither says them.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +46,7 @@ def xor(count: int, flipped: float, jitter: float, generator: torch.Generator) -
     return x + jitter * torch.randn(count, 2, generator=generator), torch.where(wrong, 1 - y, y)
 
 
+@cache
 def train_toy(flipped: float = 0.0, jitter: float = 0.0, budget: float = 0.3, hints: float = 0.5, seed: int = 1,
               steps: int = 1500) -> Toy:
     """Train on 1,000 noisy points with the full-batch loss of Learned Confidence.

@@ -92,15 +92,17 @@ def build(loaded: dict[str, list]) -> pd.DataFrame:
     frames = {size: paper.ours(found) for size, found in loaded.items()}
     tables = sorted({entry["table"] for entry in claims() if "table" in entry})
     compared = {size: paper.compare(frame, *tables) for size, frame in frames.items()}
-    return pd.DataFrame([_row(entry, loaded, frames, compared) for entry in claims()])
+    keys = ["run", "paper_id", "paper_architecture", "method"]
+    networks = {size: paper.for_tables(frame)[keys].drop_duplicates() for size, frame in frames.items()}
+    return pd.DataFrame([_row(entry, loaded, frames, compared, networks) for entry in claims()])
 
 
-def _row(entry: dict, loaded: dict, frames: dict, compared: dict) -> dict:
+def _row(entry: dict, loaded: dict, frames: dict, compared: dict, networks: dict) -> dict:
     row = {key: entry[key] for key in ("id", "paper", "where", "says", "page")}
     if "unjudged" in entry:
         return row | dict(size="", theirs="", ours="", difference=entry["unjudged"], verdict=NOT_JUDGED, tally="",
                           runs=[])
-    found = {size: _judged(entry, loaded[size], frames[size], compared[size]) for size in loaded}
+    found = {size: _judged(entry, loaded[size], frames[size], compared[size], networks[size]) for size in loaded}
     # the first size that has all numbers; without one, the first size, whose row then says what is missing
     size = next((size for size, (shown, _, _) in found.items() if shown["ours"].notna().all()), next(iter(found)))
     shown, among, used = found[size]
@@ -120,7 +122,7 @@ def _beside(score: str, runs: list) -> str:
     return f"this book's own {paper.title(score)}: {row['start']} → {row['end']} ({row['verdict']})"
 
 
-def _judged(entry: dict, loaded: list, frame: pd.DataFrame, compared: pd.DataFrame):
+def _judged(entry: dict, loaded: list, frame: pd.DataFrame, compared: pd.DataFrame, networks: pd.DataFrame):
     """(numbers that decide, numbers that are counted, ids of the runs behind them) of one entry at one size."""
     if "measure" in entry:
         shown = MEASURES[entry["measure"]](loaded, frame, **entry.get("given", {}))
@@ -130,10 +132,8 @@ def _judged(entry: dict, loaded: list, frame: pd.DataFrame, compared: pd.DataFra
     if shown.empty:
         raise ValueError(f"claims.yaml, entry {entry['id']!r}: table {entry['table']} has no such numbers")
     among = _where(table, entry.get("among", {}))
-    mine = paper.for_tables(frame)
-    keys = ["paper_id", "paper_architecture", "method"]
     wanted = set(map(tuple, shown[["id_dataset", "architecture", "method"]].to_numpy()))
-    used = [run for run, *key in mine[["run", *keys]].drop_duplicates().to_numpy() if tuple(key) in wanted]
+    used = [run for run, *key in networks.to_numpy() if tuple(key) in wanted]
     return shown, among, used
 
 

@@ -34,6 +34,11 @@ class Result(runs.Run):
         return pd.read_csv(self.path / "metrics.csv", keep_default_na=False, dtype={"value": float})
 
     @cached_property
+    def measured(self) -> dict[tuple[str, str, str], float]:
+        """{(score, OOD set, metric): value} of metrics.csv."""
+        return self.metrics.set_index(["score", "ood_dataset", "metric"])["value"].to_dict()
+
+    @cached_property
     def correct(self) -> np.ndarray:
         """Whether the prediction for each ID test image is right: N bool."""
         name = self.config.id_dataset
