@@ -1,4 +1,4 @@
-"""The commands, one word each: python -m logitnorm experiments | verify | pack | runner | book | count | data, each with --help."""
+"""The commands, one word each: python -m logitnorm experiments | verify | pack | runner | book | count | data | official, each with --help."""
 
 import importlib
 import sys
@@ -9,7 +9,8 @@ COMMANDS = {"experiments": "logitnorm.study.experiments",  # train the runs of e
             "runner": "logitnorm.book.runner",  # execute a notebook with parameters
             "book": "logitnorm.book.build",  # from executed notebooks to pages
             "count": "logitnorm.study.count",  # how many printed numbers have one of ours
-            "data": "logitnorm.study.fetch"}  # download image sets
+            "data": "logitnorm.study.fetch",  # download image sets
+            "official": "logitnorm.study.official"}  # score kept weights on the papers' own OOD sets
 
 if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
     sys.exit(f"usage: python -m logitnorm {{{','.join(COMMANDS)}}} ...  (--help after the word says more)")
