@@ -52,7 +52,8 @@ if "google.colab" in sys.modules or "LOGITNORM_CLONE" in os.environ:
 
 # Patterns of git's sparse checkout: the files at the root, the library and small data; not the tests, not the prose.
 FOLDERS = ("/*", "!/*/", "/lib/", "/data/", "!/data/runs/", "/book/_static/*.js")
-RUNS = ("/data/runs/",)
+# Of finished runs the small files; the library fetches one of the others when it is read (logitnorm.study.fetch).
+RUNS = ("/data/runs/*/run.json", "/data/runs/*/*.csv")
 
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
           "language_info": {"name": "python"}}
