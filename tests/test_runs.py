@@ -294,9 +294,6 @@ def test_metrics_that_do_not_follow_from_the_scores_are_refused_with_the_cell(tm
 
 
 def test_a_folder_of_ones_own_stands_beside_the_books_runs(tmp_path, monkeypatch):
-    from fake_runs import write_run
-    from logitnorm import paths
-
     monkeypatch.setattr(paths, "RUNS", tmp_path / "book")
     for folder, seed in (("book", 1), ("book", 2), ("mine", 2), ("mine", 7)):
         write_run(tmp_path / folder, n_id=40, n_ood=20, seed=seed)
