@@ -154,6 +154,31 @@ def test_check_mode_reports_and_changes_nothing(tmp_path, capsys):
     assert notebook_setup.main(["--check", str(path)]) == 0
 
 
+def test_the_repositorys_address_is_one_setting(tmp_path, monkeypatch):
+    """With another address in _config.yml the tool rewrites every line that names it, and no other file names it."""
+    url, _ = build.repository()
+    owner, name = url.removeprefix("https://github.com/").split("/")
+    names_it = re.compile(rf"{owner}/{name}\b|{owner}\.github\.io")
+    listed = subprocess.run(["git", "ls-files", "-z", "--", ".", ":!data/runs"], cwd=REPOSITORY, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("needs the git repository")
+    found = {file for file in listed.stdout.split("\0") if file and (REPOSITORY / file).is_file()
+             and names_it.search((REPOSITORY / file).read_text(encoding="utf-8", errors="replace"))}
+    assert {file for file in found if not file.startswith("notebooks/")} == set(notebook_setup.PLACES)
+    for place in notebook_setup.PLACES:
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text((REPOSITORY / place).read_text(encoding="utf-8"), encoding="utf-8")
+    config = tmp_path / "_config.yml"
+    config.write_text(config.read_text(encoding="utf-8").replace(f"url: {url}", "url: https://github.com/Somebody/else"))
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(notebook_setup, "ROOT", tmp_path)
+    assert notebook_setup.main(["--check"]) == 1
+    assert notebook_setup.main([]) == 0 and notebook_setup.main(["--check"]) == 0
+    for place in notebook_setup.PLACES:
+        text = (tmp_path / place).read_text(encoding="utf-8")
+        assert not names_it.search(text) and re.search("somebody(/|.github.io/)else", text, re.I), place
+
+
 def setup_source():
     return notebook_setup.setup_cells("notebooks/t")[1].source
 
