@@ -43,7 +43,7 @@ PAGES = [TOC["root"]] + [chapter["file"] for part in TOC["parts"] for chapter in
 NOTEBOOKS = [Path(page).name for page in PAGES if page.startswith("notebooks/")]
 RESULTS = [name for name in NOTEBOOKS if name != "train"]
 FINISHED = sorted(str(path) for path in Path("data/runs").glob("*/run.json"))
-MEASURED = sorted(str(path) for path in Path("data/benchmarks").glob("*.json"))
+MEASURED = sorted(str(path) for folder in ("benchmarks", "official") for path in Path("data", folder).glob("*.json"))
 PAPER = sorted(str(path) for path in Path("data/paper").glob("*.*"))
 MODULES = sorted(str(path) for path in Path("lib/logitnorm").rglob("*.py"))
 LIB = [path for path in MODULES if Path(path).stem not in ("build", "experiments", "runner", "sphinx_extension")]  # notebooks use these

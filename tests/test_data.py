@@ -308,10 +308,15 @@ def test_noise_is_the_same_everywhere(no_network):
 
 @pytest.fixture
 def server(monkeypatch):
-    """`server.files[path] = bytes` serves a file; `server.stall` is set when a client waits for /stall."""
+    """`server.files[path] = bytes` serves a file, `server.asked` lists the paths that were asked for.
+
+    /stall... sends half and waits, and `server.stall` is set; /broken... sends half and hangs up; /once... does so the
+    first time only; /slow... sends piece by piece.
+    """
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             content = server.files.get(self.path)
+            server.asked.append(self.path)
             if content is None:
                 self.send_error(404)
                 return
@@ -324,13 +329,21 @@ def server(monkeypatch):
                 server.stall.set()
                 server.resume.wait(60)
                 return
-            self.wfile.write(content)
+            if self.path.startswith("/broken") or self.path.startswith("/once") and server.asked.count(self.path) == 1:
+                self.wfile.write(content[:len(content) // 2])
+                return
+            pieces = 8 if self.path.startswith("/slow") else 1
+            for i in range(pieces):
+                self.wfile.write(content[i * len(content) // pieces:(i + 1) * len(content) // pieces])
+                self.wfile.flush()
+                server.resume.wait(0.15 * (pieces > 1))
 
         def log_message(self, *args):
             """Keep the test's output clean."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.files, server.stall, server.resume = {}, threading.Event(), threading.Event()
+    server.files, server.asked, server.stall, server.resume = {}, [], threading.Event(), threading.Event()
+    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)  # between two tries
     server.url = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -360,7 +373,15 @@ def png(image):
 def offer(server, monkeypatch, name, content, checksum=None, path="/archive.tar.gz", count=None):
     server.files[path] = content
     checksum = checksum or "md5:" + hashlib.md5(content).hexdigest()
-    monkeypatch.setitem(data.SETS, name, data.SETS[name]._replace(archive=data.Archive(server.url + path, checksum, count)))
+    monkeypatch.setitem(data.SETS, name, data.SETS[name]._replace(
+        archive=data.Archive((server.url + path,), checksum, count)))
+
+
+def also_at(server, monkeypatch, name, *paths):
+    """The set's only address, or what `offer` gave it, comes after these."""
+    archive = data.SETS[name].archive
+    monkeypatch.setitem(data.SETS, name, data.SETS[name]._replace(
+        archive=archive._replace(urls=(*(server.url + path for path in paths), *archive.urls))))
 
 
 def files_in(folder):
@@ -402,6 +423,51 @@ def test_wrong_checksum(server, monkeypatch, cache):
     with pytest.raises(data.DataError) as caught:
         data.load("isun")
     one_sentence(caught, "isun", "checksum", "isun-test.npz", cache)
+    assert files_in(cache) == []
+
+
+@pytest.mark.parametrize("path, asked, said", [
+    ("/gone.tar.gz", 2, "404"),
+    ("/lies.tar.gz", 2, "not the recorded checksum"),
+    ("/broken.tar.gz", 2, "IncompleteRead"),
+    ("/stall.tar.gz", 2, "timed out")])
+def test_the_next_address_takes_the_place_of_one_that_fails(server, monkeypatch, cache, capsys, path, asked, said):
+    image = random_images(1, 32, 32, 3)
+    content = as_tar({"1.png": png(image[0])})
+    offer(server, monkeypatch, "isun", content)
+    also_at(server, monkeypatch, "isun", path)
+    if path != "/gone.tar.gz":
+        server.files[path] = b"<html>quota exceeded</html>" if path == "/lies.tar.gz" else content
+    monkeypatch.setattr("pooch.downloaders.DEFAULT_TIMEOUT", 0.3)
+    assert np.array_equal(data.load("isun").images, image)
+    assert server.asked == [path] * asked + ["/archive.tar.gz"]
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("no isun from")]
+    assert server.url + path in line and said in line
+    assert files_in(cache) == ["isun-test.npz"]
+
+
+def test_a_transfer_that_breaks_off_once_is_done_again(server, monkeypatch, cache, capsys):
+    image = random_images(1, 32, 32, 3)
+    offer(server, monkeypatch, "isun", as_tar({"1.png": png(image[0])}), path="/once.tar.gz")
+    assert np.array_equal(data.load("isun").images, image)
+    assert server.asked == ["/once.tar.gz"] * 2 and "no isun from" not in capsys.readouterr().err
+
+
+def test_a_slow_address_is_waited_for(server, monkeypatch):
+    """The limit is of the time without a byte, not of the whole transfer."""
+    image = random_images(1, 32, 32, 3)
+    offer(server, monkeypatch, "isun", as_tar({"1.png": png(image[0])}), path="/slow.tar.gz")
+    monkeypatch.setattr("pooch.downloaders.DEFAULT_TIMEOUT", 0.6)
+    assert np.array_equal(data.load("isun").images, image)
+    assert server.asked == ["/slow.tar.gz"]
+
+
+def test_when_every_address_fails_all_of_them_are_named(server, monkeypatch, cache):
+    offer(server, monkeypatch, "isun", b"another file", "md5:" + "0" * 32)
+    also_at(server, monkeypatch, "isun", "/gone.tar.gz")
+    with pytest.raises(data.DataError) as caught:
+        data.load("isun")
+    one_sentence(caught, f"{server.url}/gone.tar.gz: 404", f"{server.url}/archive.tar.gz: not the recorded checksum")
     assert files_in(cache) == []
 
 
@@ -475,8 +541,7 @@ def test_cifar_is_stored_with_both_splits(server, monkeypatch, cache):
     members = {f"cifar-10-batches-py/{name}": pickle.dumps(batch) for name, batch in batches.items()}
     sums = {name: hashlib.md5(members[f"cifar-10-batches-py/{name}"]).hexdigest() for name in batches}
     content = as_tar(members)
-    server.files["/cifar.tar.gz"] = content
-    monkeypatch.setattr(CIFAR10, "url", server.url + "/cifar.tar.gz")
+    offer(server, monkeypatch, "cifar10", content, path="/cifar-10-python.tar.gz")
     monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(content).hexdigest())
     monkeypatch.setattr(CIFAR10, "train_list", [[name, sums[name]] for name in list(batches)[:5]])
     monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
@@ -490,20 +555,15 @@ def test_cifar_is_stored_with_both_splits(server, monkeypatch, cache):
 
 
 def test_svhn_is_stored_upright(server, monkeypatch, cache):
-    from torchvision.datasets import SVHN
-
     images = random_images(4, 32, 32, 3)
     buffer = io.BytesIO()
     scipy.io.savemat(buffer, {"X": images.transpose(1, 2, 3, 0), "y": np.array([[10], [1], [2], [3]])})
-    content = buffer.getvalue()
-    server.files["/test_32x32.mat"] = content
-    entry = [server.url + "/test_32x32.mat", "test_32x32.mat", hashlib.md5(content).hexdigest()]
-    monkeypatch.setattr(SVHN, "split_list", {"test": entry})
+    offer(server, monkeypatch, "svhn", buffer.getvalue(), path="/test_32x32.mat")
     got = data.load("svhn")
     assert np.array_equal(got.images, images) and got.labels is None
     assert files_in(cache) == ["svhn-test.npz"]
     (cache / "svhn-test.npz").unlink()
-    monkeypatch.setattr(SVHN, "split_list", {"test": [*entry[:2], "0" * 32]})
+    offer(server, monkeypatch, "svhn", buffer.getvalue(), "md5:" + "0" * 32)
     with pytest.raises(data.DataError) as caught:
         data.load("svhn")
     one_sentence(caught, "svhn", "checksum")
@@ -511,18 +571,11 @@ def test_svhn_is_stored_upright(server, monkeypatch, cache):
 
 
 def test_mnist_is_stored_in_colour(server, monkeypatch):
-    from torchvision.datasets import MNIST
-
     def idx(array):  # the MNIST file format: two zeros, 8 = bytes, number of axes, sizes, values
         header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
         return gzip.compress(header + array.tobytes())
     digits = random_images(3, 28, 28)
-    files = {"train-images-idx3-ubyte.gz": idx(digits[:1]), "train-labels-idx1-ubyte.gz": idx(np.uint8([1])),
-             "t10k-images-idx3-ubyte.gz": idx(digits), "t10k-labels-idx1-ubyte.gz": idx(np.uint8([1, 2, 3]))}
-    server.files = {f"/{name}": content for name, content in files.items()}
-    monkeypatch.setattr(MNIST, "mirrors", [server.url + "/"])
-    sums = [(name, hashlib.md5(content).hexdigest()) for name, content in files.items()]
-    monkeypatch.setattr(MNIST, "resources", sums)
+    offer(server, monkeypatch, "mnist", idx(digits), path="/t10k-images-idx3-ubyte.gz")
     got = data.load("mnist").images
     want = [np.asarray(functional.resize(Image.fromarray(digit), 32)) for digit in digits]
     assert got.shape == (3, 32, 32, 3)
@@ -535,21 +588,26 @@ def test_every_set_has_a_source():
         assert info.title and info.source.endswith(".") and info.splits in (("test",), ("train", "test"))
         assert (info.num_classes > 0) == ("train" in info.splits)
         here = name == "digits" or name in EMBEDDED + GENERATED
-        official = data.SETS[name].archive is not None or name in ("cifar10", "cifar100", "svhn", "mnist")
+        official = data.SETS[name].archive is not None
         assert [here, official, info.stands_in_for is not None].count(True) == 1, name
         if info.stands_in_for:
             assert data.SETS[info.stands_in_for].stands_in_for is None
     for archive in (info.archive for info in data.SETS.values() if info.archive):
         kind, digest = archive.checksum.split(":")
         assert len(bytes.fromhex(digest)) == hashlib.new(kind).digest_size
+        assert len(archive.urls) > 1 and len(set(archive.urls)) == len(archive.urls)
 
 
 def test_facts_shared_with_torchvision_agree():
-    from torchvision.datasets import DTD, Places365
+    from torchvision.datasets import CIFAR10, CIFAR100, DTD, MNIST, SVHN, Places365
 
-    assert data.SETS["textures"].archive[:2] == (DTD._URL, f"md5:{DTD._MD5}")
     file, md5 = Places365._IMAGES_META["val", True]
-    assert data.SETS["places365"].archive[:2] == (Places365._BASE_URL + file, f"md5:{md5}")
+    facts = {"textures": (DTD._URL, DTD._MD5), "places365": (Places365._BASE_URL + file, md5),
+             "cifar10": (CIFAR10.url, CIFAR10.tgz_md5), "cifar100": (CIFAR100.url, CIFAR100.tgz_md5),
+             "svhn": (SVHN.split_list["test"][0], SVHN.split_list["test"][2]),
+             "mnist": (MNIST.mirrors[0] + MNIST.resources[2][0], MNIST.resources[2][1])}
+    for name, (url, md5) in facts.items():
+        assert (data.SETS[name].archive.urls[0], data.SETS[name].archive.checksum) == (url, f"md5:{md5}"), name
 
 
 # --- errors -----------------------------------------------------------------------------------------------

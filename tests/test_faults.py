@@ -334,7 +334,7 @@ def test_a_download_cut_half_way_leaves_nothing_and_the_next_one_works(tmp_path,
     monkeypatch.setenv("LOGITNORM_DATA", str(tmp_path / "cache"))
     checksum = "sha256:" + hashlib.sha256(content).hexdigest()
     url = f"http://127.0.0.1:{server.server_port}/isun.tar.gz"
-    monkeypatch.setitem(data.SETS, "isun", data.SETS["isun"]._replace(archive=data.Archive(url, checksum)))
+    monkeypatch.setitem(data.SETS, "isun", data.SETS["isun"]._replace(archive=data.Archive((url,), checksum)))
     try:
         with pytest.raises(data.DataError, match="the download of isun") as caught:
             data.load("isun")

@@ -154,6 +154,31 @@ def test_check_mode_reports_and_changes_nothing(tmp_path, capsys):
     assert notebook_setup.main(["--check", str(path)]) == 0
 
 
+def test_the_repositorys_address_is_one_setting(tmp_path, monkeypatch):
+    """With another address in _config.yml the tool rewrites every line that names it, and no other file names it."""
+    url, _ = build.repository()
+    owner, name = url.removeprefix("https://github.com/").split("/")
+    names_it = re.compile(rf"{owner}/{name}\b|{owner}\.github\.io")
+    listed = subprocess.run(["git", "ls-files", "-z", "--", ".", ":!data/runs"], cwd=REPOSITORY, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("needs the git repository")
+    found = {file for file in listed.stdout.split("\0") if file and (REPOSITORY / file).is_file()
+             and names_it.search((REPOSITORY / file).read_text(encoding="utf-8", errors="replace"))}
+    assert {file for file in found if not file.startswith("notebooks/")} == set(notebook_setup.PLACES)
+    for place in notebook_setup.PLACES:
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text((REPOSITORY / place).read_text(encoding="utf-8"), encoding="utf-8")
+    config = tmp_path / "_config.yml"
+    config.write_text(config.read_text(encoding="utf-8").replace(f"url: {url}", "url: https://github.com/Somebody/else"))
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(notebook_setup, "ROOT", tmp_path)
+    assert notebook_setup.main(["--check"]) == 1
+    assert notebook_setup.main([]) == 0 and notebook_setup.main(["--check"]) == 0
+    for place in notebook_setup.PLACES:
+        text = (tmp_path / place).read_text(encoding="utf-8")
+        assert not names_it.search(text) and re.search("somebody(/|.github.io/)else", text, re.I), place
+
+
 def setup_source():
     return notebook_setup.setup_cells("notebooks/t")[1].source
 
@@ -243,6 +268,81 @@ def test_the_training_notebook_fetches_under_ten_megabytes_and_can_train(tmp_pat
     done = subprocess.run([sys.executable, "-m", "logitnorm", "experiments", "--size", "full", "--list"], cwd=tmp_path,
                           env={**os.environ, "PYTHONPATH": str(book / "lib")}, capture_output=True, text=True)
     assert done.returncode == 0 and "full-cifar10" in done.stdout, done.stderr
+
+
+# Runs in the clone: the code of every results notebook, as it stands, and then what was fetched for it.
+ALL_PAGES = """
+import json, sys, traceback
+from pathlib import Path
+import matplotlib
+matplotlib.use("agg")
+import builtins
+builtins.display = lambda *things, **how: None
+from logitnorm import paths
+failed = []
+for path in sorted(Path(sys.argv[1]).glob("*.ipynb")):
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    if path.stem == "train":
+        continue
+    space = {"__name__": path.stem}
+    try:
+        for cell in cells:
+            if cell["id"] != "colab-setup":
+                exec(compile("".join(cell["source"]), cell["id"], "exec"), space)
+    except Exception:
+        failed.append(f"{path.stem}: {traceback.format_exc()}")
+print(*failed, sep="\\n", file=sys.stderr)
+print(sum(1 for _ in paths.RUNS.glob("*/scores.safetensors")))
+sys.exit(bool(failed))
+"""
+
+
+@pytest.mark.slow
+def test_every_results_notebook_works_in_the_sparse_clone_and_fetches_single_files(tmp_path):
+    book = clone(tmp_path, "fig1")
+    assert sum(path.stat().st_size for path in book.rglob("*") if path.is_file()) < 10e6
+    assert len(list(book.glob("data/runs/*/run.json"))) > 50 and not list(book.glob("data/runs/*/*.safetensors"))
+    done = subprocess.run([sys.executable, "-c", ALL_PAGES, REPOSITORY / "notebooks"], cwd=tmp_path, capture_output=True,
+                          text=True, env={**os.environ, "PYTHONPATH": str(book / "lib"), "LOGITNORM_ROOT": str(book)})
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[-1]) > 0
+
+
+def in_clone(book, program):
+    return subprocess.run([sys.executable, "-c", program], cwd=book, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(REPOSITORY / "lib"), "LOGITNORM_ROOT": str(book)})
+
+
+def test_a_file_of_a_run_is_fetched_when_it_is_read_and_only_with_its_checksum(tmp_path):
+    """A small origin with two runs, cloned as the setup cell clones; then the origin goes away."""
+    from fake_runs import write_run
+
+    origin, book = tmp_path / "origin", tmp_path / "work" / "logitnorm-book"
+    first, second, altered = [write_run(origin / "data/runs", n_id=40, n_ood=20, seed=seed) for seed in (1, 2, 3)]
+    (altered / "scores.safetensors").write_bytes((first / "scores.safetensors").read_bytes())
+    (origin / "lib").mkdir()
+    (origin / "lib" / "a.txt").write_text("a")
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(origin)]
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "a"], ["tag", "v9"],
+                    ["config", "uploadpack.allowFilter", "true"], ["config", "uploadpack.allowAnySHA1InWant", "true"]):
+        subprocess.run([*git, *command], check=True)
+    book.parent.mkdir()
+    setup = notebook_setup.setup_cells("notebooks/t", reads_runs=True)[1].source
+    subprocess.run([sys.executable, "-c", setup], cwd=book.parent, check=True,
+                   env={**os.environ, "LOGITNORM_CLONE": origin.as_uri(), "LOGITNORM_REF": "v9"})
+    program = ("from logitnorm import paths; from logitnorm.study import results; import sys\n"
+               "runs = results.load_all(paths.RUNS); print(len(runs), len(runs[0].metrics))\n"
+               "runs[{0}].tensor('cifar10/logits')")
+    assert not list(book.glob("data/runs/*/scores.safetensors"))
+    done = in_clone(book, program.format(0))
+    assert done.returncode == 0, done.stderr
+    assert [path.parent.name for path in book.glob("data/runs/*/scores.safetensors")] == [first.name]
+    done = in_clone(book, program.format(2))
+    assert done.returncode and "another checksum" in done.stderr and altered.name in done.stderr
+    origin.rename(tmp_path / "away")
+    done = in_clone(book, program.format(1))
+    assert done.returncode and f"{second.name}/scores.safetensors could not be fetched" in done.stderr
+    assert in_clone(book, program.format(0)).returncode == 0  # what is there needs no network
 
 
 def names_of(module):

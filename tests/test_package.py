@@ -7,8 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tokenize
 import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
@@ -135,6 +137,44 @@ def test_the_science_floor_stays_short(tmp_path):
              if not path.stem.startswith("__") or folder != library]
     assert {path.stem for path in floor} >= {"config", "sets", "losses", "metrics", "models", "runs", "scores", "train"}
     assert sum(map(lines_of_code, floor)) <= MOST_LINES
+
+
+@pytest.mark.slow
+def test_pip_installs_the_wheel_into_a_new_environment_and_it_works_outside_the_repository(wheel, tmp_path):
+    """The packages that it needs are lent by this environment, its own library is not."""
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    [site] = (tmp_path / "venv").glob("lib/python*/site-packages")
+    (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel]
+    done = subprocess.run(install, capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+
+    def said(*arguments):
+        return subprocess.run([python, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+                              env={**ENVIRONMENT, "LOGITNORM_DATA": str(tmp_path / "images")})
+
+    done = said("-c", """
+import logitnorm, torch
+from logitnorm import data, losses, metrics, scores
+images, labels = data.load("digits")
+f = torch.randn(len(labels), 10, generator=torch.Generator().manual_seed(0))
+print(logitnorm.__file__, losses.logitnorm(f, labels, tau=0.04).item(), metrics.fpr95(scores.msp(f), scores.energy(f)))
+""")
+    assert done.returncode == 0 and done.stdout.startswith(str(site)), done.stderr
+    done = said("-m", "logitnorm", "--help")
+    assert done.returncode == 0 and done.stdout.startswith("usage: python -m logitnorm {")
+    for word in re.search("{(.*)}", done.stdout)[1].split(","):
+        done = said("-m", "logitnorm", word, *([] if word == "data" else ["--help"]))
+        assert done.returncode == (word == "data") and "Traceback" not in done.stderr, word
+    for words in (["experiments", "--list"], ["book", "build"], ["count"], ["official"], ["verify", "nothing"],
+                  ["pack", "nothing"], ["runner", "a.ipynb", "b.ipynb"]):
+        done = said("-m", "logitnorm", *words)
+        [sentence] = done.stderr.splitlines()
+        assert done.returncode == 1 and sentence.startswith("error: "), words
+        if words[0] in ("experiments", "book", "count"):
+            assert "set LOGITNORM_ROOT to a checkout" in sentence
+    assert said("-m", "logitnorm", "data", "digits").returncode == 0
 
 
 @pytest.mark.slow

@@ -291,3 +291,14 @@ def test_metrics_that_do_not_follow_from_the_scores_are_refused_with_the_cell(tm
     scoring.require_metrics(results.load(folder))
     with pytest.raises(runs.RunError, match=cell):
         scoring.require_metrics(forge(folder, change))
+
+
+def test_a_folder_of_ones_own_stands_beside_the_books_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "book")
+    for folder, seed in (("book", 1), ("book", 2), ("mine", 2), ("mine", 7)):
+        write_run(tmp_path / folder, n_id=40, n_ood=20, seed=seed)
+    found = results.load_all(f"+{tmp_path / 'mine'}")
+    assert [(run.path.parent.name, run.config.seed) for run in found] == [("book", 1), ("mine", 2), ("mine", 7)]
+    assert [run.config.seed for run in results.load_all(tmp_path / "mine")] == [2, 7]
+    with pytest.raises(runs.RunError, match="nowhere holds no finished run"):
+        results.load_all(f"+{tmp_path / 'nowhere'}")

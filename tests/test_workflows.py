@@ -1,5 +1,6 @@
 """The workflows: valid, least permissions, and calling only what exists."""
 
+import importlib.util
 import json
 import os
 import re
@@ -21,7 +22,9 @@ every_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: pat
 
 # (workflow, job) -> the only rights beyond reading the repository
 WRITING = {("publish", "deploy"): {"pages": "write", "id-token": "write"},
-           ("answer", "comment"): {"actions": "read", "pull-requests": "write"}}
+           ("answer", "comment"): {"actions": "read", "pull-requests": "write"},
+           ("release", "release"): {"contents": "write"},
+           ("release", "image"): {"contents": "read", "packages": "write"}}
 
 
 def read(path):
@@ -46,7 +49,7 @@ def test_every_promised_workflow_is_there():
     triggers = {path.stem: set(read(path)["on"]) for path in WORKFLOWS}
     assert triggers == {"publish": {"push", "workflow_dispatch"}, "pull-request": {"pull_request"},
                         "nightly": {"schedule", "workflow_dispatch"}, "weekly": {"schedule", "workflow_dispatch"},
-                        "verify": {"pull_request"}, "answer": {"workflow_run"}}
+                        "verify": {"pull_request"}, "answer": {"workflow_run"}, "release": {"push"}}
 
 
 @every_workflow
@@ -73,6 +76,12 @@ def test_a_job_that_may_write_runs_nothing_of_a_pull_request():
     assert code["ref"] == "${{ github.event.pull_request.base.sha }}" and "path" not in code
     assert offered["path"] == "offered" and offered["sparse-checkout"] == "data/runs"
     assert not code["persist-credentials"] and not offered["persist-credentials"]
+
+
+def test_the_job_that_releases_executes_nothing_of_the_repository():
+    release = read(REPOSITORY / ".github/workflows/release.yml")["jobs"]["release"]
+    assert [step["uses"].partition("@")[0] for step in release["steps"] if "uses" in step] == ["actions/download-artifact"]
+    assert not re.search(r"python|make|\.venv|tools/", "".join(step.get("run", "") for step in release["steps"]))
 
 
 @every_workflow
@@ -176,3 +185,106 @@ def test_the_nightly_parameters_are_those_of_the_training_notebook():
     for path in results:  # what nightly.yml greps for
         runner.check(path, {"sizes": ["small"], "runs_dir": fitted["runs_dir"]})
     assert len(results) >= 10
+
+
+# ---------------------------------------------------------------- what the jobs call
+
+def tool(name):
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_releases_notes_are_its_section_of_the_change_log():
+    release = tool("release")
+    log = "# Changes\n\n## Unreleased\n\n- later\n\n## 1.2.0 - 2026-01-02\n\n### Added\n\n- this\n\n## 1.1.0\n\n- before\n"
+    assert release.notes(log, "1.2.0") == "### Added\n\n- this\n" and release.notes(log, "1.1.0") == "- before\n"
+    for missing in ("2.0.0", "1.2"):
+        with pytest.raises(ValueError, match="has no section"):
+            release.notes(log, missing)
+
+
+def test_a_tag_that_is_not_the_version_everywhere_is_refused(tmp_path):
+    release = tool("release")
+    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2.0"\n')
+    (tmp_path / "CITATION.cff").write_text("version: 1.2.0\n")
+    (tmp_path / "_config.yml").write_text("repository: {branch: v1.2.0}\n")
+    assert release.require_one_version(tmp_path, "v1.2.0") == "1.2.0"
+    with pytest.raises(ValueError, match="pyproject.toml says 1.2.0"):
+        release.require_one_version(tmp_path, "v1.3.0")
+    (tmp_path / "_config.yml").write_text("repository: {branch: main}\n")
+    with pytest.raises(ValueError, match="_config.yml .branch. says main"):
+        release.require_one_version(tmp_path, "v1.2.0")
+
+
+def test_zenodo_is_told_what_the_citation_says():
+    zenodo = json.loads((REPOSITORY / ".zenodo.json").read_text())
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    assert zenodo["title"] == citation["title"] and zenodo["license"] == citation["license"]
+    assert zenodo["upload_type"] == citation["type"] and zenodo["keywords"] == citation["keywords"]
+    assert [person["name"] for person in zenodo["creators"]] == [person["name"] for person in citation["authors"]]
+    assert len(zenodo["related_identifiers"]) == len(citation["references"])
+
+
+def test_the_pages_that_a_pull_request_changes_are_listed(tmp_path):
+    pages = tool("changed_pages")
+    listed = ["book/index", "book/data", "notebooks/fig1"]
+    assert pages.changed(["book/data.md", "notebooks/fig1.ipynb", "README.md"], listed) == (["book/data", "notebooks/fig1"], [])
+    assert pages.changed(["lib/logitnorm/scores.py", "data/runs/a/run.json"], listed) == ([], ["the library", "finished runs"])
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book/data.html").write_text("<title>Image sets &#8212; LogitNorm</title>")
+    text = pages.markdown(["book/data", "notebooks/fig1"], ["the library"], tmp_path)
+    assert "- Image sets: `book/data.html`" in text and "- notebooks/fig1: `notebooks/fig1.html`" in text
+    assert "The library changed too" in text
+    assert "No page's own source changed" in pages.markdown([], [], tmp_path)
+
+
+def test_a_number_outside_its_interval_fails_the_nightly_run(tmp_path, monkeypatch, capsys):
+    from fake_runs import write_run
+    from logitnorm.study import results
+
+    nightly = tool("nightly")
+    run = results.load(write_run(tmp_path / "runs", n_id=40, n_ood=20))
+    value = run.metrics.query("score == 'msp' and ood_dataset == 'isun' and metric == 'auroc'")["value"].item()
+    accuracy = run.info["test_accuracy"]
+    monkeypatch.setattr(nightly, "FILE", tmp_path / "tolerances.yaml")
+
+    def recorded(**intervals):
+        nightly.FILE.write_text(yaml.safe_dump({"runs": {run.id: {name.replace("_", " "): found
+                                                                  for name, found in intervals.items()}}}))
+        return nightly.main([str(tmp_path / "runs")])
+
+    assert recorded(accuracy=[accuracy - 1, accuracy + 1], msp_isun_auroc=[value, value]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert recorded(accuracy=[accuracy - 1, accuracy + 1], msp_isun_auroc=[value + 0.1, 100]) == 1
+    assert f"msp isun auroc is {value:.2f}" in capsys.readouterr().err
+    nightly.FILE.write_text(yaml.safe_dump({"runs": {"another": {"accuracy": [0, 100]}}}))
+    assert nightly.main([str(tmp_path / "runs")]) == 1 and "no run in" in capsys.readouterr().err
+
+
+def test_the_recorded_intervals_are_those_of_the_smoke_runs():
+    from logitnorm.study import experiments
+
+    recorded = yaml.safe_load((REPOSITORY / "data" / "tolerances.yaml").read_text(encoding="utf-8"))["runs"]
+    assert set(recorded) == {config.run_id for config in experiments.configs(size="smoke")}
+    for intervals in recorded.values():
+        assert len(intervals) >= 3 and all(0 <= least < most <= 100 for least, most in intervals.values())
+        assert intervals["accuracy"][0] > 30, "far above guessing among ten classes"
+
+
+def test_the_batch_image_is_the_profiles_not_roots_and_copies_what_is_there():
+    text = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
+    instructions = [line.split() for line in text.replace("\\\n", " ").splitlines() if re.match("[A-Z]+ ", line)]
+    users = [words[1] for words in instructions if words[0] == "USER"]
+    assert users == ["1000"] and f"--uid {users[0]}" in text
+    ignored = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    for words in instructions:
+        for name in words[1:-1] if words[0] == "COPY" else ():
+            assert (REPOSITORY / name).exists() and f"!{name}" in ignored, name
+    profile = yaml.safe_load((REPOSITORY / "profiles/kubernetes/config.yaml").read_text())
+    for variable in profile["envvars"]:
+        assert f"{variable}=" in text
+    assert profile["container-image"].startswith("ghcr.io/") and profile["container-image"].endswith(":latest")
+    workflow = (REPOSITORY / ".github/workflows/release.yml").read_text()
+    assert "image=ghcr.io/${GITHUB_REPOSITORY,,}" in workflow and "$image:latest" in workflow

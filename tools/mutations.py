@@ -27,9 +27,11 @@ MUTATIONS = [
     ("study/training.py", "trainer.load_state(tensors)", "trainer.state()", "test_train.py"),
     ("study/ledger.py", "    if agree and all(agree):", "    if agree and any(agree):", "test_ledger.py"),
     ("study/paper.py", 'return data.official(name)', 'return name', "test_paper.py"),
-    ("runs.py", "        if file_sha256(path / name) != expected:", "        if False:", "test_runs.py test_batch.py"),
+    ("runs.py", "        if file_sha256(path / name) != files[name]:", "        if False:", "test_runs.py test_batch.py"),
     ("study/verify.py", "    if moves.mean() > MEAN_MOVE or", "    if", "test_verify.py"),
     ("study/parcel.py", "not PLAIN.fullmatch(folder) or name", "name", "test_verify.py"),
+    ("study/weights.py", "(here[0] - there[0]) / there[1]", "(here[0] - there[0]) / here[1]", "test_weights.py"),
+    ("study/official.py", "stand_ins = {data.official(name): name", "stand_ins = {name: name", "test_official.py"),
     ("book/build.py", 'if "papermill-error" in text:', 'if "no-such-text" in text:', "test_build.py"),
 ]
 

@@ -1,15 +1,17 @@
-"""Give every notebook the same opening and strip what a run leaves behind.
+"""Give every notebook the same opening, strip what a run leaves behind, and write the repository's address everywhere.
 
     python tools/notebook_setup.py [--check] [NOTEBOOK...]     default: all of notebooks/
 
 After the title cell come a Colab badge and a setup cell (both tagged remove-cell, so that the book does not show
 them). The repository's address and the reference, a branch or a tag, come from _config.yml: the badge opens the notebook
 of that reference, and the notebook clones it, so that notebook and library are one commit. Outputs, execution counts
-and run metadata go; cells keep their ids. Running it twice changes nothing; --check changes nothing at all and
+and run metadata go; cells keep their ids. The other files that name the repository (PLACES) get its address, without
+NOTEBOOK arguments. Running it twice changes nothing; --check changes nothing at all and
 fails where a notebook is not as this tool would write it.
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -52,7 +54,16 @@ if "google.colab" in sys.modules or "LOGITNORM_CLONE" in os.environ:
 
 # Patterns of git's sparse checkout: the files at the root, the library and small data; not the tests, not the prose.
 FOLDERS = ("/*", "!/*/", "/lib/", "/data/", "!/data/runs/", "/book/_static/*.js")
-RUNS = ("/data/runs/",)
+# Of finished runs the small files; the library fetches one of the others when it is read (logitnorm.study.fetch).
+RUNS = ("/data/runs/*/run.json", "/data/runs/*/*.csv")
+
+# file -> what in it follows from the repository's address, and how
+PLACES = {
+    "CITATION.cff": (r'(?<=repository-code: ")[^"]*', "{url}"),
+    "book/cite.md": (r"(?<=\n  url     = {)[^}]*", "{url}"),
+    "_config.yml": (r"https://[\w.-]+\.github\.io/[\w.-]+/", "https://{owner}.github.io/{name}/"),
+    "profiles/kubernetes/config.yaml": (r"ghcr\.io/[\w.-]+/[\w.-]+(?=:)", "ghcr.io/{owner}/{name}"),
+}
 
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
           "language_info": {"name": "python"}}
@@ -90,15 +101,25 @@ def tidy(text: str, page: str) -> str:
     return nbformat.writes(notebook) + "\n"
 
 
+def addressed(name: str, text: str) -> str:
+    """The text of a file of PLACES as it shall be committed."""
+    url, _ = repository()
+    owner, repo = url.removeprefix("https://github.com/").lower().split("/")
+    pattern, wanted = PLACES[name]
+    return re.sub(pattern, wanted.format(url=url, owner=owner, name=repo), text)
+
+
 def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--check", action="store_true", help="change nothing; fail where something would change")
     parser.add_argument("notebooks", nargs="*", type=Path)
     options = parser.parse_args(arguments)
     stale = []
-    for path in options.notebooks or sorted((ROOT / "notebooks").glob("*.ipynb")):
+    everything = [*sorted((ROOT / "notebooks").glob("*.ipynb")), *(ROOT / name for name in PLACES)]
+    for path in options.notebooks or everything:
         before = path.read_text(encoding="utf-8")
-        after = tidy(before, f"notebooks/{path.stem}")
+        after = (tidy(before, f"notebooks/{path.stem}") if path.suffix == ".ipynb" else
+                 addressed(path.relative_to(ROOT).as_posix(), before))
         if after == before:
             continue
         stale.append(path.name)

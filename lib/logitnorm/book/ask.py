@@ -55,7 +55,7 @@ class Asked(torch.nn.Module):
         super().__init__()
         c = run.config
         self.net = train.network(c)
-        weights = safetensors.torch.load_file(run.path / "model.safetensors")
+        weights = safetensors.torch.load_file(run.file("model.safetensors"))
         self.net.load_state_dict({name: value.float() if value.is_floating_point() else value
                                   for name, value in weights.items()})
         self.eval()

@@ -23,7 +23,7 @@ from .augment import MEAN, STD, crop_flip, cutout, draw_crops, draw_cutouts, pad
 from .sets import SETS, SIZE, Archive, DataError, ImageSet, SetInfo, cache_dir, fit, official, sha256
 
 __all__ = ["MEAN", "SETS", "SIZE", "STD", "Archive", "DataError", "ImageSet", "SetInfo", "cache_dir", "crop_flip",
-           "cutout", "draw_crops", "draw_cutouts", "load", "official", "pad", "sha256", "to_float"]
+           "cutout", "draw_crops", "draw_cutouts", "fit", "load", "official", "pad", "sha256", "to_float"]
 
 
 def load(name: str, split: str = "test") -> ImageSet:

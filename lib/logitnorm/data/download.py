@@ -1,21 +1,25 @@
 """The official image sets: downloaded, checked, and kept as one .npz a split in the cache directory."""
 
+import gzip
 import http.client
 import os
+import re
 import sys
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy.io import loadmat
 
 from .sets import SETS, DataError, cache_dir, evenly, fit
 
 # The released LSUN crops are 36 x 36; the code of Learned Confidence (uoguelph-mlrg/confidence_estimation)
 # cuts out their centre and does not scale them.
 ONLY_CROPPED = {"lsun_c"}
+
+IMAGE = re.compile(r"(.*/)?[^./][^/]*\.(jpe?g|png)", re.I)
 
 
 def download(name: str) -> None:
@@ -25,7 +29,6 @@ def download(name: str) -> None:
     on the same disk, and renamed, so that its final name never shows half a file.
     """
     cache = cache_dir()
-    print(f"downloading {SETS[name].title} into {cache}", file=sys.stderr, flush=True)
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f"{name}-", suffix=".part", dir=cache) as folder:
@@ -38,55 +41,62 @@ def download(name: str) -> None:
                         "folder that you may write to.") from error
 
 
-def fetch(name: str, folder: str) -> dict[str, dict[str, Any]]:
+def fetch(name: str, folder: str) -> dict[str, dict]:
     """split -> arrays of an official set, downloaded into `folder` and checked there; DataError says why not."""
-    try:
-        return _fetch(name, folder)
-    except (OSError, http.client.HTTPException, RuntimeError, ValueError) as error:
-        cause: BaseException = error
-        while cause.__context__:  # network libraries wrap it several times
-            cause = cause.__context__
-        # On a wrong checksum pooch's message says "hash", torchvision's "corrupted".
-        altered = "hash" in str(error) or "corrupted" in str(error)
-        what = ("does not have the recorded checksum ({}), it is incomplete or another file: try again later" if altered
-                else "failed ({}): connect to the network and try again")
-        by_hand = f"put {' and '.join(f'{name}-{split}.npz' for split in SETS[name].splits)} into {cache_dir()}"
-        raise DataError(f"the download of {name} {what.format(' '.join(str(cause).split()))}, or {by_hand}.") from error
+    path, archive = retrieve(name, folder), SETS[name].archive
+    if name.startswith("cifar"):
+        from torchvision import datasets  # whose reader finds the file in the folder
+
+        return {split: {"images": (part := getattr(datasets, name.upper())(folder, split == "train", download=True)).data,
+                        "labels": np.array(part.targets)} for split in SETS[name].splits}
+    images = (loadmat(path)["X"].transpose(3, 0, 1, 2) if name == "svhn" else
+              np.frombuffer(gzip.decompress(path.read_bytes())[16:], np.uint8).reshape(-1, 28, 28) if name == "mnist" else
+              from_tar(path, archive and archive.take, name not in ONLY_CROPPED))
+    return {"test": {"images": images}}
 
 
-def _fetch(name: str, folder: str) -> dict[str, dict[str, Any]]:
-    if archive := SETS[name].archive:
-        import pooch
+def retrieve(name: str, folder: str) -> Path:
+    """The archive of set `name`, put below `folder`: from the first of its addresses that gives the recorded checksum.
 
-        path = pooch.retrieve(archive.url, archive.checksum, path=folder, progressbar=sys.stderr.isatty())
-        return {"test": {"images": from_tar(path, archive.take, name not in ONLY_CROPPED)}}
-    from torchvision import datasets
+    From each, a transfer that breaks off or gives another file is thrown away and done once more. Each address that
+    fails is told in one line on stderr; DataError tells all of them.
+    """
+    import pooch
 
-    if name == "svhn":
-        return {"test": {"images": datasets.SVHN(folder, "test", download=True).data.transpose(0, 2, 3, 1)}}
-    if name == "mnist":
-        return {"test": {"images": datasets.MNIST(folder, train=False, download=True).data.numpy()}}
-    cifar = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
-    parts = {split: cifar(folder, train=split == "train", download=True) for split in SETS[name].splits}
-    return {split: {"images": part.data, "labels": np.array(part.targets)} for split, part in parts.items()}
+    archive, failed = SETS[name].archive, []
+    assert archive
+    file = archive.urls[0].rpartition("/")[2]
+    for url in archive.urls:
+        one = pooch.create(folder, "", registry={file: archive.checksum}, urls={file: url}, retry_if_failed=1)
+        try:
+            return Path(one.fetch(file, downloader=pooch.HTTPDownloader(progressbar=sys.stderr.isatty())))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            altered = "hash" in str(error)  # pooch's word for a wrong checksum
+            failed.append(f"{url}: {'not the recorded checksum, it is another file' if altered else _cause(error)}")
+            print(f"no {name} from {failed[-1]}", file=sys.stderr, flush=True)
+    by_hand = " and ".join(f"{name}-{split}.npz" for split in SETS[name].splits)
+    raise DataError(f"the download of {name} failed ({'; '.join(failed)}): connect to the network and try again later, or "
+                    f"put {by_hand} into {cache_dir()}.")
 
 
-def from_tar(path: str, take: int | None = None, scale: bool = True) -> np.ndarray:
+def _cause(error: BaseException) -> str:
+    """The first cause of a network library's error, which is wrapped several times."""
+    return _cause(error.__context__) if error.__context__ else " ".join(str(error).split())
+
+
+def from_tar(path: Path, take: int | None = None, scale: bool = True) -> np.ndarray:
     """Images of a tar archive in the order of their names, fitted to 32 x 32 x 3.
 
     Nothing is extracted: the members are decoded where they lie, so no name in it can lead anywhere else.
     """
     from tqdm import tqdm
 
-    def is_image(member: tarfile.TarInfo) -> bool:
-        name = member.name.rpartition("/")[2].lower()
-        return member.isfile() and name.endswith((".jpg", ".jpeg", ".png")) and not name.startswith(".")
-
     with tarfile.open(path) as tar:
-        names = sorted(member.name for member in tar if is_image(member))
-    images = dict.fromkeys(evenly(names, take) if take else names, np.empty(0))
-    with tarfile.open(path) as tar:  # in the archive's own order: going back in a compressed file is slow
-        for member in tqdm(tar, desc="reading images", unit=" files", disable=None):
+        members = [member for member in tar if member.isfile() and IMAGE.fullmatch(member.name)]
+        names = sorted(member.name for member in members)
+        images = dict.fromkeys(evenly(names, take) if take else names, np.empty(0))
+        # in the archive's own order: going back in a compressed file is slow
+        for member in tqdm(members, desc="reading images", unit=" files", disable=None):
             if member.name in images and (file := tar.extractfile(member)):
                 images[member.name] = fit(Image.open(file), scale)
     return np.stack(list(images.values()))

@@ -23,7 +23,7 @@ class ImageSet(NamedTuple):
 
 
 class Archive(NamedTuple):
-    url: str
+    urls: tuple[str, ...]  # each is tried in turn
     checksum: str  # algorithm:hexadecimal
     take: int | None = None  # so many evenly spaced images; None: all
 
@@ -34,12 +34,12 @@ class SetInfo(NamedTuple):
     num_classes: int = 0  # 0: the set is only used as out-of-distribution, its labels are ignored
     stands_in_for: str | None = None  # the official set that a stand-in replaces
     splits: tuple[str, ...] = ("test",)
-    archive: Archive | None = None  # what is downloaded; CIFAR, SVHN and MNIST come through torchvision
+    archive: Archive | None = None  # what is downloaded
 
 
 def _info(archive: dict[str, Any] | None = None, **entry: Any) -> SetInfo:
     entry["splits"] = tuple(entry.get("splits", ("test",)))
-    return SetInfo(**entry, archive=Archive(**archive) if archive else None)
+    return SetInfo(**entry, archive=Archive(**archive | {"urls": tuple(archive["urls"])}) if archive else None)
 
 
 SETS = {name: _info(**entry)

@@ -1,8 +1,40 @@
-"""python -m logitnorm data SET ...: download or generate image sets beforehand."""
+"""What is fetched when it is needed: image sets (python -m logitnorm data SET ...), and files of runs in Colab's clone."""
 
-from logitnorm import data
+import hashlib
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+from logitnorm import data, paths, runs
+from logitnorm.runs import RunError
 
 from . import report
+
+
+@cache
+def left_out(root: Path) -> frozenset[Path]:
+    """The files of runs that a sparse clone (the setup cell of a notebook in Colab makes one) did not write."""
+    if shutil.which("git") is None or not root.is_dir():
+        return frozenset()
+    listed = subprocess.run(["git", "ls-files", "-t", "--", "data/runs"], cwd=root, capture_output=True, text=True)
+    return frozenset(root / line[2:] for line in listed.stdout.splitlines() if line.startswith("S "))
+
+
+def bring(path: Path, sha256: str) -> Path:
+    """The file of a run; where a sparse clone left it out, it is fetched from the clone's origin and checked first.
+
+    Raises RunError where the origin does not answer or gives another file.
+    """
+    if not path.exists() and path in left_out(paths.ROOT):
+        name = path.relative_to(paths.ROOT).as_posix()
+        done = subprocess.run(["git", "show", f"HEAD:{name}"], cwd=paths.ROOT, capture_output=True)
+        if done.returncode or hashlib.sha256(done.stdout).hexdigest() != sha256:
+            said = " ".join(done.stderr.decode(errors="replace").split())[:200] or "it has another checksum than run.json says"
+            raise RunError(f"{name} could not be fetched from where the book was cloned ({said}); connect to the network and "
+                           "run the cell again")
+        runs.write_atomically(path, lambda temporary: temporary.write_bytes(done.stdout))
+    return path
 
 
 def main(names: list[str]) -> int:

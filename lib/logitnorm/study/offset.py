@@ -439,7 +439,7 @@ def direction_table(loaded: list) -> pd.DataFrame:
     for run in loaded:
         c = run.config
         if c.method in ("cross_entropy", *TAU) and c.keep_model and c.keep_features:
-            weight = safetensors.numpy.load_file(run.path / "model.safetensors")["fc.weight"]
+            weight = safetensors.numpy.load_file(run.file("model.safetensors"))["fc.weight"]
             square, variance = along_offset(run.tensor(f"{c.id_dataset}/features"), weight)
             found.append(
                 {"run": run.id, "mean square": square, "variance": variance, "by chance": 100 / weight.shape[1]}

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import safetensors
 
-from logitnorm import runs
+from logitnorm import paths, runs
 from logitnorm.config import TAU
+from logitnorm.runs import RunError
 
-from . import scoring
+from . import fetch, parcel, scoring
 
 
 class Result(runs.Run):
@@ -46,9 +47,21 @@ class Result(runs.Run):
             return self.tensor(f"{name}/correct")
         return self.tensor(f"{name}/logits").argmax(axis=1) == self.tensor(f"{name}/labels")
 
+    def file(self, name: str) -> Path:
+        """One of its files; in Colab's sparse clone it is fetched first."""
+        return fetch.bring(self.path / name, self.info["files"].get(name, ""))
+
+    def tensor(self, name: str) -> np.ndarray:
+        self.file("scores.safetensors")
+        return super().tensor(name)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        self.file("scores.safetensors")
+        return super().arrays()
+
     def has(self, name: str) -> bool:
         """Whether scores.safetensors holds the array: not every run kept its logits and features."""
-        with safetensors.safe_open(self.path / "scores.safetensors", "np") as file:
+        with safetensors.safe_open(self.file("scores.safetensors"), "np") as file:
             return name in file.keys()
 
     def score(self, name: str, *image_sets: str) -> np.ndarray:
@@ -63,19 +76,31 @@ class Result(runs.Run):
 
 
 def load(path: Path, verify: bool = True) -> Result:
-    """Read a run folder; verify compares every file with its sha256 and refuses a damaged run."""
-    run = runs.load(path, verify)
+    """Read a run folder; verify compares every file with its sha256 and refuses a damaged run.
+
+    What Colab's sparse clone left out is compared when it is fetched.
+    """
+    path = Path(path)
+    absent = [] if all((path / name).exists() for name in parcel.FILES) else [
+        file.name for file in fetch.left_out(paths.ROOT) if file.parent == path and not file.exists()]
+    run = runs.load(path, verify, absent)
     return Result(run.path, run.info)
 
 
-def load_all(runs_dir: Path, size: str | None = None, verify: bool = True, everything: bool = False) -> list[Result]:
+def load_all(runs_dir: Path | str, size: str | None = None, verify: bool = True, everything: bool = False) -> list[Result]:
     """The complete runs below runs_dir that may stand in one average (Config.in_grid), sorted by name.
 
-    everything: those of a second net, another length or another learning rate too, for the studies of these. Runs in
-    progress are left out. Raises RunError for a damaged run.
+    runs_dir: a folder of run folders; "+FOLDER", a text: the book's runs and those in FOLDER, which take the place of
+    the book's where both have one. everything: those of a second net, another length or another learning rate too, for
+    the studies of these. Runs in progress are left out. Raises RunError for a damaged run, or where FOLDER has none.
     """
-    found = [load(p.parent, verify) for p in sorted(Path(runs_dir).glob("*/run.json"))
-             if not p.parent.name.endswith(".part")]
+    own = str(runs_dir).removeprefix("+")
+    folders = {p.parent.name: p.parent for p in Path(own).glob("*/run.json")}
+    if own != str(runs_dir):
+        if not folders:
+            raise RunError(f"{Path(own).absolute()} holds no finished run; name the folder in which your run folder lies")
+        folders = {p.parent.name: p.parent for p in paths.RUNS.glob("*/run.json")} | folders
+    found = [load(folder, verify) for name, folder in sorted(folders.items()) if not name.endswith(".part")]
     return [run for run in found if (size is None or run.config.size == size) and (everything or run.config.in_grid)]
 
 

@@ -232,7 +232,7 @@ def load_weights(run: Result) -> torch.nn.Module:
     config = run.config
     net = network(config)
     try:
-        weights = safetensors.torch.load_file(run.path / "model.safetensors")
+        weights = safetensors.torch.load_file(run.file("model.safetensors"))
         net.load_state_dict(weights)
     except (RuntimeError, safetensors.SafetensorError) as error:
         raise RunError(f"{run.id}: model.safetensors does not fit {config.architecture} ({' '.join(str(error).split())[:160]})"
