@@ -560,8 +560,8 @@ def test_svhn_is_stored_upright(server, monkeypatch, cache):
     scipy.io.savemat(buffer, {"X": images.transpose(1, 2, 3, 0), "y": np.array([[10], [1], [2], [3]])})
     offer(server, monkeypatch, "svhn", buffer.getvalue(), path="/test_32x32.mat")
     got = data.load("svhn")
-    assert np.array_equal(got.images, images) and got.labels is None
-    assert files_in(cache) == ["svhn-test.npz"]
+    assert np.array_equal(got.images, images) and got.labels.tolist() == [0, 1, 2, 3]  # the file's 10 is the digit 0
+    assert files_in(cache) == ["svhn-test.npz"] and server.asked == ["/test_32x32.mat"]  # and not the larger training file
     (cache / "svhn-test.npz").unlink()
     offer(server, monkeypatch, "svhn", buffer.getvalue(), "md5:" + "0" * 32)
     with pytest.raises(data.DataError) as caught:
@@ -583,6 +583,19 @@ def test_mnist_is_stored_in_colour(server, monkeypatch):
         assert np.array_equal(got[..., channel], np.stack(want))
 
 
+def test_svhns_training_split_is_a_file_of_its_own(server, monkeypatch, cache):
+    images = random_images(3, 32, 32, 3)
+    buffer = io.BytesIO()
+    scipy.io.savemat(buffer, {"X": images.transpose(1, 2, 3, 0), "y": np.array([[9], [10], [5]])})
+    server.files["/train_32x32.mat"] = buffer.getvalue()
+    checksum = "md5:" + hashlib.md5(buffer.getvalue()).hexdigest()
+    monkeypatch.setitem(data.SETS, "svhn", data.SETS["svhn"]._replace(
+        training_archive=data.Archive((server.url + "/train_32x32.mat",), checksum)))
+    got = data.load("textures", "train")
+    assert np.array_equal(got.images, images) and got.labels.tolist() == [9, 0, 5]
+    assert files_in(cache) == ["svhn-train.npz"]
+
+
 def test_every_set_has_a_source():
     for name, info in data.SETS.items():
         assert info.title and info.source.endswith(".") and info.splits in (("test",), ("train", "test"))
@@ -592,7 +605,7 @@ def test_every_set_has_a_source():
         assert [here, official, info.stands_in_for is not None].count(True) == 1, name
         if info.stands_in_for:
             assert data.SETS[info.stands_in_for].stands_in_for is None
-    for archive in (info.archive for info in data.SETS.values() if info.archive):
+    for archive in filter(None, (part for info in data.SETS.values() for part in (info.archive, info.training_archive))):
         kind, digest = archive.checksum.split(":")
         assert len(bytes.fromhex(digest)) == hashlib.new(kind).digest_size
         assert len(archive.urls) > 1 and len(set(archive.urls)) == len(archive.urls)
@@ -606,6 +619,9 @@ def test_facts_shared_with_torchvision_agree():
              "cifar10": (CIFAR10.url, CIFAR10.tgz_md5), "cifar100": (CIFAR100.url, CIFAR100.tgz_md5),
              "svhn": (SVHN.split_list["test"][0], SVHN.split_list["test"][2]),
              "mnist": (MNIST.mirrors[0] + MNIST.resources[2][0], MNIST.resources[2][1])}
+    url, _, md5 = SVHN.split_list["train"]
+    training = data.SETS["svhn"].training_archive
+    assert (training.urls[0], training.checksum) == (url, f"md5:{md5}")
     for name, (url, md5) in facts.items():
         assert (data.SETS[name].archive.urls[0], data.SETS[name].archive.checksum) == (url, f"md5:{md5}"), name
 
@@ -618,7 +634,7 @@ def test_unknown_name_lists_the_known_ones():
     one_sentence(caught, "'cifar11'", *data.SETS)
 
 
-@pytest.mark.parametrize("name, split", [("svhn", "train"), ("cifar10", "val"), ("brick", "")])
+@pytest.mark.parametrize("name, split", [("textures", "train"), ("cifar10", "val"), ("brick", "")])
 def test_unknown_split_lists_the_known_ones(name, split):
     with pytest.raises(data.DataError) as caught:
         data.load(name, split)

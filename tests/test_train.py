@@ -519,3 +519,22 @@ def test_fused_sgd_with_its_rate_in_memory_makes_the_same_step():
             optimizer.step()
         found.append(p.detach())
     torch.testing.assert_close(found[1], found[0])
+
+
+def test_svhn_is_an_id_set_whose_digits_are_not_mirrored(tmp_path, monkeypatch, few_images):
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 96), ("test", 40)):
+        np.savez(tmp_path / f"svhn-{split}.npz", images=rng.integers(256, size=(count, 32, 32, 3), dtype=np.uint8),
+                 labels=np.arange(count) % 10)
+    (tmp_path / "brick-test.npz").write_bytes((few_images / "brick-test.npz").read_bytes())
+    monkeypatch.setenv("LOGITNORM_DATA", str(tmp_path))
+    config = small(id_dataset="svhn", method="learned_confidence", cutout=20, epochs=1, ood_sets=["brick"], history_ood="brick")
+    trainer = train.Trainer(config, train.resident(data.load("svhn", "train"), 10, torch.device("cpu")), torch.device("cpu"))
+    assert not trainer.draw()[3].any()
+    run = results.load(training.train(config, tmp_path / "runs", "cpu"))
+    assert run.sets == ["svhn", "brick"] and {"svhn-train", "svhn-test"} <= set(run.info["data"])
+
+
+def test_a_part_of_the_id_set_is_no_ood_set():
+    with pytest.raises(ValueError, match="should not name svhn_part, the ID set of the same run or a part of it"):
+        Config(size="small", id_dataset="svhn")

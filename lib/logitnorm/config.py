@@ -144,8 +144,8 @@ class Config(BaseModel):
     @classmethod
     def _is_not_the_id_set(cls, names: Any, known: ValidationInfo) -> Any:
         id_dataset = known.data.get("id_dataset")
-        if id_dataset in ([names] if isinstance(names, str) else names):
-            raise ValueError(f"should not name {id_dataset}, the ID set of the same run")
+        if same := [name for name in ([names] if isinstance(names, str) else names) if data.official(name) == id_dataset]:
+            raise ValueError(f"should not name {same[0]}, the ID set of the same run or a part of it")
         return names
 
     @field_validator("architecture")

@@ -145,9 +145,10 @@ class Trainer:
         """An epoch's order and augmentation, one entry per image seen: index, top, left, flip, hinted, cutout's three."""
         seen, generator = self.steps * self.config.batch_size, self.generator
         order = torch.randperm(len(self.labels), generator=generator, device=self.device)[:seen]
-        crops = data.draw_crops(self.images, seen, generator)
+        top, left, flip = data.draw_crops(self.images, seen, generator)
+        flip &= data.SETS[self.config.id_dataset].flips
         hinted = torch.rand(seen, generator=generator, device=self.device) < 0.5
-        return order, *crops, hinted, *data.draw_cutouts(seen, generator)
+        return order, top, left, flip, hinted, *data.draw_cutouts(seen, generator)
 
     def begin_epoch(self) -> None:
         """Draw what the epoch's steps read, and clear the sums."""

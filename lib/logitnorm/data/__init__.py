@@ -47,7 +47,7 @@ def load(name: str, split: str = "test") -> ImageSet:
                     f"{path} does not exist: {name} only stands in for the official set {info.stands_in_for} "
                     f"and has no download, so put that file there or use load({info.stands_in_for!r}), which "
                     f"downloads the official set (for the runs of experiments.yaml: --official).")
-            download.download(name)
+            download.download(name, split)
         images, labels = _read(path)
         _require(images, labels, info.num_classes, path)
     if images.shape[1:] != (SIZE, SIZE, 3):

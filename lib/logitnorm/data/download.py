@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import loadmat
 
-from .sets import SETS, DataError, cache_dir, evenly, fit
+from .sets import SETS, Archive, DataError, cache_dir, evenly, fit
 
 # The released LSUN crops are 36 x 36; the code of Learned Confidence (uoguelph-mlrg/confidence_estimation)
 # cuts out their centre and does not scale them.
@@ -22,8 +22,8 @@ ONLY_CROPPED = {"lsun_c"}
 IMAGE = re.compile(r"(.*/)?[^./][^/]*\.(jpe?g|png)", re.I)
 
 
-def download(name: str) -> None:
-    """Fetch official set `name`, check it, and write all its splits into the cache directory.
+def download(name: str, split: str = "test") -> None:
+    """Fetch official set `name`, check it, and write the splits that its archive holds into the cache directory.
 
     Everything happens in a folder of its own, NAME-*.part, which goes away at the end; a cached file is written there,
     on the same disk, and renamed, so that its final name never shows half a file.
@@ -32,8 +32,8 @@ def download(name: str) -> None:
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f"{name}-", suffix=".part", dir=cache) as folder:
-            for split, arrays in fetch(name, folder).items():
-                whole = Path(folder, f"{name}-{split}.npz")
+            for found, arrays in fetch(name, folder, split).items():
+                whole = Path(folder, f"{name}-{found}.npz")
                 np.savez(whole, **arrays)
                 os.replace(whole, cache / whole.name)
     except OSError as error:
@@ -41,30 +41,40 @@ def download(name: str) -> None:
                         "folder that you may write to.") from error
 
 
-def fetch(name: str, folder: str) -> dict[str, dict]:
-    """split -> arrays of an official set, downloaded into `folder` and checked there; DataError says why not."""
-    path, archive = retrieve(name, folder), SETS[name].archive
+def fetch(name: str, folder: str, split: str = "test") -> dict[str, dict]:
+    """split -> arrays of the archive of an official set that holds `split`, downloaded into `folder` and checked there."""
+    archive = of_split(name, split)
+    path = retrieve(name, folder, archive)
     if name.startswith("cifar"):
         from torchvision import datasets  # whose reader finds the file in the folder
 
         return {split: {"images": (part := getattr(datasets, name.upper())(folder, split == "train", download=True)).data,
                         "labels": np.array(part.targets)} for split in SETS[name].splits}
-    images = (loadmat(path)["X"].transpose(3, 0, 1, 2) if name == "svhn" else
-              np.frombuffer(gzip.decompress(path.read_bytes())[16:], np.uint8).reshape(-1, 28, 28) if name == "mnist" else
-              from_tar(path, archive and archive.take, name not in ONLY_CROPPED))
+    if name == "svhn":  # whose files call the digit 0 ten
+        arrays = loadmat(path)
+        return {split: {"images": arrays["X"].transpose(3, 0, 1, 2), "labels": arrays["y"].ravel().astype(np.int64) % 10}}
+    images = (np.frombuffer(gzip.decompress(path.read_bytes())[16:], np.uint8).reshape(-1, 28, 28) if name == "mnist" else
+              from_tar(path, archive.take, name not in ONLY_CROPPED))
     return {"test": {"images": images}}
 
 
-def retrieve(name: str, folder: str) -> Path:
-    """The archive of set `name`, put below `folder`: from the first of its addresses that gives the recorded checksum.
+def of_split(name: str, split: str) -> Archive:
+    """The archive that holds a split of an official set."""
+    info = SETS[name]
+    archive = info.training_archive if split == "train" and info.training_archive else info.archive
+    assert archive
+    return archive
+
+
+def retrieve(name: str, folder: str, archive: Archive) -> Path:
+    """An archive of set `name`, put below `folder`: from the first of its addresses that gives the recorded checksum.
 
     From each, a transfer that breaks off or gives another file is thrown away and done once more. Each address that
     fails is told in one line on stderr; DataError tells all of them.
     """
     import pooch
 
-    archive, failed = SETS[name].archive, []
-    assert archive
+    failed = []
     file = archive.urls[0].rpartition("/")[2]
     for url in archive.urls:
         one = pooch.create(folder, "", registry={file: archive.checksum}, urls={file: url}, retry_if_failed=1)

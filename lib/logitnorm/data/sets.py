@@ -35,11 +35,14 @@ class SetInfo(NamedTuple):
     stands_in_for: str | None = None  # the official set that a stand-in replaces
     splits: tuple[str, ...] = ("test",)
     archive: Archive | None = None  # what is downloaded
+    training_archive: Archive | None = None  # the training split, where it is a file of its own
+    flips: bool = True  # whether a training image may be mirrored
 
 
-def _info(archive: dict[str, Any] | None = None, **entry: Any) -> SetInfo:
-    entry["splits"] = tuple(entry.get("splits", ("test",)))
-    return SetInfo(**entry, archive=Archive(**archive | {"urls": tuple(archive["urls"])}) if archive else None)
+def _info(**entry: Any) -> SetInfo:
+    for name in {"archive", "training_archive"} & set(entry):
+        entry[name] = Archive(**entry[name] | {"urls": tuple(entry[name]["urls"])})
+    return SetInfo(**entry | {"splits": tuple(entry.get("splits", ("test",)))})
 
 
 SETS = {name: _info(**entry)

@@ -27,7 +27,7 @@ from .provenance import device_name, provenance
 
 HISTORY_OOD = 2000  # so many OOD images, evenly spaced, are enough for a mean norm each epoch
 EVALUATION_BATCH = 2500  # images at once after each epoch on a GPU: no gradients, so they are small
-TRAIN_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "digits": 1_437}
+TRAIN_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "svhn": 73_257, "digits": 1_437}
 CHECKPOINT_SECONDS = 30.0  # a killed run loses at most this much work, or one epoch if that is longer
 
 
