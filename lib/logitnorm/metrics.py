@@ -18,7 +18,7 @@ def roc(id_scores: ArrayLike, ood_scores: ArrayLike) -> tuple[np.ndarray, np.nda
     """The shares (0 to 1) of ID and of OOD accepted, for thresholds from above all scores to the lowest one.
 
     Two arrays (tpr, fpr), one entry per distinct score after the leading (0, 0); the last entry is (1, 1). They are
-    those of scikit-learn's roc_curve, in half of its time; with its functions for the areas every build would
+    those of scikit-learn's roc_curve, in a quarter of its time; with its functions for the areas every build would
     take a minute longer to measure the hundred committed runs again (benchmarks/load.py).
     """
     id_scores, ood_scores = _scores("ID", id_scores), _scores("OOD", ood_scores)
