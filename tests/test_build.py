@@ -341,6 +341,7 @@ def tiny(tmp_path_factory):
     (root / "data/paper").mkdir(parents=True)
     (root / "data/runs/small-x").mkdir(parents=True)
     (root / "data/runs/small-x/run.json").write_text("{}")
+    (root / "experiments.yaml").write_text("")
     (root / "_toc.yml").write_text(yaml.safe_dump({
         "format": "jb-book", "root": "book/index",
         "parts": [{"caption": "All", "chapters": [{"file": f"notebooks/{name}"} for name in ("a", "b", "train")]}]}))
@@ -432,7 +433,7 @@ def test_a_new_finished_run_redoes_the_results_but_no_training(tiny):
     assert plan(tiny) == []
     (tiny / "data/runs/small-y").mkdir()
     (tiny / "data/runs/small-y/run.json").write_text("{}")
-    assert plan(tiny) == ["HTML pages", "results a", "results b"]
+    assert plan(tiny) == ["HTML pages", "check of the finished runs", "results a", "results b"]
     shutil.rmtree(tiny / "data/runs/small-y")
 
 

