@@ -171,8 +171,8 @@ def write(path, content):
 
 
 @pytest.mark.parametrize("content, sentence", [
-    (pickle.dumps(Evil()), "was not opened"),
-    ({"fc.weight": Evil()}, "was not opened"),
+    (pickle.dumps(Evil()), "nothing in it was run"),
+    ({"fc.weight": Evil()}, "nothing in it was run"),
     (b"<html>quota exceeded</html>", "torch.save"),
     ([1, 2], "holds no state dict"),
     ({"epoch": 3}, "holds no state dict"),

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def notes(changelog: str, version: str) -> str:
     """The section `## VERSION` of the change log, without its heading; ValueError where there is none or it is empty."""
-    found = re.search(rf"^## \[?{re.escape(version)}\]?[^\n]*\n(.*?)(?=^## |\Z)", changelog, re.M | re.S)
+    found = re.search(rf"^## \[?{re.escape(version)}(?![\d.])\]?[^\n]*\n(.*?)(?=^## |\Z)", changelog, re.M | re.S)
     if not found or not found[1].strip():
         raise ValueError(f"CHANGELOG.md has no section '## {version}'; rename 'Unreleased' to it")
     return found[1].strip() + "\n"

@@ -15,14 +15,14 @@ COMMANDS = {"experiments": "logitnorm.study.experiments",  # train the runs of e
             "official": "logitnorm.study.official"}  # score kept weights on the papers' own OOD sets
 
 USAGE = f"usage: python -m logitnorm {{{','.join(COMMANDS)}}} ...  (--help after the word says more)"
-OF_THE_BOOK = ("book", "count", "experiments")  # these read files of the repository, which a wheel does not bring
+OF_THE_BOOK = ("book", "count")  # these read files of the repository, which a wheel does not bring
 
 if sys.argv[1:] in (["--help"], ["-h"]):
     print(USAGE)
     sys.exit()
 if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
     sys.exit(USAGE)
-if sys.argv[1] in OF_THE_BOOK and "--help" not in sys.argv and not (paths.ROOT / "experiments.yaml").is_file():
+if sys.argv[1] in OF_THE_BOOK and "--help" not in sys.argv and not (paths.ROOT / "_config.yml").is_file():
     sys.exit(f"error: `{sys.argv[1]}` reads files of the book, and {paths.ROOT} is no checkout of it; set LOGITNORM_ROOT to "
              "a checkout")
 sys.exit(importlib.import_module(COMMANDS[sys.argv[1]]).main(sys.argv[2:]))
