@@ -591,7 +591,7 @@ def test_svhns_training_split_is_a_file_of_its_own(server, monkeypatch, cache):
     checksum = "md5:" + hashlib.md5(buffer.getvalue()).hexdigest()
     monkeypatch.setitem(data.SETS, "svhn", data.SETS["svhn"]._replace(
         training_archive=data.Archive((server.url + "/train_32x32.mat",), checksum)))
-    got = data.load("textures", "train")
+    got = data.load("svhn", "train")
     assert np.array_equal(got.images, images) and got.labels.tolist() == [9, 0, 5]
     assert files_in(cache) == ["svhn-train.npz"]
 

@@ -43,7 +43,8 @@ def download(name: str, split: str = "test") -> None:
 
 def fetch(name: str, folder: str, split: str = "test") -> dict[str, dict]:
     """split -> arrays of the archive of an official set that holds `split`, downloaded into `folder` and checked there."""
-    archive = of_split(name, split)
+    archive = (SETS[name].training_archive if split == "train" else None) or SETS[name].archive
+    assert archive
     path = retrieve(name, folder, archive)
     if name.startswith("cifar"):
         from torchvision import datasets  # whose reader finds the file in the folder
@@ -56,14 +57,6 @@ def fetch(name: str, folder: str, split: str = "test") -> dict[str, dict]:
     images = (np.frombuffer(gzip.decompress(path.read_bytes())[16:], np.uint8).reshape(-1, 28, 28) if name == "mnist" else
               from_tar(path, archive.take, name not in ONLY_CROPPED))
     return {"test": {"images": images}}
-
-
-def of_split(name: str, split: str) -> Archive:
-    """The archive that holds a split of an official set."""
-    info = SETS[name]
-    archive = info.training_archive if split == "train" and info.training_archive else info.archive
-    assert archive
-    return archive
 
 
 def retrieve(name: str, folder: str, archive: Archive) -> Path:
