@@ -21,7 +21,8 @@ def roc(id_scores: ArrayLike, ood_scores: ArrayLike) -> tuple[np.ndarray, np.nda
     those of scikit-learn's roc_curve, in a quarter of its time; with its functions for the areas every build would
     take a minute longer to measure the hundred committed runs again (benchmarks/load.py).
     """
-    both, n = np.concatenate([_scores("ID", id_scores), _scores("OOD", ood_scores)]), len(id_scores)
+    inside, outside = _scores("ID", id_scores), _scores("OOD", ood_scores)
+    both, n = np.concatenate([inside, outside]), len(inside)
     order = np.argsort(both)[::-1]
     last = np.append(np.flatnonzero(both[order][1:] != both[order][:-1]), len(both) - 1)  # of those with one score
     accepted = np.cumsum(order < n)[last]
