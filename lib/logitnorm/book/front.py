@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.special import softmax
 
 from logitnorm import metrics, paths
-from logitnorm.study import adopt, ledger, offset, paper, questions, results
+from logitnorm.study import adopt, ledger, netsize, offset, paper, questions, results, seeds
 
 from . import plots
 from .ask import CLASSES
@@ -266,7 +266,8 @@ def draw(folder: Path = THUMBNAILS, runs_dir: Path | None = None) -> None:
 
 def write(folder: Path, runs_dir: Path | None = None, sizes: tuple = ledger.SIZES) -> None:
     """Write what prose pages include into `folder` (made if missing): first.md, ledger.md, story.md and .png, cost.md,
-    adopt.md, summary_ja.md, summary_zh.md, answer2.md to answer6.md."""
+    adopt.md, summary_ja.md, summary_zh.md, answer2.md to
+    answer6.md, own.md."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     loaded = {size: results.load_all(runs_dir or paths.RUNS, size) for size in sizes}
@@ -283,10 +284,26 @@ def write(folder: Path, runs_dir: Path | None = None, sizes: tuple = ledger.SIZE
     (folder / "first.md").write_text(first_screen(loaded, lines), encoding="utf-8")
     for language in SUMMARIES:
         (folder / f"summary_{language}.md").write_text(summary(language, lines, loaded), encoding="utf-8")
-    everything = [run for runs in loaded.values() for run in runs]
+    everything = [run for run in results.load_all(runs_dir or paths.RUNS, everything=True) if run.config.size in sizes]
+    (folder / "own.md").write_text(own_findings(everything), encoding="utf-8")
     for name, answer in questions.WRITTEN.items():
         (folder / f"{name}.md").write_text(answer(everything) + "\n", encoding="utf-8")
     (folder / "adopt.md").write_text(adopt.markdown(loaded.get("full", []), colab_url("notebooks/train")), encoding="utf-8")
+
+
+def own_findings(loaded: list) -> str:
+    """What this book found that neither paper says, one line each with its page, as Markdown."""
+    small, lines = [run for run in loaded if run.config.size == "small"], []
+    main = [run for run in small if run.config.id_dataset == "cifar10" and run.config.architecture == "wrn10_2" and run.config.in_grid]
+    if any(run.config.method == "logitnorm" for run in main):
+        repaired = offset.repairs([run for run in main if run.config.method in seeds.METHODS])
+        lines.append(f"{offset.finding(offset.temperatures(main), repaired)} [](../notebooks/hidden_temperature.ipynb)")
+    if len(seeds.behind(small)) >= 2 * seeds.LEAST:
+        many = seeds.many(small)
+        lines.append(f"{seeds.finding(seeds.table(many), many['seed'].nunique())} [](../notebooks/seeds.ipynb)")
+    if netsize.pairs(loaded):
+        lines.append(f"{netsize.finding(netsize.effects(loaded))} [](../notebooks/net_size.ipynb)")
+    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1)) + "\n" if lines else f"Nothing yet: {paper.NOT_RUN}.\n"
 
 
 GROUPS = (("Held", ("good",)), ("Did not hold, or in part", ("fair", "bad")), ("Open", ("open",)))
