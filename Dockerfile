@@ -5,6 +5,7 @@ FROM python:3.11-slim
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git make \
     && rm -rf /var/lib/apt/lists/* \
+    && git config --system --add safe.directory /book \
     && useradd --create-home --uid 1000 book
 
 COPY pyproject.toml constraints.txt README.md LICENSE /src/

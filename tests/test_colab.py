@@ -3,7 +3,7 @@
 Its setup cell must fetch the repository (here a local clone at a tag) and install what is missing. That takes
 minutes, so it is asked for: LOGITNORM_COLAB_TEST=1. The notebooks then run in a new virtual environment that holds
 only what a kernel needs; LOGITNORM_COLAB_PYTHON names another interpreter instead, e.g. the one of Colab's image.
-This file needs pytest, papermill, ipykernel, nbformat and pyyaml, and nothing of the library.
+This file needs pytest, papermill, ipykernel and nbformat, and nothing of the library.
 """
 
 import json
@@ -13,7 +13,6 @@ import venv
 from pathlib import Path
 
 import pytest
-import yaml
 
 if os.environ.get("LOGITNORM_COLAB_TEST") != "1":
     pytest.skip("Colab is tested with LOGITNORM_COLAB_TEST=1", allow_module_level=True)
@@ -58,9 +57,8 @@ def kernel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def settings(origin):
-    """{notebook: parameters} at size smoke, from the commit's own experiments.yaml."""
-    smoke = yaml.safe_load(git(origin, "show", f"{TAG}:experiments.yaml"))["sizes"]["smoke"]
-    train = {"size": "smoke", **smoke, "epochs": 1, "runs_dir": "runs"}
+    """{notebook: parameters} at size smoke, whose settings the library brings."""
+    train = {"size": "smoke", "epochs": 1, "runs_dir": "runs"}
     given = {}
     for name in NAMES:
         cells = json.loads(git(origin, "show", f"{TAG}:notebooks/{name}.ipynb"))["cells"]
