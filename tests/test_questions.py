@@ -50,6 +50,10 @@ def test_near_sets_are_near_and_far_sets_far(loaded):
     assert row["FPR95 ↓", "near"] == f"{np.mean(near):.1f} ± {np.std(near, ddof=1):.1f}"
 
 
+def test_near_and_far_of_no_run_is_an_empty_table():
+    assert questions.near_and_far([]).empty
+
+
 def test_the_harder_of_crop_and_resize_is_counted(loaded):
     def harder(run):
         inside = run.score("msp", "cifar10")

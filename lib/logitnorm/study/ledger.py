@@ -110,16 +110,16 @@ def _row(entry: dict, loaded: dict, frames: dict, compared: dict, networks: dict
     complete = shown["ours"].notna().all()
     tally = _tally(among)
     if "beside" in entry and complete:
-        tally += f"; {_beside(entry['beside'], [run for run in loaded[size] if run.id in used])}"
+        tally = "; ".join(filter(None, [tally, *_beside(entry["beside"], [run for run in loaded[size] if run.id in used])]))
     return row | dict(size="" if computed or not complete else size, theirs=_numbers(shown, "paper"),
                       ours=_numbers(shown, "ours"), difference=_difference(shown), verdict=lowered(verdict(shown), among),
                       tally=tally, runs=used if complete else [])
 
 
-def _beside(score: str, runs: list) -> str:
-    """What the same runs give by a score of this book's own, which decides nothing: 'Energy of f − m: 42.6 → 28.0 (...)'."""
-    [row] = offset.energies(offset.repairs(runs)).query("score == @score").to_dict("records")
-    return f"this book's own {paper.title(score)}: {row['start']} → {row['end']} ({row['verdict']})"
+def _beside(score: str, runs: list) -> list[str]:
+    """What the same runs give by a score of this book's own, which decides nothing: ['... 42.6 → 28.0 (...)'], a network."""
+    rows = offset.energies(offset.repairs(runs)).query("score == @score")
+    return [f"this book's own {paper.title(score)}: {row.start} → {row.end} ({row.verdict})" for row in rows.itertuples()]
 
 
 def _judged(entry: dict, loaded: list, frame: pd.DataFrame, compared: pd.DataFrame, networks: pd.DataFrame):

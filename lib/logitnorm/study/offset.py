@@ -413,7 +413,7 @@ def calibration_pairs(runs: list) -> pd.DataFrame:
             line = {("", "ID set, loss"): f"{paper.title(ID)}, {paper.LABELS[method]}",
                     ("", "softmax of"): "f / (τ‖f‖)" if normalised else "f"}
             for metric, name in (("ece", "ECE ↓"), ("ece_ts", "ECE, temperature scaled ↓")):
-                line[name, "paper"] = "–" if normalised else f"{theirs[ID, method, metric]:.2f}"
+                line[name, "paper"] = "–" if normalised else f"{theirs[paper.counterpart(ID), method, metric]:.2f}"
                 line[name, "this book"] = paper.spread(soft[metric])
             lines.append(line)
     table = pd.DataFrame(lines)

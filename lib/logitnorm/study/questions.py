@@ -126,8 +126,11 @@ def gradnorm(loaded: list) -> str:
 
 def near_and_far(loaded: list, size: str = "small") -> pd.DataFrame:
     """Mean FPR95 and AUROC (%) of MSP over OpenOOD's near and far sets at hand: a line for each loss, CIFAR-10."""
-    rows = offset.repairs([run for run in loaded if run.config.size == size and run.config.id_dataset == "cifar10"
-                           and run.config.in_grid and run.config.architecture == "wrn10_2"])
+    found = [run for run in loaded if run.config.size == size and run.config.id_dataset == "cifar10"
+             and run.config.in_grid and run.config.architecture == "wrn10_2"]
+    if not found:
+        return pd.DataFrame()
+    rows = offset.repairs(found)
     rows = rows[(rows["score"] == "msp") & rows["group"].isin(["near", "far"])
                 & (rows["tau"].isna() | np.isclose(rows["tau"], paper.TAU["cifar10"]))]
     lines = []
