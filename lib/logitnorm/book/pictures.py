@@ -197,12 +197,12 @@ def seed_spread(frame: pd.DataFrame, lines: pd.DataFrame):
                 above.plot(values[which, side], [y + shift] * which.sum(), look.marker, color=look.color, markerfacecolor=face,
                            markersize=5.5, alpha=0.7)
             above.plot(values[:, side].mean(), y + shift, "|", color="black", markersize=16, markeredgewidth=2)
-    for method, face, more in (("cross_entropy", None, ""), ("logitnorm", None, ", mean logit above 0"), ("logitnorm", "none", ", below 0")):
+    for method, face, more in (("cross_entropy", None, ""), ("logitnorm", None, ", mean logit above 0"), ("logitnorm", "none", ", mean logit below 0")):
         look = plots.METHODS[method]
         above.plot([], [], look.marker, color=look.color, markerfacecolor=face or look.color, label=look.label + more)
     above.set_xlabel("mean FPR95 of six OOD sets (%), a mark a seed", fontsize=13)
     above.set(yticks=range(len(names)), yticklabels=names.values(), ylim=(len(names) - 0.5, -0.5))
-    fig.legend(loc="outside upper center", ncols=2, fontsize=11)
+    fig.legend(loc="outside upper center", ncols=1, fontsize=11)
     counts = [count for count in seeds.COUNTS if count in lines]
     for (claim, name), color, marker, linestyle in zip(names.items(), SCORE_COLORS, "sD^oP", ("-", "-", "-.", "--", ":")):
         below.plot(counts, lines.set_index("claim").loc[claim, counts], color=color, marker=marker, linestyle=linestyle, label=name)

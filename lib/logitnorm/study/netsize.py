@@ -78,7 +78,7 @@ def wide(lines: pd.DataFrame, *numbers: str) -> pd.DataFrame:
     for name, part in lines.groupby("net", sort=False):
         row = {("", "network"): "WRN-40-2, paper" if name == PAPER else f"{name} (n = {part['n'].iloc[0]})"}
         for line in part[part["number"].isin(numbers)].itertuples():
-            row["cross-entropy → LogitNorm", line.number] = ("–" if np.isnan(line.end) else
+            row["FPR95" if line.number in SCORES else "", line.number] = ("–" if np.isnan(line.end) else
                                                              f"{line.start:.1f} → {line.end:.1f}" + " ?" * (_turn(line) == 0))
         rows.append(row)
     table = pd.DataFrame(rows)
