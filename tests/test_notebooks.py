@@ -278,6 +278,7 @@ import matplotlib
 matplotlib.use("agg")
 import builtins
 builtins.display = lambda *things, **how: None
+import torch
 from logitnorm import paths
 failed = []
 for path in sorted(Path(sys.argv[1]).glob("*.ipynb")):
@@ -285,6 +286,7 @@ for path in sorted(Path(sys.argv[1]).glob("*.ipynb")):
     if path.stem == "train":
         continue
     space = {"__name__": path.stem}
+    torch.set_default_dtype(torch.float32)  # the page of the derivation computes in float64
     try:
         for cell in cells:
             if cell["id"] != "colab-setup":

@@ -241,7 +241,7 @@ def test_a_packed_run_gives_scores_back_in_their_order_and_near_their_value(outp
     config, arrays = outputs
     monkeypatch.setattr(scoring, "KNOTS", 65)
     runs.write_tensors(tmp_path / "scores.safetensors", scoring.pack(*outputs), {})
-    run = results.Result(tmp_path, {"format": 2, "config": config.model_dump()})
+    run = results.Result(tmp_path, {"format": 2, "config": config.model_dump(), "files": {}})
     truth = np.concatenate([scores.msp(arrays[f"{name}/logits"]) for name in ("digits", "text")])
     found = run.score("msp", "digits", "text")
     assert np.array_equal(np.unique(truth, return_inverse=True)[1], np.unique(found, return_inverse=True)[1])
@@ -265,7 +265,7 @@ def test_ranks_need_four_bytes_where_two_cannot_count_them(outputs):
 
 
 def test_the_score_of_a_methods_own_head_is_read_as_it_was_stored(tmp_path):
-    run = results.Result(tmp_path, {"config": Config(method="learned_confidence", id_dataset="digits").model_dump()})
+    run = results.Result(tmp_path, {"config": Config(method="learned_confidence", id_dataset="digits").model_dump(), "files": {}})
     stored = {"digits/logits": np.eye(10, dtype=np.float32), "digits/confidence": np.arange(10, dtype=np.float32)}
     runs.write_tensors(tmp_path / "scores.safetensors", stored, {})
     assert run.score("confidence", "digits").tolist() == list(range(10))
