@@ -270,7 +270,8 @@ def write(folder: Path, runs_dir: Path | None = None, sizes: tuple = ledger.SIZE
     answer6.md, own.md."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    loaded = {size: results.load_all(runs_dir or paths.RUNS, size) for size in sizes}
+    everything = [run for run in results.load_all(runs_dir or paths.RUNS, everything=True) if run.config.size in sizes]
+    loaded = {size: [run for run in everything if run.config.size == size and run.config.in_grid] for size in sizes}
     plots.style()
     fig, alt, caption = story(loaded)
     fig.savefig(folder / "story.png", format="png", dpi=150, facecolor="white")
@@ -284,7 +285,6 @@ def write(folder: Path, runs_dir: Path | None = None, sizes: tuple = ledger.SIZE
     (folder / "first.md").write_text(first_screen(loaded, lines), encoding="utf-8")
     for language in SUMMARIES:
         (folder / f"summary_{language}.md").write_text(summary(language, lines, loaded), encoding="utf-8")
-    everything = [run for run in results.load_all(runs_dir or paths.RUNS, everything=True) if run.config.size in sizes]
     (folder / "own.md").write_text(own_findings(everything), encoding="utf-8")
     for name, answer in questions.WRITTEN.items():
         (folder / f"{name}.md").write_text(answer(everything) + "\n", encoding="utf-8")

@@ -186,8 +186,7 @@ def judge(theirs: list[float], mine: list, exact: bool, tolerance: list[float], 
     for i, number in enumerate(theirs):
         allowed = max(2 * np.nan_to_num(sd[i]), tolerance[i])
         change, their_change = (mean[i] - mean[0], number - theirs[0]) if i else (np.nan, np.nan)
-        noise = max(2 * np.hypot(np.nan_to_num(sd[i]), np.nan_to_num(sd[0])), least)
-        way = paper.direction(their_change, change, noise, least) if i else ""
+        way = paper.direction(their_change, change, paper.noise(sd[0], sd[i], least), least) if i else ""
         if np.isnan(mean[i]):
             said = paper.NOT_RUN
         elif exact:

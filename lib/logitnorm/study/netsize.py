@@ -3,10 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from logitnorm import metrics
 from logitnorm.config import IN_EVERY_NAME, IN_NO_NAME
 
-from . import paper
+from . import offset, paper
 
 # Number -> (score, metric): FPR95s are means over the far OOD sets.
 NUMBERS = {"MSP": ("msp", "fpr95"), "ODIN": ("odin", "fpr95"), "GradNorm": ("gradnorm", "fpr95"),
@@ -53,7 +52,7 @@ def effects(loaded: list) -> pd.DataFrame:
                                 & (frame["metric"] == metric)]["value"] for method in of)
             lines.append({"net": name, "epochs": same[0].config.epochs, "n": min(map(len, of.values())), "fit": fit,
                           "number": number, "start": start.mean(), "end": end.mean(), "change": end.mean() - start.mean(),
-                          "noise": max(2 * np.hypot(*np.nan_to_num([start.std(), end.std()])), paper.LEAST.get(metric, 0.0))})
+                          "noise": paper.noise(start.std(), end.std(), paper.LEAST.get(metric, 0.0))})
     theirs = paper.numbers("2", "4", "5", "6", "text-4.2")
     theirs = theirs[(theirs["id_dataset"] == "cifar10") & (theirs["architecture"] == "wrn40_2")
                     & theirs["ood_dataset"].isin(["average", ""])].drop_duplicates(["method", "score", "metric"])
@@ -67,8 +66,7 @@ def effects(loaded: list) -> pd.DataFrame:
 
 def _centred(run) -> pd.DataFrame:
     """A row of paper.ours for a run whose metrics were written before `energy_centred` was a score."""
-    inside = run.score("energy_centred", run.config.id_dataset)
-    mean = np.mean([metrics.fpr95(inside, run.score("energy_centred", name)) for name in run.config.ood_sets])
+    mean = np.mean([offset.separated(run, "energy_centred", name)[0] for name in run.config.ood_sets])
     return pd.DataFrame([{"run": run.id, "score": "energy_centred", "metric": "fpr95", "ood_dataset": "average", "value": mean}])
 
 

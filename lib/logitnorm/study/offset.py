@@ -306,7 +306,7 @@ def energies(repaired: pd.DataFrame) -> pd.DataFrame:
                           (("cross_entropy", "energy" if score == "energy_t1" else score), ("logitnorm", score)))
             if not len(start) or not len(end):
                 continue
-            noise = max(2 * np.hypot(*(np.nan_to_num(values.std()) for values in (start, end))), paper.LEAST["fpr95"])
+            noise = paper.noise(start.std(), end.std(), paper.LEAST["fpr95"])
             change = theirs.loc[ID, "logitnorm"] - theirs.loc[ID, "cross_entropy"]
             found.append({"id_dataset": ID, "architecture": net, "score": score, "n": min(len(start), len(end)),
                           "start": paper.spread(start, 1), "end": paper.spread(end, 1),

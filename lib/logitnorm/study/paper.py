@@ -203,6 +203,11 @@ def floor(metric: str, paper: float, floors: dict = FLOORS) -> float:
     return floors[metric] if metric in floors else NORM_SHARE * abs(paper)
 
 
+def noise(sd0: float, sd1: float, least: float) -> float:
+    """What a change of ours must exceed: twice the seeds' standard deviation of the difference (NaN: one seed), or `least`."""
+    return float(max(2 * np.hypot(*np.nan_to_num([sd0, sd1])), least))
+
+
 def direction(paper_change: float, change: float, noise: float, least: float) -> str:
     """Compares two changes from cross-entropy: noise bounds ours, `least` the paper's."""
     theirs, mine = abs(paper_change) > least, abs(change) > noise
@@ -245,8 +250,7 @@ def _judge(row, base: pd.DataFrame, ran: bool) -> dict:
         other = base.loc[key]
         out["paper_change"], out["change"] = row.paper - other["paper"], row.ours - other["ours"]
         least = floor(row.metric, row.paper, LEAST)
-        noise = max(2 * math.hypot(sd, 0.0 if math.isnan(other["sd"]) else other["sd"]), least)
-        way = direction(out["paper_change"], out["change"], noise, least)
+        way = direction(out["paper_change"], out["change"], noise(sd, other["sd"], least), least)
         if abs(out["paper_change"]) > least:  # else the ratio divides by next to nothing
             out["ratio"] = out["change"] / out["paper_change"]
     if row.exact:
