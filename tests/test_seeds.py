@@ -89,5 +89,6 @@ def frame_of_all_claims():
 
 def test_what_the_rule_says_is_in_words():
     said = seeds.rule_said(frame_of_all_claims())
+    assert "-0.5 and +0.5" in seeds.paired_said(pd.DataFrame({"correlation": [0.1, -0.5, 0.5]}))
     assert "MSP 0 and 0" in said and "Energy of f − m" in said
     assert paper.LEAST["fpr95"] == 2.0

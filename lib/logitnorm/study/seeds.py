@@ -63,14 +63,14 @@ def wrong(values: np.ndarray, count: int, draws: int = 40_000) -> float:
 def unclear(values: np.ndarray, count: int, least: float, draws: int = 4_000) -> tuple[float, float]:
     """(%, %): how often this book's rule on `count` seeds of each loss calls the change unclear, or the other way round.
 
-    The rule is paper.direction: a change within the spread of the seeds, or below `least`, is none. The paper's change
+    The rule is paper.direction: a change within twice the spread of the seeds (paper.noise), or below `least`, is none. The paper's change
     is taken to be the change over all seeds. With one seed there is no spread and only `least` is asked.
     """
     rng, change = np.random.default_rng(0), float(np.diff(values.mean(axis=0))[0])
     words = []
     for _ in range(draws):
         a, b = (rng.choice(side, count, replace=False) for side in values.T)
-        noise = np.hypot(a.std(ddof=1), b.std(ddof=1)) if count > 1 else 0.0
+        noise = paper.noise(*(side.std(ddof=1) if count > 1 else 0.0 for side in (a, b)), least)
         words.append(paper.direction(change, float(b.mean() - a.mean()), noise, least))
     share = pd.Series(words).value_counts(normalize=True) * 100
     return float(share.get("no clear change", 0.0)), float(share.get("opposite direction", 0.0))
@@ -140,6 +140,12 @@ def rule_said(frame: pd.DataFrame) -> str:
     """Markdown: what this book's own verdict rule, with its three seeds, says of a change that is there."""
     found = {claim: unclear(pairs(frame, *of), 3, paper.LEAST["fpr95"]) for claim, of in CLAIMS.items() if of[1] == "fpr95"}
     said = "; ".join(f"{claim.removesuffix(', FPR95')} {vague:.0f} and {wrong:.0f}" for claim, (vague, wrong) in found.items())
-    return ("This book's rule asks whether a change exceeds the spread of its seeds. Of 100 draws of three seeds each, it would call the "
-            f"change unclear, and call it the other way round, in: {said}. A wrong sign is rare by that rule, and the price is a word "
-            "that commits to nothing.")
+    return ("This book's rule asks whether a change exceeds twice the spread of its seeds. Of 100 draws of three seeds each, it would call the "
+            f"change unclear, and call it the other way round, in: {said}. The rule buys rare wrong signs with a word that commits to "
+            "nothing.")
+
+
+def paired_said(lines: pd.DataFrame) -> str:
+    """Markdown: whether the two losses of one seed go together, from the rows of `table`."""
+    return (f"Both losses of a pair start from the same weights; over the numbers above their correlation lies between "
+            f"{lines['correlation'].min():+.1f} and {lines['correlation'].max():+.1f}. Pairing narrows an interval only where it is high.")
