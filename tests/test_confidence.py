@@ -5,8 +5,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from logitnorm import metrics
+from logitnorm import losses, metrics
 from logitnorm.study import confidence
+from logitnorm.train import LAMBDA
 
 
 def test_xor_labels_are_the_quadrants_and_noise_is_of_the_kind_asked_for():
@@ -25,8 +26,34 @@ def borders(c):
     return c[[10, 10, 70, 70], [10, 70, 10, 70]].mean(), np.concatenate([c[40], c[:, 40]]).mean()
 
 
-def test_the_branch_is_less_sure_at_mixed_borders_and_the_budget_is_met():
-    toy = confidence.train_toy(jitter=0.2, steps=600)
+@pytest.fixture(scope="module")
+def toys():
+    """Moved points, flipped labels, and moved points without hints, trained side by side."""
+    settings = dict(jitter=0.2), dict(flipped=0.3), dict(jitter=0.2, hints=0.0)
+    return confidence.train_toys(*(confidence.Setting(**setting) for setting in settings))
+
+
+def test_toys_trained_side_by_side_do_not_touch_each_other():
+    """Against the plain loop, one net at a time."""
+    settings = [confidence.Setting(jitter=0.2), confidence.Setting(flipped=0.2, budget=1.0, hints=1.0)]
+    for setting, toy in zip(settings, confidence.train_toys(*settings, steps=20)):
+        torch.manual_seed(1)
+        net, weight, draw = confidence.Points(), torch.tensor(LAMBDA), torch.Generator().manual_seed(1)
+        x, y = confidence.xor(1000, setting.flipped, setting.jitter, draw)
+        optimizer = torch.optim.Adam(net.parameters(), 0.003)
+        for _ in range(20):
+            f, _, c = net(x)
+            L_t, L_c = losses.learned_confidence(f, c, y, torch.rand(len(x), generator=draw) < setting.hints)
+            optimizer.zero_grad()
+            (L_t + weight * L_c).backward()
+            optimizer.step()
+            weight = losses.next_lambda(weight, L_c.detach(), setting.budget)
+        np.testing.assert_allclose(confidence.grid(toy.net), confidence.grid(net), atol=1e-4)
+        assert toy.weight == pytest.approx(weight.item())
+
+
+def test_the_branch_is_less_sure_at_mixed_borders_and_the_budget_is_met(toys):
+    toy = toys[0]
     assert toy.accuracy > 85
     c = confidence.grid(toy.net)
     assert c.shape == (81, 81) and c.min() >= 0 and c.max() <= 1
@@ -35,15 +62,13 @@ def test_the_branch_is_less_sure_at_mixed_borders_and_the_budget_is_met():
     assert toy.confidence_loss == pytest.approx(0.3, abs=0.06)
 
 
-def test_labels_flipped_everywhere_give_the_constant_that_costs_the_budget():
-    toy = confidence.train_toy(flipped=0.3, steps=600)
-    c = confidence.grid(toy.net)
+def test_labels_flipped_everywhere_give_the_constant_that_costs_the_budget(toys):
+    c = confidence.grid(toys[1].net)
     assert c.std() < 0.1 and c.mean() == pytest.approx(np.exp(-0.3), abs=0.06)
 
 
-def test_without_hints_the_branch_learns_nothing():
-    toy = confidence.train_toy(jitter=0.2, hints=0.0, steps=600)
-    assert confidence.grid(toy.net).min() > 0.99 and toy.weight < 1e-3
+def test_without_hints_the_branch_learns_nothing(toys):
+    assert confidence.grid(toys[2].net).min() > 0.99 and toys[2].weight < 1e-3
 
 
 @settings(max_examples=60)

@@ -4,7 +4,7 @@ The toy is the paper's Figure 3: points in a square, labelled by quadrant like X
 describes the data in issue 5 of the released code; net, optimiser and number of points are ours, as neither says them.
 """
 
-from functools import cache
+from copy import deepcopy
 from typing import NamedTuple
 
 import numpy as np
@@ -25,12 +25,12 @@ class Toy(NamedTuple):
 
 
 class Points(models.Classifier):
-    """Two hidden layers of 64, then the same head as every Learned Confidence net of this book."""
+    """Two hidden layers of 32, then the same head as every Learned Confidence net of this book."""
 
     def __init__(self):
         super().__init__()
-        self.body = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU())
-        self.fc = models.Confidence(64, 2)
+        self.body = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU())
+        self.fc = models.Confidence(32, 2)
 
 
 def xor(count: int, flipped: float, jitter: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -46,30 +46,50 @@ def xor(count: int, flipped: float, jitter: float, generator: torch.Generator) -
     return x + jitter * torch.randn(count, 2, generator=generator), torch.where(wrong, 1 - y, y)
 
 
-@cache
-def train_toy(flipped: float = 0.0, jitter: float = 0.0, budget: float = 0.3, hints: float = 0.5, seed: int = 1,
-              steps: int = 1500) -> Toy:
-    """Train on 1,000 noisy points with the full-batch loss of Learned Confidence.
+class Setting(NamedTuple):
+    """Of one toy: its noise (see xor), beta, and the share of the batch that may see its label, anew each step."""
 
-    flipped, jitter: see xor; budget: beta; hints: share of the batch that may see its label, anew each step.
+    flipped: float = 0.0
+    jitter: float = 0.0
+    budget: float = 0.3
+    hints: float = 0.5
+
+
+def train_toys(*settings: Setting, seed: int = 1, steps: int = 600) -> list[Toy]:
+    """A toy for each setting, on 1,000 noisy points, with the full-batch loss of Learned Confidence.
+
+    All start from the same weights and draw the same numbers, so that only the settings make a difference. They are
+    trained side by side as one stack of parameters, in a fraction of the time of one after the other.
     """
     torch.manual_seed(seed)
-    draw = torch.Generator().manual_seed(seed)
-    x, y = xor(1000, flipped, jitter, draw)
-    net, weight, history = Points(), torch.tensor(LAMBDA), []
-    optimizer = torch.optim.Adam(net.parameters(), 0.003)
+    nets = [Points()]
+    nets += [deepcopy(nets[0]) for _ in settings[1:]]
+    draw = torch.Generator()
+    points = [xor(1000, setting.flipped, setting.jitter, draw.manual_seed(seed)) for setting in settings]
+    x, y = (torch.stack(part) for part in zip(*points))
+    budget, hints = (torch.tensor([[getattr(setting, name)] for setting in settings]) for name in ("budget", "hints"))
+    parameters, _ = torch.func.stack_module_state(nets)
+    weight, history = torch.full((len(nets),), LAMBDA), []
+
+    def of_one(parameters, x, y, hinted):
+        f, _, c = torch.func.functional_call(nets[0], parameters, (x,))
+        return losses.learned_confidence(f, c, y, hinted)
+
+    optimizer = torch.optim.Adam(parameters.values(), 0.003)
     for _ in range(steps):
-        f, _, c = net(x)
-        L_t, L_c = losses.learned_confidence(f, c, y, torch.rand(len(x), generator=draw) < hints)
+        L_t, L_c = torch.vmap(of_one)(parameters, x, y, torch.rand(x.shape[1], generator=draw) < hints)
         optimizer.zero_grad()
-        (L_t + weight * L_c).backward()
+        (L_t + weight * L_c).sum().backward()
         optimizer.step()
-        weight = losses.next_lambda(weight, L_c.detach(), budget)
+        weight = losses.next_lambda(weight, L_c.detach(), budget[:, 0])
         history.append(L_c.detach())
     fresh, label = xor(5000, 0.0, 0.0, draw)
+    met = torch.stack(history[-100:]).mean(dim=0)
+    for i, net in enumerate(nets):
+        net.load_state_dict({name: values[i].detach() for name, values in parameters.items()})
     with torch.no_grad():
-        accuracy = 100 * (net(fresh)[0].argmax(1) == label).double().mean().item()
-    return Toy(net, accuracy, torch.stack(history[-100:]).mean().item(), weight.item())
+        return [Toy(net, 100 * (net(fresh)[0].argmax(1) == label).double().mean().item(), met[i].item(), weight[i].item())
+                for i, net in enumerate(nets)]
 
 
 def grid(net: nn.Module, side: int = 81) -> np.ndarray:
