@@ -244,14 +244,20 @@ def test_setup_replaces_no_version_that_is_there(tmp_path):
     assert len(asked) == 5
 
 
-def clone(tmp_path, notebook):
-    """What the notebook's own setup cell fetches of this repository's last commit, from a bare copy of it."""
+def published(tmp_path):
+    """A bare copy of this repository that is cloned as a public host's is."""
     if subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True).returncode:
         pytest.skip("needs the git repository")
-    bare = tmp_path / "bare.git"
+    bare = tmp_path / "public" / "logitnorm-book.git"
     subprocess.run(["git", "clone", "--quiet", "--bare", REPOSITORY, bare], check=True)
     subprocess.run(["git", "-C", bare, "tag", "edition"], check=True)
     subprocess.run(["git", "-C", bare, "config", "uploadpack.allowFilter", "true"], check=True)
+    return bare
+
+
+def clone(tmp_path, notebook):
+    """What the notebook's own setup cell fetches of this repository's last commit, from a bare copy of it."""
+    bare = published(tmp_path)
     [setup] = [cell.source for cell in read(REPOSITORY / f"notebooks/{notebook}.ipynb").cells
                if cell.id == notebook_setup.SETUP_ID]
     done = subprocess.run([sys.executable, "-c", setup], cwd=tmp_path, capture_output=True, text=True,
@@ -315,6 +321,20 @@ def test_every_results_notebook_works_in_the_sparse_clone_and_fetches_single_fil
 def in_clone(book, program):
     return subprocess.run([sys.executable, "-c", program], cwd=book, capture_output=True, text=True,
                           env={**os.environ, "PYTHONPATH": str(REPOSITORY / "lib"), "LOGITNORM_ROOT": str(book)})
+
+
+@pytest.mark.slow
+def test_the_light_clone_of_the_readme_is_light_and_reads_a_run(tmp_path):
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    [commands] = re.findall(r"^# 7 MB:.*\n((?:git .*\n)+)", readme, re.M)
+    commands = commands.replace(build.repository()[0], published(tmp_path).as_uri())
+    subprocess.run(["sh", "-e", "-c", commands], cwd=tmp_path, check=True, capture_output=True)
+    book = tmp_path / "logitnorm-book"
+    assert 5e6 < sum(path.stat().st_size for path in book.rglob("*") if path.is_file()) < 9e6
+    done = in_clone(book, "from logitnorm import paths; from logitnorm.study import results\n"
+                          "print(results.load_all(paths.RUNS)[0].tensor('cifar10/logits').shape)")
+    assert done.returncode == 0 and done.stdout.startswith("(10000, "), done.stderr
+    assert len(list(book.glob("data/runs/*/scores.safetensors"))) == 1
 
 
 def test_a_file_of_a_run_is_fetched_when_it_is_read_and_only_with_its_checksum(tmp_path):

@@ -317,7 +317,12 @@ def test_the_site_has_what_a_site_has():
         [target] = re.findall(f'<meta property="og:{name}" content="([^"]*)"', page)
         assert target.startswith("https://")
     assert (SITE / urlsplit(re.search('og:image" content="([^"]*)"', page)[1]).path.split("/", 2)[2]).is_file()
-    assert "favicon.svg" in page and re.search(r"Edition \d+\.\d+\.\d+", page) and "cite this book" in page
+    assert "favicon.svg" in page and re.search(r"Edition \d+\.\d+\.\d+", page)
+    if (REPOSITORY / ".git").exists():
+        assert re.search(r"Edition \S+ of 20\d\d-\d\d-\d\d, commit <a href=\"https://[^\"]*/commit/[0-9a-f]{40}\"", page)
+    for name in READ:
+        [cited] = soup(name).select("footer details.cite")
+        assert f"{build.repository()[0].split('/')[-1]}/{name}" in cited.get_text()
     listed = re.findall("<loc>(.*?)</loc>", (SITE / "sitemap.xml").read_text(encoding="utf-8"))
     assert [urlsplit(target).path.split("/", 2)[2] for target in listed] == READ
     assert "front page" in (SITE / "404.html").read_text(encoding="utf-8")
@@ -369,28 +374,34 @@ def test_a_page_is_light(browser, address, name):
     assert weight < most, f"{weight / 1e3:.0f} kB: " + ", ".join(f"{size / 1e3:.0f} kB {url.rpartition('/')[2][:40]}" for size, url in files[:6])
 
 
-def test_the_first_content_comes_soon(browser, address, capsys):
-    """Printed, not judged: it depends on the machine."""
-    load(browser, address, READ[0])  # the server has packed the files
-    weight, first, _ = load(browser, address, READ[0], throttled=True)
-    assert first, "nothing was painted"
-    with capsys.disabled():
-        print(f"\nfront page: {weight / 1e3:.0f} kB, first content after {first:.0f} ms at 9 Mbit/s and 170 ms a round trip (4G)")
+@pytest.mark.parametrize("name", [READ[0], "notebooks/table1.html", "notebooks/hidden_temperature.html"])
+def test_the_first_content_comes_within_a_second(browser, address, capsys, name):
+    """The best of three: another program on this machine may hold one of them up."""
+    load(browser, address, name)  # the server has packed the files
+    for _ in range(3):
+        weight, first, _ = load(browser, address, name, throttled=True)
+        assert first, "nothing was painted"
+        with capsys.disabled():
+            print(f"\n{name}: {weight / 1e3:.0f} kB, first content after {first:.0f} ms at 9 Mbit/s and 170 ms a round trip (4G)")
+        if first < 1000:
+            return
+    raise AssertionError("three times not within a second")
 
 
 # ---------------------------------------------------------------- search and paper
 
-@pytest.mark.parametrize("words, pages", [("FPR95", ("book/glossary", "book/protocol", "notebooks/fig5")),
-                                          ("energy", ("notebooks/table2_8", "book/glossary", "book/protocol")),
-                                          ("tau", ("notebooks/fig5", "book/glossary", "notebooks/hidden_temperature"))])
-def test_search_finds_on_the_first_try(browser, address, words, pages):
+@pytest.mark.parametrize("words, term, also", [("FPR95", "FPR95", "notebooks/fig5"), ("energy", "energy", "book/questions"),
+                                               ("tau", "tau", "notebooks/fig5")])
+def test_search_finds_on_the_first_try(browser, address, words, term, also):
+    """What the word means stands first, and a page that measures it is among the first ten."""
     page = browser.new_page()
     page.goto(f"{address}search.html?q={words}")
     page.wait_for_selector("#search-results ul.search li a")
     page.wait_for_function("/found|finished/.test(document.querySelector('#search-results').innerText)")
     found = page.evaluate("[...document.querySelectorAll('#search-results ul.search > li > a')].map((a) => a.getAttribute('href'))")
     page.close()
-    assert any(target.startswith(pages) for target in found[:5]), found[:8]
+    assert found[0].startswith(f"book/glossary.html#term-{term}"), found[:8]
+    assert any(target.startswith(also) for target in found[:10]), found[:10]
 
 
 def test_on_paper_there_are_no_buttons_and_nothing_is_cut_off(browser, address):

@@ -33,6 +33,7 @@ MUTATIONS = [
     ("study/weights.py", "(here[0] - there[0]) / there[1]", "(here[0] - there[0]) / here[1]", "test_weights.py"),
     ("study/official.py", "stand_ins = {data.official(name): name", "stand_ins = {name: name", "test_official.py"),
     ("book/build.py", 'if "papermill-error" in text:', 'if "no-such-text" in text:', "test_build.py"),
+    ("book/weight.py", "while (shorter := re.sub", "if (shorter := re.sub", "test_weight.py"),
 ]
 
 

@@ -59,6 +59,7 @@ RUNS = ("/data/runs/*/run.json", "/data/runs/*/*.csv")
 
 # file -> what in it follows from the repository's address, and how
 PLACES = {
+    "README.md": (r"https://github\.com/[\w.-]+/[\w.-]+", "{url}"),
     "CITATION.cff": (r'(?<=repository-code: ")[^"]*', "{url}"),
     "book/cite.md": (r"(?<=\n  url     = {)[^}]*", "{url}"),
     "_config.yml": (r"https://[\w.-]+\.github\.io/[\w.-]+/", "https://{owner}.github.io/{name}/"),

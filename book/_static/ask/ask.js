@@ -13,6 +13,7 @@ let content; // ask.json and the sessions
 let cards;
 let source = null; // { image: RGB bytes, title, sample: its index or null }
 let asked = 0; // counts the changes: an answer that comes late is not shown
+let loading = null; // the promise of start
 let swept = {}; // the verdicts of all levels, and of which image and effect they are
 
 // ---- errors: one sentence, and what stood there stays
@@ -32,24 +33,33 @@ const guarded = (work) => async (...given) => {
 
 // ---- loading
 
+// Whatever asks first loads the networks; who asks meanwhile waits for the same.
+const ready = () => (loading ??= start());
+
 async function start() {
-  const button = action("load"), bar = find("progress");
+  const button = action("load"), bar = find("progress"), label = button.textContent;
   button.disabled = true;
   bar.hidden = false;
   try {
-    content = await load((share) => { bar.value = share; });
+    content = await load((share) => {
+      bar.value = share;
+      button.textContent = share < 1 ? `Loading: ${Math.floor(100 * share)} %` : "Starting the networks";
+    });
   } catch (error) {
+    loading = null;
+    button.textContent = label;
     button.disabled = false;
     bar.hidden = true;
     throw error;
   }
   cards = content.networks.map(card);
   find(".ask-cards").replaceChildren(...cards);
+  const away = [button, document.body].includes(document.activeElement);
   panel("start").hidden = panel("fixed").hidden = true;
-  panel("tool").hidden = false;
+  panel("tool").hidden = find(".ask-seen-box").hidden = false;
   block.dataset.ready = "true";
-  await fromAddress();
-  find("[data-sample]").focus({ preventScroll: true });
+  controlsFromAddress();
+  if (away) find("[data-sample]").focus({ preventScroll: true });
 }
 
 // ---- the address keeps the state
@@ -57,12 +67,17 @@ async function start() {
 const state = () => new URLSearchParams(location.hash.slice(1));
 const name = ({ set, index }) => `${set}-${index}`;
 
-async function fromAddress() {
+function controlsFromAddress() {
   const given = state();
-  const sample = content.samples.findIndex((entry) => name(entry) === given.get("sample"));
   if (given.get("effect") in EFFECTS) find("[data-control=effect]").value = given.get("effect");
   const level = Number(given.get("level"));
   if (Number.isInteger(level) && level >= 0 && level < LEVELS) find("[data-control=level]").value = level;
+}
+
+async function fromAddress() {
+  await ready();
+  controlsFromAddress();
+  const sample = content.samples.findIndex((entry) => name(entry) === state().get("sample"));
   await pick(Math.max(0, sample));
 }
 
@@ -80,6 +95,7 @@ function toAddress() {
 // ---- where an image comes from
 
 async function pick(index) {
+  await ready();
   const tiles = new Image();
   tiles.src = new URL("samples.png", import.meta.url);
   await tiles.decode();
@@ -96,7 +112,9 @@ async function takeFile(file) {
 }
 
 async function take(given) {
+  await ready();
   source = given;
+  action("link").disabled = source.sample === null;
   block.querySelectorAll("[data-sample]").forEach((button, i) => button.setAttribute("aria-pressed", i === source.sample));
   await show();
 }
@@ -112,6 +130,15 @@ async function pasteButton() {
   }
   const item = items.find(({ types }) => types.some((type) => type.startsWith("image/")));
   await takeFile(await item?.getType(item.types.find((type) => type.startsWith("image/"))));
+}
+
+async function copyLink() {
+  try {
+    await navigator.clipboard.writeText(location.href);
+  } catch {
+    throw new Error("The browser did not let this page write to the clipboard; copy the address from its bar instead.");
+  }
+  find("[data-shown=copied]").textContent = "Copied: it shows a friend this sample and this level.";
 }
 
 // ---- drawing
@@ -202,6 +229,7 @@ async function show() {
   const image = change(source.image, effect, level);
   paint(image);
   toAddress();
+  find("[data-shown=copied]").textContent = source.sample === null ? "A link holds samples; an image of yours stays here." : "";
 
   await inLine(async () => {
     if (mine !== asked) return; // the slider has moved on
@@ -252,7 +280,8 @@ function paint(image) {
 
 function listen() {
   const press = (which, work) => action(which).addEventListener("click", guarded(work));
-  press("load", start);
+  press("load", fromAddress);
+  press("link", copyLink);
   press("paste", pasteButton);
   press("draw", () => { panel("draw").hidden = !panel("draw").hidden; });
   press("camera", openCamera);
@@ -270,14 +299,21 @@ function listen() {
   for (const control of ["effect", "level"]) find(`[data-control=${control}]`).addEventListener("input", guarded(show));
   drawing();
 
-  block.addEventListener("dragover", (event) => event.preventDefault());
-  block.addEventListener("drop", guarded(async (event) => {
+  // Anywhere on the page: beside the block, the browser would open the file instead of the page.
+  const dropping = (is) => block.classList.toggle("ask-dropping", is);
+  document.addEventListener("dragover", (event) => {
     event.preventDefault();
-    if (content) await takeFile(event.dataTransfer.files[0]);
+    dropping(true);
+  });
+  document.addEventListener("dragleave", (event) => dropping(event.relatedTarget !== null));
+  document.addEventListener("drop", guarded(async (event) => {
+    event.preventDefault();
+    dropping(false);
+    await takeFile(event.dataTransfer.files[0]);
   }));
   document.addEventListener("paste", guarded(async (event) => {
     const image = imageIn(event.clipboardData.items);
-    if (content && image) await takeFile(image);
+    if (image) await takeFile(image);
   }));
   window.addEventListener("hashchange", guarded(async () => {
     if (content && state().has("sample")) await fromAddress();
@@ -285,5 +321,5 @@ function listen() {
 }
 
 listen();
-panel("start").hidden = false;
+panel("start").hidden = panel("input").hidden = false;
 if (state().has("sample")) find("[data-shown=link]").hidden = false;

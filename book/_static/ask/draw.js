@@ -9,7 +9,7 @@ const element = (tag, attributes = {}, ...children) => {
 
 export const verdict = (isIn) => (isIn ? "✓ in" : "✕ out");
 const verdictElement = (isIn) => element("b", { class: isIn ? "ask-in" : "ask-out" }, verdict(isIn));
-const percent = (p) => `${(100 * p).toFixed(p > 0.9995 || p < 0.0005 ? 2 : 1)} %`;
+const percent = (p) => `${(100 * p).toFixed(p > 0.9995 || p < 0.0005 ? 2 : 1)}\u00a0%`;
 export const number = (x) => x.toPrecision(3).replace("-", "−");
 
 // columns: [{ title, values: probabilities of the classes }]; the first is drawn filled, a second one hollow.
@@ -46,7 +46,7 @@ export function histogram(measured, value) {
     element("p", {}, `${measured.title}: `, element("span", { "data-value": measured.name }, number(value)), " ",
       verdictElement(isIn)),
     plot,
-    element("p", { class: "ask-small" }, `threshold ${number(measured.threshold)}; of the unfamiliar `
+    element("p", { class: "ask-small" }, `threshold ${number(measured.threshold)}; of the foreign images `
       + `${measured.passes.toFixed(0)} % pass`));
 }
 
@@ -62,8 +62,10 @@ export function strip(verdicts, level, amount) {
 
 export function card(network) {
   const part = (name) => element("div", { "data-part": name });
+  const open = matchMedia("(min-width: 601px)").matches ? { open: "" } : {}; // a telephone is short
   return element("article", { class: "ask-card", "data-method": network.method, "aria-label": network.title },
-    element("h2", {}, network.title), part("verdict"), part("strip"), part("probabilities"), part("norm"), part("scores"));
+    element("h2", {}, network.title), part("verdict"), part("strip"),
+    element("details", open, element("summary", {}, "Probabilities and scores"), part("probabilities"), part("norm"), part("scores")));
 }
 
 // Fill a card with an answer. scores: name -> value; columns: see probabilities.
@@ -75,7 +77,5 @@ export function fill(made, network, classes, { scores, columns, norm }) {
     element("p", {}, `${classes[columns[0].values.indexOf(top)]}, ${percent(top)}`));
   put("probabilities", probabilities(classes, columns));
   put("norm", element("p", {}, "Norm of the logits: ", element("span", { "data-value": "norm" }, number(norm))));
-  const [first, ...others] = network.scores.map((measured) => histogram(measured, scores[measured.name]));
-  const open = made.querySelector("details")?.open ?? matchMedia("(min-width: 601px)").matches; // a telephone is short
-  put("scores", first, element("details", open ? { open: "" } : {}, element("summary", {}, "Its other scores"), ...others));
+  put("scores", ...network.scores.map((measured) => histogram(measured, scores[measured.name])));
 }

@@ -12,10 +12,12 @@ export async function load(progress) {
   const total = Object.values(content.bytes).reduce((a, b) => a + b);
   let done = 0;
   const files = {};
-  for (const name of Object.keys(content.bytes)) {
+  const program = import(here("ort/ort.wasm.bundle.min.mjs"));
+  program.catch(() => {}); // said below; a file that is missing is said first
+  await Promise.all(Object.keys(content.bytes).map(async (name) => {
     files[name] = await read(name, (bytes) => progress((done += bytes) / total));
-  }
-  const ort = await import(here("ort/ort.wasm.bundle.min.mjs"));
+  }));
+  const ort = await program;
   ort.env.wasm.numThreads = 1;
   ort.env.logLevel = "error";
   ort.env.wasm.wasmBinary = files["ort/ort-wasm-simd-threaded.wasm"];

@@ -199,12 +199,14 @@ def first_score(method: str, runs_dir: Path = paths.RUNS) -> tuple[str, float]:
 def block(runs_dir: Path = paths.RUNS) -> str:
     """The page's HTML."""
     rows = -(-len(samples()) // TILES)
-    gallery = "".join(
+    buttons = [
         f'<button type="button" data-sample="{i}" aria-label="{escape(sample["said"])}" title="{escape(sample["said"])}" '
         f'style="background-position:{100 * (i % TILES) / (TILES - 1):g}% {100 * (i // TILES) / (rows - 1):g}%"></button>'
-        for i, sample in enumerate(samples()))
+        for i, sample in enumerate(samples())]
+    familiar = sum(sample["label"] is not None for sample in samples())  # they come first
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        megabytes=f"{megabytes():.1f}", columns=TILES, rows=rows, gallery=gallery, fixed=fixed_table(runs_dir))
+        megabytes=f"{megabytes():.1f}", columns=TILES, rows=rows, fixed=fixed_table(runs_dir),
+        familiar="".join(buttons[:familiar]), foreign="".join(buttons[familiar:]))
 
 
 def about(runs_dir: Path = paths.RUNS) -> str:

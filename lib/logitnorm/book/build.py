@@ -23,6 +23,7 @@ from urllib.parse import unquote, urlsplit
 from logitnorm.paths import ROOT
 from logitnorm.study import report
 
+from . import weight
 from .runner import RunnerError
 
 STAGE = ROOT / "build" / "book"
@@ -184,15 +185,13 @@ def jupyter_book(builder: str = "html") -> None:
 
 def finish(html: Path) -> None:
     """Take out scripts that no page uses; put in MathJax, and those of the explorers and of 'Ask the network'
-    where a page has them.
+    where a page has them; make all of it light (logitnorm.book.weight).
 
     Jupyter Book 1 adds Thebe's settings twice, so that every page reports an error in the browser's console; no
     cell runs inside a page here, with or without Thebe. Wide tables of the prose learn their columns' names, so
     that book.css can set a row as a list on a phone.
     """
     explored = formulas = asked = False
-    icons(html)
-    lighten(html)
     for page in html.rglob("*.html"):
         before = page.read_text(encoding="utf-8")
         after = re.sub(r"\s*<script>const THEBE_JS_URL.*?</script>|\s*<script[^>]*sphinx-thebe\.js[^>]*></script>", "",
@@ -219,50 +218,7 @@ def finish(html: Path) -> None:
         from . import ask  # imports torch too
 
         ask.write(html / "_static")
-
-
-ICONS = "_static/scripts/fontawesome.js"
-
-
-def icons(html: Path) -> None:
-    """Put a style sheet with the dozen icons that the pages use in place of Font Awesome's script, 1.5 MB, and its fonts."""
-    if not (html / ICONS).is_file():
-        return
-    pages_ = {page: page.read_text(encoding="utf-8") for page in html.rglob("*.html")}
-    used = {name for text in pages_.values() for found in re.findall(r'<i [^>]*class="([^"]*)"|<span class="(fa[^"]*)"', text)
-            for name in re.findall(r"\bfa-([a-z-]+)", " ".join(found))}
-    script, rules = (html / ICONS).read_text(encoding="utf-8"), []
-    for name in sorted(used):
-        drawn = re.findall(rf'[{{,]"?{name}"?:\[(\d+),(\d+),\[[^\]]*\],"\w+","([^"]+)"', script)
-        if drawn:  # others, fa-solid and fa-lg, are no icons; brands come first, then outlines, then the solid ones
-            width, height, path = drawn[-1]
-            picture = f"%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}'%3E%3Cpath d='{path}'/%3E%3C/svg%3E"
-            rules.append(f""".fa-{name} {{ --icon: url("data:image/svg+xml,{picture}"); aspect-ratio: {width} / {height}; }}""")
-    solid = ":is(i, span):is(.fa-solid, .fas, .fa-brands, .fab, .fa-regular, .far)"
-    rules.append(f"{solid} {{ display: inline-block; height: 1em; background: currentColor; mask: var(--icon) center / contain no-repeat; }}\n"
-                 f"{solid}::before {{ content: none; }}")
-    (html / "_static/icons.css").write_text("\n".join(rules) + "\n", encoding="utf-8")
-    for page, text in pages_.items():
-        page.write_text(re.sub(rf'<script[^>]* src="([^"]*){ICONS}[^"]*"></script>', r'<link rel="stylesheet" href="\1_static/icons.css" />',
-                               text), encoding="utf-8")
-    for left in (html / "_static/scripts").glob("fontawesome.js*"):
-        left.unlink()
-
-
-def lighten(html: Path) -> None:
-    """Put the same pictures as WebP, without loss, in place of the pages' PNGs, where that is smaller."""
-    from PIL import Image
-
-    lighter = {}
-    for picture in html.glob("_images/*.png"):
-        other = picture.with_suffix(".webp")
-        Image.open(picture).save(other, lossless=True, method=6)
-        if other.stat().st_size < picture.stat().st_size:
-            lighter[picture.name] = other.name
-        (picture if picture.name in lighter else other).unlink()
-    for page in html.rglob("*.html") if lighter else ():
-        text = page.read_text(encoding="utf-8")
-        page.write_text(re.sub(r'(?<=_images/)([^"/]+\.png)', lambda found: lighter.get(found[1], found[1]), text), encoding="utf-8")
+    weight.lighten(html)
 
 
 def write_index_of_site(html: Path) -> None:

@@ -6,13 +6,14 @@ else has a special meaning.
 
 A page whose front matter says `language: ja` is marked as Japanese, so that screen readers and fonts fit.
 
-The foot of every page names the edition: version, commit and the commit's date.
+The foot of every page names the edition (version, commit and the commit's date), and says how to cite the page.
 """
 
 import re
 import shutil
 import subprocess
 import textwrap
+from functools import cache
 from html import escape
 from importlib.metadata import version
 
@@ -59,25 +60,39 @@ def set_language(app, page, template, context, doctree):
         context["language"] = language
 
 
-def edition(url: str) -> str:
-    """HTML that names the version and, in a checkout, the commit with its date and a link, and how to cite."""
-    said = f"Edition {version('logitnorm')}"
-    git = shutil.which("git")
+@cache
+def edition() -> tuple[str, str, str]:
+    """(version and, in a checkout, its date, the commit in short, the commit): '' for what is not known."""
+    said, git = f"Edition {version('logitnorm')}", shutil.which("git")
     log = [git or "", "-C", str(paths.ROOT), "log", "-1", "--format=%h %H %cs"]
     if git and (done := subprocess.run(log, capture_output=True, text=True)).returncode == 0:
         short, commit, date = done.stdout.split()
-        said += f' of {date}, commit <a href="{escape(url)}/commit/{commit}">{short}</a>'
-    return f'<p>{said} · <a href="{escape(url)}/blob/main/CITATION.cff">cite this book</a></p>'
+        return f"{said} of {date}", short, commit
+    return said, "", ""
 
 
-def set_edition(app, config):
-    options = config.html_theme_options
-    options["extra_footer"] = edition(options.get("repository_url", "").rstrip("/"))
+def foot(repository: str, book: str, author: str, title: str, address: str, cite: str) -> str:
+    """HTML for the foot of a page: the edition, and the words to cite this page with. title may hold markup."""
+    said, short, commit = edition()
+    link = f', commit <a href="{escape(repository)}/commit/{commit}">{short}</a>' if commit else ""
+    title = re.sub("<[^>]*>", "", title)
+    where = f"{title}. In: {escape(book)}" if title != escape(book) else title
+    words = f"{escape(author)}. {where}. {said}{short and f', commit {short}'}. {escape(address)}"
+    return (f"<div>{said}{link} · <details class=\"cite\"><summary>cite this page</summary><p>{words}</p>"
+            f'<p><a href="{escape(cite)}">BibTeX, and the papers</a></p></details></div>')
+
+
+def set_foot(app, page, template, context, doctree):
+    """The foot of every page, in place of the theme's extra footer."""
+    c = app.config
+    context["theme_extra_footer"] = foot(c.html_theme_options.get("repository_url", "").rstrip("/"), c.project, c.author,
+                                         context.get("title") or c.project, context.get("pageurl") or c.html_baseurl,
+                                         context["pathto"]("book/cite"))
 
 
 def setup(app):
-    app.connect("config-inited", set_edition)
     app.connect("autodoc-process-docstring", lambda app, what, name, obj, options, lines:
                 lines.__setitem__(slice(None), to_rst(lines)))
     app.connect("html-page-context", set_language)
+    app.connect("html-page-context", set_foot)
     return {"parallel_read_safe": True}

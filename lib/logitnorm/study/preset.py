@@ -90,8 +90,11 @@ def train(run: Config, runs_dir: Path = paths.RUNS) -> Path:
     try:
         return training.train(run, runs_dir)
     except KeyboardInterrupt:
-        print(f"interrupted; the last checkpoint is in {Path(runs_dir) / run.run_id}.part: execute this cell again, and the "
-              "training goes on from there", flush=True)
+        part = Path(runs_dir) / f"{run.run_id}.part"
+        kept = (f"the last checkpoint is in {part}" if (part / "checkpoint.safetensors").exists() else
+                "no epoch was complete, so nothing is kept")
+        print(f"interrupted; {kept}: execute this cell again, or give the same command, and the training goes on from there",
+              flush=True)
         raise
 
 

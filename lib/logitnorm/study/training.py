@@ -81,7 +81,7 @@ def _train(config: Config, folder: Path, device: torch.device) -> Path:
             save(trainer, kept, folder)
             saved = now
         if not terminal:
-            print(progress_line(config, trainer.history[-1], kept["seconds"]["total"]), flush=True)
+            print(progress_line(config, trainer.history, kept["seconds"]["total"]), flush=True)
     try:
         return write_results(trainer, kept, folder, sets, {"data": sums})
     except ValueError as error:  # of a score or a metric
@@ -167,6 +167,8 @@ def evaluate(trainer: Trainer, id_test: data.ImageSet, ood: Tensor) -> dict:
 def write_results(trainer: Trainer, kept: dict, folder: Path, sets: dict[str, data.ImageSet], known: dict) -> Path:
     """Score the trained net on every set, write the run's files and seal the folder; returns its final path."""
     config, begun = trainer.config, time.perf_counter()
+    print(f"{config.run_id}: trained; now scoring {len(sets)} image sets ({sum(len(found.images) for found in sets.values()):,} "
+          "images)", flush=True)
     arrays = scoring.score_sets(config, trainer.net, sets, trainer.device)
     kept["seconds"]["total"] += time.perf_counter() - begun
     packed = scoring.pack(config, arrays)
@@ -219,10 +221,12 @@ def require_same(found: dict, wanted: Config, path: Path) -> None:
                             "delete the folder to train it again, or use another seed or size")
 
 
-def progress_line(config: Config, row: dict, seconds: float) -> str:
-    """What a log that is not a terminal shows of an epoch."""
+def progress_line(config: Config, history: list[dict], seconds: float) -> str:
+    """What a log that is not a terminal shows of the last epoch, with the test accuracy of the last twelve as a curve."""
+    row = history[-1]
     left = seconds / row["epoch"] * (config.epochs - row["epoch"]) / 60
+    curve = "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * past["test_accuracy"] / 100))] for past in history[-12:])
     done = 20 * row["epoch"] // config.epochs
     return (f"{config.run_id}  {'█' * done}{'░' * (20 - done)}  epoch {row['epoch']}/{config.epochs}  loss {row['train_loss']:.3f}  "
-            f"train {row['train_accuracy']:.1f} %  test {row['test_accuracy']:.1f} %  "
+            f"train {row['train_accuracy']:.1f} %  test {row['test_accuracy']:.1f} % {curve}  "
             f"{row['images_per_second']:.0f} images/s  {left:.1f} min left")
