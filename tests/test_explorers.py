@@ -15,8 +15,8 @@ from fake_runs import write_grid
 from hypothesis import given
 from hypothesis import strategies as st
 from logitnorm import losses, metrics
-from logitnorm.book import build, explorers
-from logitnorm.study import results
+from logitnorm.book import build, explorers, hidden
+from logitnorm.study import branches, results
 
 SCORES_WITH_TIES = st.lists(st.integers(-20, 20).map(lambda x: x / 8), min_size=1, max_size=90)
 
@@ -287,6 +287,26 @@ def test_a_slider_says_its_value_and_moves_by_keyboard(open_block):
     assert slider.get_attribute("aria-valuetext") == "0.05" and "τ 0.05" in page.inner_text(".explorer-said")
 
 
+def test_the_valley_explorer_shows_the_valley_and_rolls_to_its_bottom(loaded, open_block):
+    [run] = [run for run in loaded if run.config.method == "logitnorm"]
+    found = branches.valley(run)
+    page = open_block(hidden.valley_block(found))
+    for t, i in ((0, 0), (3, 30), (9, 72)):
+        move(page, tau=t, share=i)
+        shown = numbers(page)
+        assert float(shown["ln_loss"]) == pytest.approx(found["loss"][t, i], abs=1e-4)
+        assert float(shown["ln_s"].split()[0]) == pytest.approx(found["s"][t, i], abs=0.051)
+        assert float(shown["energy"].removesuffix(" %")) == pytest.approx(found["energy"][i], abs=0.051)
+        assert float(shown["ce_loss"]) == pytest.approx(found["raw"]["loss"], rel=1e-3)
+    deepest = branches.bottoms(found)
+    move(page, tau=0, share=40)
+    page.click("[data-roll]")
+    at = next(i for i in range(40, 73) if i == 72 or found["loss"][0, i + 1] >= found["loss"][0, i]) if found["loss"][0, 41] < \
+        found["loss"][0, 40] else next(i for i in range(40, 0, -1) if found["loss"][0, i - 1] >= found["loss"][0, i])
+    page.wait_for_function(f"document.querySelector('[data-control=share]').value === '{at}'")
+    assert abs(found["shares"][at]) == pytest.approx(deepest[0]) and page.errors == []
+
+
 def test_in_colab_the_block_brings_its_scripts(open_block, monkeypatch):
     monkeypatch.setitem(sys.modules, "google.colab", object())
     block = explorers.norm_block(0.04, 10.0, 30, 10)
@@ -302,4 +322,4 @@ def test_without_the_script_the_page_says_so(loaded, open_block):
     block.data = re.sub(r'<script src="[^"]*explorers[^"]*"></script>', '<script>setTimeout(() => '
                         'document.querySelector("[data-explorer]").dataset.ready = "true")</script>', block.data)
     page = open_block(block)
-    assert "the figure below shows the same" in page.inner_text(".explorer-said") and page.errors == []
+    assert "a figure on this page shows the same" in page.inner_text(".explorer-said") and page.errors == []

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from fake_runs import write_run
@@ -83,8 +84,9 @@ def test_tables_of_runs_follow_from_their_logits(loaded):
     g = run.tensor("cifar100/logits").astype(float)
     by_hand = metrics.auroc(scores.energy(c), scores.energy(g - g.mean(1, keepdims=True)))
     assert of["energy_centred"] == pytest.approx(by_hand), "cifar100 is the only near set of these runs"
-    for table in (offset.repair_table(repaired), offset.intervention_table(loaded), offset.calibration_table(loaded)):
-        assert len(table) >= 2 and not table.isna().any().any()
+    for table in (offset.repair_table(repaired), offset.repair_pairs(repaired), offset.intervention_table(loaded),
+                  offset.calibration_table(loaded), offset.calibration_table(loaded, every=False)):
+        assert len(table) and not table.isna().any().any()
     assert "13" not in offset.finding(frame[:0], repaired[:0]) and "n" in offset.finding(frame, repaired)
 
 
@@ -125,3 +127,29 @@ def test_judges_say_held_and_did_not_hold(tmp_path):
         ({"effective": 13.5, "test_accuracy": 86 + 20 * frame["tau"] * (frame["tau"] > 0.05)}, False),
     ):
         assert offset.JUDGES["sweep-plateau"]([], frame.assign(**change), None, [])[0] is held, change
+
+
+def test_one_run_can_decide_a_prediction_about_all():
+    scaled = pd.DataFrame({"tau": [0.02, 0.04], "fpr95": [40.0, 38.0], "score": "msp", "group": "six", "size": "small", "seed": 1,
+                           "architecture": "wrn10_2", "id_dataset": "cifar10", "method": "logitnorm", "lr": [0.1, 0.2]})
+    judge = offset.JUDGES["scaled-step"]
+    assert judge([], None, scaled, [])[0] is None and judge([], None, scaled.assign(fpr95=[37.0, 38.0]), [])[0] is True
+    whole = pd.concat([scaled[1:].assign(tau=tau, lr=5 * tau, fpr95=38 + abs(tau - 0.04)) for tau in
+                       (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1)])
+    assert judge([], None, whole, [])[0] is False
+    lengths = pd.DataFrame({"epochs": [6, 12], "effective": [12.0, 13.6], "signed_ratio": [-1.7, -1.5], "train_accuracy": 90.0,
+                            "size": "small", "architecture": "wrn10_2", "id_dataset": "cifar10", "method": "logitnorm", "tau": 0.04,
+                            "seed": 1, "lr": 0.2})
+    judge = offset.JUDGES["longer-training"]
+    assert judge([], lengths, None, [])[0] is None
+    assert judge([], lengths.assign(effective=[14.0, 13.6]), None, [])[0] is False
+    longest = lengths[1:].assign(epochs=30, effective=15.0, signed_ratio=-1.2)
+    assert judge([], pd.concat([lengths, longest]), None, [])[0] is True
+
+
+def test_what_the_intervention_says_names_both_losses():
+    found = pd.DataFrame({"method": ["logitnorm"] * 2 + ["centred_logitnorm"] * 2, "tau": [0.01, 0.1] * 2,
+                          "accuracy": [87.0, 88.0, 60.0, 86.0]})
+    said = offset.intervention_said(found)
+    assert "between 87.0 and 88.0 %" in said and "between 60.0 and 86.0 %" in said and "0.01 to 0.1" in said
+    assert offset.intervention_said(found[:2]) == ""

@@ -2,7 +2,7 @@
 (function () {
   "use strict";
 
-  const START = { threshold: startThreshold, norm: startNorm };
+  const START = { threshold: startThreshold, norm: startNorm, valley: startValley };
 
   function percent(count, n) {
     return `${(100 * count / n).toFixed(2)} %`;
@@ -260,6 +260,61 @@
           { kind: "line", look: looks.here, x: [tau, tau], y: [nats.low, nats.high] },
           { kind: "point", look: looks.ln_point, x: tau, y: ln }] });
     }
+    return update;
+  }
+
+  function startValley(block, { data, looks }) {
+    const { control, say, value, shown } = parts(block);
+    const [losses, energies] = [...block.querySelectorAll(".explorer-plot")].map(chart);
+    const middle = (data.shares.length - 1) / 2, ends = [data.shares[0], data.shares[data.shares.length - 1]];
+    const signed = (x) => `${x > 0 ? "+" : x < 0 ? "−" : ""}${Math.abs(x).toFixed(2)}`;
+    const x = { label: "share of the offset, √K m / ‖c‖", low: ends[0], high: ends[1] };
+    let rolling = null;
+
+    function update() {
+      const t = Number(control("tau").value), i = Number(control("share").value), tau = data.taus[t], share = data.shares[i];
+      const s = data.s[t][i], loss = data.loss[t][i], most = data.most;
+      shown("tau", String(tau));
+      shown("share", signed(share));
+      value("ce_s", "1");
+      value("ln_s", `${s.toFixed(1)} (asked: ${(1 / tau).toFixed(0)})`);
+      value("ce_confidence", percent(data.raw.confidence, 1));
+      value("ln_confidence", percent(data.confidence[t][i], 1));
+      value("ce_loss", small(data.raw.loss));
+      value("ln_loss", small(loss));
+      for (const name of ["energy", "energy_too"]) value(name, `${data.energy[i].toFixed(1)} %`);
+      for (const name of ["centred", "centred_too"]) value(name, `${data.energy[middle].toFixed(1)} %`);
+      say(`τ ${tau}, offset ${signed(share)}: LogitNorm trains at ${s.toFixed(1)} and costs ${small(loss)} nats; Energy lets ` +
+        `${data.energy[i].toFixed(1)} % of the foreign images pass. Accuracy stays ${data.accuracy.toFixed(1)} %.`);
+      losses({ x, y: { label: "loss (nats)", low: 0, high: most }, series: [
+        { kind: "line", look: looks.ce, x: ends, y: [data.raw.loss, data.raw.loss] },
+        { kind: "line", look: looks.ln, x: data.shares, y: data.loss[t] }, { kind: "point", look: looks.here, x: share, y: loss }] });
+      energies({ x, y: { label: "mean FPR95 (%)", low: 0, high: 102 }, series: [
+        { kind: "line", look: looks.energy, x: data.shares, y: data.energy },
+        { kind: "line", look: looks.centred, x: ends, y: [data.energy[middle], data.energy[middle]] },
+        { kind: "point", look: looks.energy_here, x: share, y: data.energy[i] }] });
+    }
+
+    function stop() {
+      clearInterval(rolling);
+      rolling = null;
+    }
+
+    block.querySelector("[data-roll]").addEventListener("click", () => {
+      // Downhill, a step at a time. Exactly in the middle a coin decides, as the seed does.
+      stop();
+      const loss = () => data.loss[control("tau").value];
+      const step = () => {
+        const i = Number(control("share").value), right = loss()[i + 1] ?? Infinity, left = loss()[i - 1] ?? Infinity;
+        if (Math.min(left, right) >= loss()[i]) return false;
+        control("share").value = i + (right === left ? Math.sign(Math.random() - 0.5) : right < left ? 1 : -1);
+        return true;
+      };
+      if (matchMedia("(prefers-reduced-motion: reduce)").matches) while (step());
+      else rolling = setInterval(() => { if (step()) update(); else stop(); }, 40);
+      update();
+    });
+    for (const name of ["tau", "share"]) control(name).addEventListener("input", stop);
     return update;
   }
 

@@ -1,4 +1,4 @@
-"""Two figures the reader can move: a detector's threshold, and the norm and temperature of the logits.
+"""Figures the reader can move: a detector's threshold, the norm and temperature of the logits, the valley of the offset.
 
 Each is one block of HTML: native form controls (they come with labels and keyboard), places for charts, a table of the
 numbers, and the data. book/_static/explorers.js connects them and draws the charts; `copy_script` puts it once into the
@@ -288,7 +288,9 @@ STYLE = """\
 .explorer select,.explorer input{display:block;width:100%;margin:.2rem 0 0;font:inherit}
 .explorer select{color:inherit;background:var(--pst-color-background,Canvas)}
 .explorer select{border:1px solid currentColor;padding:.2rem}
-.explorer :is(select,input):focus-visible{outline:3px solid var(--pst-color-primary,#0072B2);outline-offset:2px}
+.explorer button{font:inherit;padding:.3rem .7rem;color:inherit;background:var(--pst-color-background,Canvas);cursor:pointer}
+.explorer button{border:1px solid currentColor;border-radius:.3rem;align-self:end}
+.explorer :is(select,input,button):focus-visible{outline:3px solid var(--pst-color-primary,#0072B2);outline-offset:2px}
 .explorer table{width:100%;margin:.8rem 0 0}
 .explorer th[scope=row]{text-align:left;font-weight:normal}
 .explorer td{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
@@ -309,6 +311,6 @@ def _block(kind: str, title: str, controls: str, plots: str, table: str, content
     return HTML(
         f'{STYLE}\n<div class="explorer" data-explorer="{kind}" role="group" aria-label="{title}">\n'
         f'<div class="explorer-controls">{controls}</div>\n<p class="explorer-said" role="status">'
-        f"This part needs JavaScript and the built book; the figure below shows the same without.</p>\n"
+        f"This part needs JavaScript and the built book; a figure on this page shows the same without.</p>\n"
         f'{table}\n<div class="explorer-plots">{plots}</div>\n'
         f'<script type="application/json">{text}</script>\n</div>\n{script}')

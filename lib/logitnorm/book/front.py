@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.special import softmax
 
 from logitnorm import metrics, paths
-from logitnorm.study import adopt, ledger, netsize, offset, paper, questions, results, seeds
+from logitnorm.study import adopt, branches, ledger, netsize, offset, paper, questions, results, seeds
 
 from . import plots
 from .ask import CLASSES
@@ -298,6 +298,8 @@ def own_findings(loaded: list) -> str:
     if any(run.config.method == "logitnorm" for run in main):
         repaired = offset.repairs([run for run in main if run.config.method in seeds.METHODS])
         lines.append(f"{offset.finding(offset.temperatures(main), repaired)} [](../notebooks/hidden_temperature.ipynb)")
+    if said := branches.mirror_said(branches.mirrored([run for run in main if run.config.seed == 1])):
+        lines.append(f"{said} [](../notebooks/hidden_temperature.ipynb)")
     if len(seeds.behind(small)) >= 2 * seeds.LEAST:
         many = seeds.many(small)
         lines.append(f"{seeds.finding(seeds.table(many), many['seed'].nunique())} [](../notebooks/seeds.ipynb)")

@@ -1,102 +1,191 @@
-"""Figures and the slider of the page 'LogitNorm's hidden temperature'."""
+"""Figures and the explorer of the page 'LogitNorm's hidden temperature'."""
 
 from html import escape
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from logitnorm import metrics, paths, scores
-from logitnorm.study import offset, paper
+from logitnorm import metrics, scores
+from logitnorm.study import branches, offset, paper
 
-from .explorers import STYLE, _slider, _table
-from .plots import METHODS
+from . import explorers
+from .plots import METHODS, PAPER
 
-SCRIPT = paths.ROOT / "book" / "_static" / "offset.js"
 NETS = {"wrn10_1": "v", "wrn10_2": "o", "wrn40_2": "*"}  # marker of a network; others get a diamond
-EXAMPLE = (3.0, 1.6, 0.2, -0.6, -1.8)  # logits of the slider; the first class is the true one
+LN, CE, CENTRED = (METHODS[name] for name in ("logitnorm", "cross_entropy", "centred_logitnorm"))
+BELOW = "#CC79A7"  # of a run whose offset is below 0, beside LogitNorm's own colour
+
+
+def _ticks(axis, values):
+    """These ticks and no others, as plain numbers, on a logarithmic axis."""
+    axis.set_major_locator(FixedLocator(values))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_locator(NullLocator())
 
 
 def temperature_figure(frame: pd.DataFrame):
-    """(figure, what it shows in words): nominal and effective 1/tau of all runs, and the offset on its two arms."""
-    fig, (left, right) = plt.subplots(2, figsize=(6.4, 9.6))
+    """Figure: nominal and effective 1/tau of all runs, and the offset on its two arms."""
+    fig, (upper, lower) = plt.subplots(2, figsize=(6.4, 8.2))
     ends = np.array([frame["nominal"].min() / 1.3, frame["nominal"].max() * 1.3])
-    left.plot(ends, ends, color="#767676", linestyle=":", label="as the paper has it: effective = nominal")
+    upper.plot(ends, ends, color=PAPER.color, linestyle=":")
+    upper.text(17, 19.5, "as asked: s = 1/τ", color="#555555", fontsize=12, rotation=38, rotation_mode="anchor")
     for row in frame.itertuples():
-        look = METHODS[row.method]
-        filled = row.id_dataset == "cifar10"
-        for ax, x, y in ((left, row.nominal, row.effective), (right, row.tau, row.signed_ratio)):
-            ax.scatter(
-                x,
-                y,
-                marker=NETS.get(row.architecture, "D"),
-                s=170 if row.architecture == "wrn40_2" else 60,
-                facecolor=look.color if filled else "none",
-                edgecolor="black" if filled else look.color,
-                linewidth=0.6 if filled else 1.8,
-                zorder=3,
-            )
-    for (method, id_dataset, architecture), part in frame.groupby(["method", "id_dataset", "architecture"]):
-        look = METHODS[method]
-        filled = id_dataset == "cifar10"
-        left.scatter(
-            [],
-            [],
-            marker=NETS.get(architecture, "D"),
-            facecolor=look.color if filled else "none",
-            edgecolor="black" if filled else look.color,
-            s=80,
-            label=f"{paper.LABELS[method]}, {paper.title(id_dataset)}, {paper.network(architecture)}",
-        )
-    left.set(
-        xscale="log", yscale="log", xlabel="nominal inverse temperature 1/τ", ylabel="effective inverse temperature s"
-    )
-    left.legend(fontsize=10, loc="upper left")
+        look, filled = METHODS[row.method], row.id_dataset == "cifar10"
+        mark = dict(marker=NETS.get(row.architecture, "D"), s=170 if row.architecture == "wrn40_2" else 60, zorder=3,
+                    facecolor=look.color if filled else "none", edgecolor="black" if filled else look.color,
+                    linewidth=0.6 if filled else 1.8)
+        upper.scatter(row.nominal, row.effective, **mark)
+        lower.scatter(row.tau, row.signed_ratio, **mark)
+    for (method, ID), part in frame.groupby(["method", "id_dataset"]):
+        end = part[part["nominal"] == part["nominal"].max()]
+        if method == "logitnorm":
+            upper.text(end["nominal"].max() * 1.15, end["effective"].mean(), f"{paper.LABELS[method]},\n{paper.title(ID)}", fontsize=12,
+                       va="center")
+    if "centred_logitnorm" in set(frame["method"]):
+        end = frame[frame["method"] == "centred_logitnorm"][["nominal", "effective"]].max()
+        upper.text(end["nominal"] * 1.15, end["effective"], "the offset\ntaken out", fontsize=12, va="center")
+    if len(frame[frame["architecture"] == "wrn40_2"]):
+        big = frame[frame["architecture"] == "wrn40_2"].iloc[0]
+        upper.annotate(paper.network("wrn40_2"), (big["nominal"], big["effective"]), (9, 3), textcoords="offset points",
+                       fontsize=12)
+    upper.set(xscale="log", yscale="log", xlabel="inverse temperature asked for, 1/τ", ylabel="inverse temperature in training, s",
+              xlim=(ends[0], ends[1] * 2.4))
     s_star = plateau(frame)
     tau = np.geomspace(frame["tau"].min() / 1.1, frame["tau"].max() * 1.1, 400)
     for sign in (1, -1):
-        right.plot(
-            tau,
-            sign * offset.fork(tau, s_star),
-            color="black",
-            linewidth=1.2,
-            label=f"predicted for s* = {s_star:.1f}" if sign == 1 else None,
-        )
-    right.set(xscale="log", yscale="asinh", xlabel="τ", ylabel="offset: √K m / ‖c‖")
-    right.set_yticks([-10, -5, -2, -1, 0, 1, 2, 5, 10], ["−10", "−5", "−2", "−1", "0", "1", "2", "5", "10"])
-    for axis, ticks in (
-        (right.xaxis, (0.01, 0.02, 0.05, 0.1)),
-        (left.xaxis, (10, 20, 50, 100)),
-        (left.yaxis, (10, 20, 50, 100)),
-    ):
-        axis.set_major_locator(FixedLocator(ticks))
-        axis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.set_minor_locator(NullLocator())
-    right.legend(fontsize=10)
+        lower.plot(tau, sign * offset.fork(tau, s_star), color="black", linewidth=1.2)
+    lower.text(0.011, 8.6, f"theory with one s* = {s_star:.1f}", fontsize=12, va="center")
+    lower.text(0.0105, 0.25, "taken out of the loss", fontsize=12)
+    lower.set(xscale="log", yscale="asinh", xlabel="τ", ylabel="share of the offset, √K m / ‖c‖")
+    lower.set_yticks([-10, -5, -2, -1, 0, 1, 2, 5, 10], ["−10", "−5", "−2", "−1", "0", "1", "2", "5", "10"])
+    _ticks(upper.xaxis, (10, 20, 50, 100)), _ticks(upper.yaxis, (10, 20, 50, 100)), _ticks(lower.xaxis, (0.01, 0.02, 0.05, 0.1))
     return fig
 
 
 def plateau(frame: pd.DataFrame) -> float:
     """The inverse temperature that the small CIFAR-10 runs set themselves where tau is too small to matter (< 0.05)."""
-    rows = frame[
-        (frame["method"] == "logitnorm")
-        & (frame["id_dataset"] == "cifar10")
-        & (frame["size"] == "small")
-        & (frame["architecture"] == "wrn10_2")
-        & (frame["tau"] < 0.05)
-    ]
+    rows = frame[(frame["method"] == "logitnorm") & (frame["id_dataset"] == "cifar10") & (frame["size"] == "small")
+                 & (frame["architecture"] == "wrn10_2") & (frame["tau"] < 0.05)]
     return float(rows["effective"].mean())
 
 
+def valley_figure(found: dict, taus=(0.02, 0.04, 0.06, 0.1)):
+    """Figure of a `branches.valley`: the loss along the offset's share for some of its tau, and Energy's FPR95."""
+    fig, (upper, lower) = plt.subplots(2, figsize=(6.4, 7.4), sharex=True)
+    for tau, shade in zip(taus, (0.95, 0.75, 0.55, 0.35)):
+        loss = found["loss"][found["taus"].index(tau)]
+        upper.plot(found["shares"], loss, color=plt.cm.Blues(shade))
+        upper.text(4.7, np.interp(4.6, found["shares"], loss), f"τ {tau:g}", va="center", fontsize=12)
+    own = np.interp(found["own"], found["shares"], found["loss"][found["taus"].index(0.04)])
+    upper.plot(found["own"], own, LN.marker, color=LN.color, markersize=10)
+    upper.annotate("this network", (found["own"], own), (-4, -20), textcoords="offset points", ha="right", fontsize=12)
+    upper.set(ylabel="LogitNorm's loss (nats)", ylim=(0.6 * found["loss"].min(), 1.1 * found["loss"][found["taus"].index(taus[0])].max()))
+    lower.plot(found["shares"], found["energy"], color=CE.color, linestyle=CE.linestyle)
+    lower.plot([0], found["energy"][len(found["shares"]) // 2], "o", color="black")
+    lower.annotate("no offset", (0, found["energy"][len(found["shares"]) // 2]), (8, -4), textcoords="offset points", fontsize=12)
+    for share, name in ((found["own"], "this network"), (-found["own"], "mirrored")):
+        at = np.interp(share, found["shares"], found["energy"])
+        lower.plot(share, at, LN.marker, color=LN.color, markersize=10)
+        lower.annotate(name, (share, at), (0, 9 if share < 0 else -18), textcoords="offset points", ha="center", fontsize=12)
+    lower.set(xlim=(-4.6, 5.7), xlabel="share of the offset, √K m / ‖c‖", ylabel="Energy, mean FPR95 (%) ↓", ylim=(0, 105))
+    return fig
+
+
+def valley_block(found: dict, tau: float = 0.04):
+    """The explorer of a `branches.valley`: move tau and the offset, let the offset go, and watch loss, softmax and Energy."""
+    shares = found["shares"]
+    controls = (explorers._slider("tau", "Temperature τ", 0, len(found["taus"]) - 1, found["taus"].index(tau))
+                + explorers._slider("share", "Share of the offset, √K m / ‖c‖", 0, len(shares) - 1, len(shares) // 2)
+                + '<button type="button" data-roll>Let the offset go</button>')
+    table = explorers._table("The test images, with the offset's share chosen above", ["", "cross-entropy", "LogitNorm"], [
+        ("inverse temperature of its softmax", "ce_s", "ln_s"), ("mean confidence", "ce_confidence", "ln_confidence"),
+        ("loss (nats)", "ce_loss", "ln_loss"), ("Energy at T = 1, mean FPR95", "energy", "energy_too"),
+        ("the same on f − m", "centred", "centred_too")])
+    plots = (explorers._plot("valley-loss", "LogitNorm's loss along the offset, with the point chosen and cross-entropy's, which is level")
+             + explorers._plot("valley-energy", "FPR95 of Energy along the offset, of the logits and of the logits without it"))
+    data = {name: np.round(value, 4).tolist() if isinstance(value, np.ndarray) else value for name, value in found.items()}
+    data["most"] = 1.1 * max(found["loss"].max(), found["raw"]["loss"])
+    looks = {"ln": explorers._look(LN), "ce": explorers._look(CE, dash="8 5"), "here": explorers._look(LN, "here", mark="square"),
+             "energy": explorers._look(CE, "Energy of f"), "centred": {"label": "Energy of f − m", "color": "#000000", "dash": "2 4"},
+             "energy_here": {"color": CE.color, "mark": "circle"}}
+    return explorers._block("valley", "Valley explorer", controls, plots, table, {"data": data, "looks": looks})
+
+
+def branch_figure(found: pd.DataFrame):
+    """Figure: the offset's share through training, a line for each seed of the net that was trained with many."""
+    rows = branches.seeds_of(found)
+    fig, ax = plt.subplots(figsize=(6.4, 4.6))
+    for _, run in rows.sort_values("epoch").groupby("run"):
+        up = run["share"].iloc[-1] > 0
+        turned = np.sign(run["share"].iloc[0]) != np.sign(run["share"].iloc[-1])
+        ax.plot(run["epoch"], run["share"], color=LN.color if up else BELOW, linestyle="--" if turned else "-", linewidth=1.3, alpha=0.8)
+    for up, name in ((True, "end above 0"), (False, "end below 0")):
+        ax.plot([], [], color=LN.color if up else BELOW, label=f"{(rows.groupby('run')['share'].last() > 0).eq(up).sum()} seeds {name}")
+    ax.plot([], [], color="black", linestyle="--", label="left the side on which they began")
+    ax.axhline(0, color="black", linewidth=0.8)
+    ax.set(xlabel="epoch", ylabel="share of the offset, √K m / ‖c‖")
+    ax.legend(fontsize=12, loc="upper right")
+    ax.set_ylim(top=1.5 * rows["share"].abs().max())
+    return fig
+
+
+def mirror_figure(found: pd.DataFrame):
+    """Figure of `branches.mirrored`: Energy's FPR95 of each network as it is, without its offset, and mirrored."""
+    fig, ax = plt.subplots(figsize=(6.4, 1.7 + 0.42 * len(found)))
+    names = []
+    for at, row in enumerate(found.sort_values(["tau", "seed"]).itertuples()):
+        ax.plot([row.own, row.mirrored], [at, at], color="#999999", linewidth=1.5, zorder=1)
+        for x, sign in ((row.own, 1), (row.mirrored, -1)):
+            color = LN.color if sign * row.offset > 0 else BELOW
+            ax.scatter(x, at, marker="^" if sign * row.offset > 0 else "v", s=90, edgecolor=color, linewidth=1.6, zorder=3,
+                       facecolor=color if sign == 1 else "white")
+        ax.scatter(row.centred, at, marker="|", color="black", s=160, linewidth=2, zorder=2)
+        names.append(f"τ {row.tau:g}, seed {row.seed}")
+    handles = [Line2D([], [], linestyle="", marker=marker, color=color, markerfacecolor=face, label=label, markersize=9) for
+               marker, color, face, label in (("^", LN.color, LN.color, "m above 0"), ("v", BELOW, BELOW, "m below 0"),
+                                              ("o", "black", "black", "as trained"), ("o", "black", "white", "mirrored"),
+                                              ("|", "black", "black", "no offset"))]
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xlabel="Energy at T = 1, mean FPR95 of six OOD sets (%) ↓", xlim=(0, 101), ylim=(len(names) - 0.5, -0.5))
+    ax.grid(False, axis="y")
+    fig.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=12)
+    return fig
+
+
+def fitting_figure(found: pd.DataFrame):
+    """Figure: inverse temperature against accuracy on the training images, a mark for each epoch of each run, a colour for each tau."""
+    rows = branches.fitted(found)
+    fig, ax = plt.subplots(figsize=(6.4, 5))
+    taus = sorted(rows["tau"].unique())
+    colors = dict(zip(taus, plt.cm.viridis(np.linspace(0, 0.92, len(taus)))))
+    for (tau, net), part in rows.groupby(["tau", "architecture"]):
+        ax.scatter(part["train_accuracy"], part["s"], marker=NETS.get(net, "D"), s=70 if net == "wrn40_2" else 22, color=colors[tau],
+                   edgecolor="black", linewidth=0.3, alpha=0.85)
+    for net, part in rows.groupby("architecture"):
+        end = part[part["epoch"] == part["epoch"].max()][["train_accuracy", "s"]].max()
+        beside, where = {"wrn10_1": ((-12, 6), "right"), "wrn10_2": ((-6, 8), "right"), "wrn40_2": ((-10, 0), "right")}.get(
+            net, ((10, -18 if net == "resnet20" else 0), "left"))
+        ax.annotate(paper.network(net), end, beside, textcoords="offset points", fontsize=12, ha=where)
+    for tau in taus:
+        ax.scatter([], [], color=colors[tau], edgecolor="black", linewidth=0.3, s=40, label=f"{1 / tau:.3g}")
+    ax.legend(title="asked for, 1/τ", fontsize=12, title_fontsize=12, loc="upper left")
+    ax.set_xlim(right=104)
+    ax.set(xlabel="accuracy on the training images, each epoch (%)", ylabel="inverse temperature in training, s")
+    return fig
+
+
 def repair_figure(repaired: pd.DataFrame):
-    """Figure: mean FPR95 of Energy at T = 1 before and after the offset is taken off: a line for each network and tau.
+    """Figure: mean FPR95 of Energy at T = 1 before and after the offset is taken off, at the papers' tau: a line for each network.
 
     Large marks are means over seeds, small ones the seeds.
     """
     rows = repaired[(repaired["group"] == "six") & (repaired["cutout"] == 0)
                     & repaired["method"].isin(("logitnorm", "cross_entropy"))
-                    & (repaired["in_grid"] | (repaired["architecture"] == offset.SECOND_NET))].copy()
+                    & (repaired["in_grid"] | (repaired["architecture"] == offset.SECOND_NET))
+                    & (repaired["tau"].isna() | (repaired["tau"] == repaired["id_dataset"].map(paper.TAU)))].copy()
     rows.loc[(rows["method"] == "cross_entropy") & (rows["score"] == "energy"), "score"] = "energy_t1"
     keys = ["method", "id_dataset", "architecture", "tau"]
     wide = rows.drop_duplicates(["run", "score"]).pivot(index=["run"], columns="score", values="fpr95").join(
@@ -120,20 +209,6 @@ def repair_figure(repaired: pd.DataFrame):
     ax.set_yticks(range(len(parts)), names, fontsize=9)
     ax.set(xlabel="mean FPR95 of six OOD sets (%) ↓", xlim=(0, 100))
     ax.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.3, -0.9 / fig.get_figheight()), ncol=3)
-    return fig
-
-
-def fitting_figure(frame: pd.DataFrame):
-    """Figure: the inverse temperature that LogitNorm sets itself against its accuracy on the training images."""
-    rows, look = offset.at_the_papers_tau(frame), METHODS["logitnorm"]
-    fig, ax = plt.subplots(figsize=(6.4, 4.4))
-    for (net, epochs), part in rows.groupby(["architecture", "epochs"]):
-        mark = dict(marker=NETS.get(net, "D"), edgecolor="black", linewidth=0.6)
-        ax.scatter(part["train_accuracy"], part["effective"], color=look.color, s=170 if net == "wrn40_2" else 50, **mark)
-        x, y = part[["train_accuracy", "effective"]].mean()
-        ax.annotate(f"{paper.network(net)}, {epochs} epochs", (x, y), xytext=(7, -12), textcoords="offset points", fontsize=9)
-    ax.set(xlabel="accuracy on the training images, last epoch (%)", ylabel="effective inverse temperature s")
-    ax.margins(x=0.22, y=0.15)
     return fig
 
 
@@ -169,28 +244,29 @@ def reliability_figure(run):
     return fig
 
 
-def slider_block():
-    """'Add an offset': five logits of one image, and what softmax, both losses and Energy make of them."""
+def intervention_figure(found: pd.DataFrame):
+    """Figure of `offset.interventions`: test accuracy and FPR95 by MSP against tau, with and without the offset, by seed."""
+    fig, axes = plt.subplots(2, figsize=(6.4, 7), sharex=True)
+    for ax, name, label in zip(axes, ("accuracy", "msp"), ("test accuracy (%) ↑", "MSP, mean FPR95 (%) ↓")):
+        for method, part in found.groupby("method", sort=False):
+            look, mean = METHODS[method], part.groupby("tau")[name].mean()
+            color = "#8a7f00" if method == "centred_logitnorm" else look.color  # its yellow is too light for a line
+            ax.plot(mean.index, mean, color=color, linestyle=look.linestyle, marker=look.marker, label=look.label)
+            ax.scatter(part["tau"], part[name], color=color, s=14, zorder=3)
+        ax.set(ylabel=label, xscale="log")
+    axes[0].legend(loc="lower right")
+    axes[1].set(xlabel="τ")
+    _ticks(axes[1].xaxis, (0.01, 0.02, 0.04, 0.07, 0.1))
+    return fig
+
+
+def predictions_block(judged: pd.DataFrame):
+    """The predictions in the order in which they were made, what became of each, and what was known then, as a list."""
     from IPython.display import HTML
 
-    controls = _slider("offset", "Offset m added to every logit", -60, 60, 0) + _slider(
-        "tau", "Temperature τ, in hundredths", 1, 30, 4
-    )
-    table = _table(
-        "One image, five classes, the first is true",
-        ["", "cross-entropy", "LogitNorm"],
-        [
-            ("probability of the true class", "ce_p", "ln_p"),
-            ("loss (nats)", "ce_loss", "ln_loss"),
-            ("inverse temperature of the softmax", "ce_s", "ln_s"),
-            ("Energy at T = 1, of the raw logits", "energy", "same"),
-            ("Energy at T = 1, of f − m", "energy_c", "same_c"),
-        ],
-    )
-    given = escape(",".join(map(str, EXAMPLE)))
-    return HTML(
-        f'{STYLE}\n<div class="explorer" data-offset-logits="{given}" role="group" aria-label="Add an offset">\n'
-        f'<div class="explorer-controls">{controls}</div>\n<p class="explorer-said" role="status">This part needs '
-        f"JavaScript; the table further up shows the same for real networks.</p>\n{table}\n</div>\n"
-        f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
-    )
+    words = {"held": "✓ held", "did not hold": "✗ did not hold"}
+    items = [f'<li data-became="{escape(row.became)}"><strong>{words.get(row.became, "○ open")}</strong> {escape(row.prediction)}'
+             + (f" <em>{escape(row.numbers)}.</em>" if row.numbers else "")
+             + f"<br><small>Written {row.written}; known then: {escape(row.known)}.</small></li>"
+             for row in judged.rename(columns={"known then": "known"}).itertuples()]
+    return HTML(f'<ol class="predictions">{"".join(items)}</ol>')

@@ -1,0 +1,247 @@
+"""Where the offset goes: the valley of the loss along it, the branch that a seed takes, the network mirrored to the other.
+
+Write the logits of an image as f = m 1 + c with c orthogonal to 1 (study.offset). The share of the offset is
+x = sqrt(K) m / ||c||; logits with the share x have the effective inverse temperature s = 1 / (tau sqrt(1 + x^2)).
+"""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+from scipy.optimize import minimize_scalar
+from sklearn.isotonic import IsotonicRegression
+
+from logitnorm import losses, metrics, paths, scores
+
+from . import offset, paper
+
+TAUS = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2)  # of the valley: the paper's and this book's
+SHARES = np.arange(-36, 37) / 4  # of the offset: beyond both arms of the fork at tau 0.01
+WARM_UP = 1  # epochs in which the offset still runs away from 0, left out where s is set against the accuracy
+
+
+def _parts(run, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """(m: N, c: N x K) of the logits that the run kept of an image set, float64."""
+    f = run.tensor(f"{name}/logits").astype(np.float64)
+    return f.mean(axis=1), scores.centred(f)
+
+
+def with_logits(loaded: list) -> list:
+    """The LogitNorm runs that kept the logits of their ID set and of all their far OOD sets."""
+    return [run for run in loaded if run.config.method == "logitnorm"
+            and all(run.has(f"{name}/logits") for name in (run.config.id_dataset, *run.config.ood_sets))]
+
+
+# ---- the valley
+
+
+def stretched_loss(m: np.ndarray, c: np.ndarray, y: np.ndarray, tau: float, t: float) -> tuple[float, float, float]:
+    """(LogitNorm's loss in nats, effective inverse temperature, largest probability) of the logits c + t m 1, means over N images.
+
+    m: N, c: N x K, y: N classes. Only |t| counts.
+    """
+    length, K = np.linalg.norm(c, axis=1), c.shape[1]
+    s = length / (tau * np.sqrt(K * (t * m) ** 2 + length**2))
+    q = torch.from_numpy(c * (s / length)[:, None])
+    return losses.cross_entropy(q, torch.from_numpy(y).long()).item(), float(s.mean()), float(scores.msp(q.numpy()).mean())
+
+
+def deepest(m: np.ndarray, c: np.ndarray, y: np.ndarray, tau: float) -> float:
+    """The t >= 0 of least `stretched_loss`: 1 for a network that stands at the bottom of its valley."""
+    return float(minimize_scalar(lambda t: stretched_loss(m, c, y, tau, t)[0], bounds=(0, 10), method="bounded").x)
+
+
+def valley(run, taus=TAUS) -> dict:
+    """What a run's own test images say as its offset is stretched, taken away and turned round, with c left alone.
+
+    The logits c + t m 1, where t makes the mean image's share of the offset each of SHARES (t = 1: the network as it is). Returns
+    own (its share), accuracy (%), raw (loss and confidence of softmax(f), which no offset moves), shares; for each of taus loss (nats), s and confidence (mean largest probability) along the shares;
+    energy: mean FPR95 (%) over the far OOD sets of Energy at T = 1 along the shares, which has no tau. All but Energy are even in t.
+    """
+    ID = run.config.id_dataset
+    m, c = _parts(run, ID)
+    y = run.tensor(f"{ID}/labels")
+    own = math.sqrt(c.shape[1]) * m.mean() / np.linalg.norm(c, axis=1).mean()
+    stretched = SHARES / own
+    along: dict = {name: [] for name in ("loss", "s", "confidence")}
+    for tau in taus:
+        half = np.array([stretched_loss(m, c, y, tau, t) for t in stretched[SHARES >= 0]])
+        for values, name in zip(half.T, along):
+            along[name].append(np.concatenate([values[:0:-1], values]))
+    parts = {name: _parts(run, name) for name in (ID, *run.config.ood_sets)}
+    energy = {name: (scores.energy(c), m) for name, (m, c) in parts.items()}
+    (inside, unit), outside = energy[ID], [energy[name] for name in run.config.ood_sets]
+    fpr95 = [np.mean([metrics.fpr95(inside + t * unit, e + t * u) for e, u in outside]) for t in stretched]
+    raw = {"loss": losses.cross_entropy(torch.from_numpy(c), torch.from_numpy(y).long()).item(), "confidence": float(scores.msp(c).mean())}
+    return {"own": own, "accuracy": 100 * run.correct.mean(), "raw": raw, "taus": list(taus), "shares": SHARES, "energy": np.array(fpr95),
+            **{name: np.array(values) for name, values in along.items()}}
+
+
+def bottoms(found: dict) -> np.ndarray:
+    """The size of the offset's share at which each valley of `valley` is deepest, by tau, on its grid."""
+    right = found["shares"] >= 0
+    return found["shares"][right][found["loss"][:, right].argmin(axis=1)]
+
+
+def valley_said(found: dict, tau: float = 0.04) -> str:
+    """One sentence: where the bottoms lie and how deep, and what Energy says there."""
+    at, middle = found["taus"].index(tau), len(found["shares"]) // 2
+    loss, energy = found["loss"][at], [np.interp(x, found["shares"], found["energy"]) for x in (found["own"], -found["own"])]
+    return (f"At τ = {tau:g} the loss is {loss[middle]:.2f} nats with no offset and {loss.min():.2f} at a share of ±{bottoms(found)[at]:g}; the "
+            f"network stands at {found['own']:+.2f}. Energy's mean FPR95 is {energy[0]:.1f} % there, {energy[1]:.1f} % at the mirror image and "
+            f"{found['energy'][middle]:.1f} % with no offset.")
+
+
+# ---- the mirror
+
+
+def mirrored(loaded: list) -> pd.DataFrame:
+    """Energy at T = 1 of each LogitNorm run with its logits, without the offset, and with the offset's sign turned round.
+
+    The logits c - m 1 have on every image the LogitNorm loss, the predicted class and the softmax of c + m 1. Columns run,
+    architecture, tau, seed, offset (mean over the ID test images), own, centred, mirrored: mean FPR95 (%) over the far OOD sets.
+    """
+    rows = []
+    for run in with_logits(loaded):
+        parts = {name: _parts(run, name) for name in (run.config.id_dataset, *run.config.ood_sets)}
+        energy = {name: scores.energy(c) for name, (_, c) in parts.items()}
+
+        def fpr95(sign: int) -> float:
+            of = {name: energy[name] + sign * m for name, (m, _) in parts.items()}
+            return float(np.mean([metrics.fpr95(of[run.config.id_dataset], of[name]) for name in run.config.ood_sets]))
+
+        rows.append({"run": run.id, "architecture": run.config.architecture, "tau": run.config.tau, "seed": run.config.seed,
+                     "offset": parts[run.config.id_dataset][0].mean(),
+                     "own": fpr95(1), "centred": fpr95(0), "mirrored": fpr95(-1)})
+    return pd.DataFrame(rows, columns=["run", "architecture", "tau", "seed", "offset", "own", "centred", "mirrored"])
+
+
+def mirror_said(found: pd.DataFrame) -> str:
+    """Markdown: what the sign alone does to Energy at the paper's tau; "" without such a run."""
+    rows = found[np.isclose(found["tau"], paper.TAU["cifar10"])]
+    if not len(rows):
+        return ""
+    told = "; ".join(f"seed {row.seed}, m = {row.offset:+.2f}: from {row.own:.1f} to {row.mirrored:.1f} %, with no offset "
+                     f"{row.centred:.1f} %" for row in rows.itertuples())
+    return (f"**Turn the sign of the offset round, and nothing that LogitNorm sees has changed**: every loss, every predicted class and "
+            f"every probability is the same. Energy's mean FPR95 goes ({paper.network(rows['architecture'].iloc[0])}, "
+            f"τ = {rows['tau'].iloc[0]:g}) {told}.")
+
+
+# ---- the branches
+
+
+def histories(loaded: list) -> pd.DataFrame:
+    """The epochs of the CIFAR-10 runs of LogitNorm whose history.csv has the offset.
+
+    Columns run, architecture, tau, seed, lr, epoch, share (sqrt(K) m / ||c|| of the mean test image), s (effective inverse
+    temperature on the training images of that epoch), nominal (1/tau), train_accuracy (%). Epoch 0 is before the first step.
+    """
+    parts = []
+    for run in loaded:
+        c = run.config
+        if c.method == "logitnorm" and c.id_dataset == "cifar10" and "offset_test" in run.history:
+            h = run.history
+            parts.append(pd.DataFrame({
+                "run": run.id, "architecture": c.architecture, "tau": c.tau, "seed": c.seed, "lr": c.lr,
+                "epoch": h["epoch"], "share": math.sqrt(c.num_classes) * h["offset_test"] / h["centred_norm_test"],
+                "s": h["inverse_temperature_train"], "nominal": 1 / c.tau, "train_accuracy": h["train_accuracy"]}))
+    columns = ["run", "architecture", "tau", "seed", "lr", "epoch", "share", "s", "nominal", "train_accuracy"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def seeds_of(found: pd.DataFrame, architecture: str = offset.SECOND_NET) -> pd.DataFrame:
+    """Of `histories` LogitNorm's runs of the net that was trained with many seeds."""
+    return found[found["architecture"] == architecture]
+
+
+def branch_said(found: pd.DataFrame) -> str:
+    """Markdown: how many seeds went up and down, and whether the untrained network already leans that way; "" without runs."""
+    rows = seeds_of(found)
+    ends = rows.sort_values("epoch").groupby("seed")["share"].agg(["first", "last"])
+    if len(ends) < 2:
+        return ""
+    kept = int((np.sign(ends["first"]) == np.sign(ends["last"])).sum())
+    chance = stats.binomtest(kept, len(ends), alternative="greater").pvalue
+    means = rows.assign(size=rows["share"].abs()).groupby("epoch")["size"].mean()
+    return (f"**{(ends['last'] > 0).sum()} of {len(ends)} seeds go up, {(ends['last'] < 0).sum()} go down, and none stays**: after one epoch "
+            f"the offset's share is {means.loc[1]:.1f} on either side, at the end {means.iloc[-1]:.1f}. The untrained network's lean "
+            f"names the branch in {kept} of {len(ends)} (by chance with probability {chance:.2g}).")
+
+
+def fitted(found: pd.DataFrame) -> pd.DataFrame:
+    """Of `histories` what `fitting_said` compares: the paper's LogitNorm with an offset to choose (1/tau above 10), after the
+    first epoch."""
+    return found[(found["nominal"] > 10.01) & (found["epoch"] > WARM_UP)]
+
+
+def explained(x, y) -> float:
+    """Share (%) of the variance of y that a rising function of x alone explains: isotonic regression (scikit-learn)."""
+    return 100 * IsotonicRegression(increasing=True).fit(x, y).score(x, y)
+
+
+def fitting_said(found: pd.DataFrame) -> str:
+    """Markdown: whether s follows the accuracy on the training images or the tau that was asked for; "" without runs."""
+    rows = fitted(found)
+    if rows["tau"].nunique() < 2:
+        return ""
+    by_fit, by_tau, by_epoch = (explained(rows[name], rows["s"]) for name in ("train_accuracy", "nominal", "epoch"))
+    return (f"**The softmax is as sharp as the training images are fitted, whatever τ asks for.** Over {len(rows)} epochs of "
+            f"{rows['run'].nunique()} runs, {rows['architecture'].nunique()} networks and {rows['tau'].nunique()} values of τ, which ask for "
+            f"{rows['nominal'].min():g} to {rows['nominal'].max():g}, the training accuracy alone explains {by_fit:.0f} % of the variance of s, "
+            f"1/τ alone {by_tau:.0f} %, and the number of the epoch alone {by_epoch:.0f} %.")
+
+
+# ---- on the training images
+
+
+def training_valleys(file: Path = paths.ROOT / "data" / "benchmarks" / "valley.json") -> list[dict]:
+    """What benchmarks/valley.py measured: for each run that kept its weights `training` and `test`, each with images, accuracy (%),
+    factor (`deepest`), own and bottom (inverse temperatures), loss, least_loss and
+    loss_without an offset (nats)."""
+    return json.loads(file.read_text())["runs"]
+
+
+MOST = 95.0  # percent of the loss that an offset can save, above which a network is said to stand at the bottom
+
+
+def _saved(found: dict) -> float:
+    """Percent of the loss between no offset and the bottom of the valley that the network's own offset saves."""
+    return 100 * (found["loss_without"] - found["loss"]) / (found["loss_without"] - found["least_loss"])
+
+
+def training_said(stands: list[dict]) -> str:
+    """Markdown: which networks stand at the bottom of their valley on training images, and where the temperatures lie."""
+    on = [row["training"] for row in stands]
+    there = [found for found in on if _saved(found) >= MOST]
+    short = [100 * (1 - found["own"] / found["bottom"]) for found in on]
+    between = sum(row["test"]["bottom"] <= row["training"]["own"] <= row["training"]["bottom"] for row in stands)
+    said = (f"**{len(there)} of {len(on)} networks have saved more than {MOST:g} % of the loss that an offset can save on their training "
+            f"images**")
+    for found in (found for found in on if found not in there):
+        said += (f"; one, right on {found['accuracy']:.0f} % of them, has saved {_saved(found):.0f} % of what is only "
+                 f"{found['loss_without'] - found['least_loss']:.3f} nats there")
+    return (said + f". Their temperatures are {min(short):.0f} to {max(short):.0f} % below the bottom's. In {between} of {len(on)} it lies between "
+            "what the test images want and what the training images want: networks learn it from the training images, and it lags behind them.")
+
+
+def training_table(stands: list[dict], loaded: list) -> pd.DataFrame:
+    """`training_valleys` of these runs as a table to read."""
+    configs = {run.id: run.config for run in loaded}
+    lines = []
+    for row in (row for row in stands if row["run"] in configs):
+        c = configs[row["run"]]
+        line = {("", "network"): f"{paper.title(c.id_dataset)}, {paper.network(c.architecture)}, seed {c.seed}"}
+        for name in ("training", "test"):
+            found = row[name]
+            line |= {(f"{name} images", "accuracy (%)"): f"{found['accuracy']:.1f}", (f"{name} images", "s"): f"{found['own']:.1f}",
+                     (f"{name} images", "bottom"): f"{found['bottom']:.1f}", (f"{name} images", "saved (%)"): f"{_saved(found):.0f}"}
+        lines.append(line)
+    table = pd.DataFrame(lines)
+    if len(table):
+        table.columns = pd.MultiIndex.from_tuples(table.columns)
+    return table

@@ -1,0 +1,159 @@
+"""The valley, the mirror and the branches of the offset: against the library's loss and scores, and worked cases."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from bs4 import BeautifulSoup
+from fake_runs import write_run
+from logitnorm import losses, metrics, scores
+from logitnorm.book import hidden
+from logitnorm.study import branches, offset, results
+
+K = 10
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    write_run(folder, method="logitnorm", tau=0.04, architecture="wrn10_2", n_id=120, n_ood=40)
+    return results.load_all(folder)[0]
+
+
+def test_the_valley_passes_through_the_network_itself(run):
+    f, y = (run.tensor(f"cifar10/{name}") for name in ("logits", "labels"))
+    f = f.astype(float)
+    m, c = f.mean(axis=1), f - f.mean(axis=1, keepdims=True)
+    for tau in (0.01, 0.04, 0.2):
+        loss, s, confidence = branches.stretched_loss(m, c, y, tau, 1.0)
+        assert loss == pytest.approx(losses.logitnorm(torch.from_numpy(f), torch.from_numpy(y).long(), tau, eps=0.0).item(), rel=1e-9)
+        assert s == pytest.approx((np.linalg.norm(c, axis=1) / np.linalg.norm(f, axis=1)).mean() / tau)
+        assert confidence == pytest.approx(scores.msp(scores.normalised(f, tau)).mean(), rel=1e-6)
+        assert branches.stretched_loss(m, c, y, tau, -1.0) == pytest.approx((loss, s, confidence)), "the mirror image"
+        assert branches.stretched_loss(m, c, y, tau, 0.0)[1] == pytest.approx(1 / tau), "no offset: tau is what is asked for"
+
+
+def test_the_valleys_energy_is_the_librarys(run):
+    found = branches.valley(run, taus=(0.04,))
+    assert found["shares"][len(found["shares"]) // 2] == 0 and found["loss"].shape == (1, len(found["shares"]))
+    assert found["loss"][0] == pytest.approx(found["loss"][0, ::-1]), "even in the offset"
+    six = list(run.config.ood_sets)
+    centred = np.mean([metrics.fpr95(*(scores.energy(scores.centred(run.tensor(f"{name}/logits").astype(float)))
+                                       for name in ("cifar10", ood))) for ood in six])
+    assert found["energy"][len(found["shares"]) // 2] == pytest.approx(centred)
+    assert found["raw"]["loss"] == pytest.approx(
+        losses.cross_entropy(*(torch.from_numpy(run.tensor(f"cifar10/{name}").astype(kind)) for name, kind in
+                               (("logits", float), ("labels", np.int64)))).item(), rel=1e-6)
+    assert f"{found['own']:+.2f}" in branches.valley_said(found)
+
+
+def test_the_bottom_is_where_the_theory_puts_it():
+    """All images with one share of the offset: the bottom of the valley is the arm of the fork of its s*."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(K, size=600)
+    seen = np.where(rng.random(600) < 0.9, y, (y + 3) % K)
+    c = scores.centred(np.eye(K)[seen] + 0.15 * rng.normal(size=(600, K)))
+    c /= np.linalg.norm(c, axis=1, keepdims=True)
+    m = np.full(600, 1 / math.sqrt(K))  # a share of 1
+    grid = np.linspace(1, 30, 2901)
+    s_star = grid[np.argmin([losses.cross_entropy(torch.from_numpy(s * c), torch.from_numpy(y)).item() for s in grid])]
+    for tau in (0.02, 0.04, 1 / s_star * 1.5):
+        assert branches.deepest(m, c, y, tau) == pytest.approx(offset.fork(tau, s_star)[0], abs=0.02)
+
+
+def test_a_mirrored_network_has_the_loss_and_the_answers_of_the_first(run):
+    f, y = run.tensor("cifar10/logits").astype(float), torch.from_numpy(run.tensor("cifar10/labels")).long()
+    turned = f - 2 * f.mean(axis=1, keepdims=True)
+    one, other = (torch.from_numpy(g) for g in (f, turned))
+    torch.testing.assert_close(losses.logitnorm(one, y, 0.04), losses.logitnorm(other, y, 0.04))
+    torch.testing.assert_close(one.softmax(1), other.softmax(1))
+    [row] = branches.mirrored([run]).itertuples()
+    by_hand = np.mean([metrics.fpr95(scores.energy(turned), scores.energy(g - 2 * g.mean(axis=1, keepdims=True)))
+                       for g in (run.tensor(f"{name}/logits").astype(float) for name in run.config.ood_sets)])
+    assert row.mirrored == pytest.approx(by_hand) and row.offset == pytest.approx(f.mean())
+    assert row.own == pytest.approx(np.mean([metrics.fpr95(scores.energy(f), scores.energy(run.tensor(f"{name}/logits").astype(float)))
+                                             for name in run.config.ood_sets]))
+    assert f"{row.mirrored:.1f} %" in branches.mirror_said(branches.mirrored([run]))
+    assert branches.mirror_said(branches.mirrored([])) == ""
+
+
+def histories() -> pd.DataFrame:
+    """Three seeds, of which the last changes its side after the start; s follows the accuracy alone, tau differs."""
+    rows = []
+    for seed, shares in ((1, (-0.5, -3.0, -2.0)), (2, (0.5, 3.5, 2.0)), (3, (-0.1, 2.5, 2.0))):
+        for epoch, share in enumerate(shares):
+            rows.append({"run": f"r{seed}", "architecture": "wrn10_1", "tau": 0.01 * seed, "nominal": 100 / seed, "seed": seed, "lr": 0.2,
+                         "epoch": epoch, "share": share, "train_accuracy": 50.0 + 10 * epoch + seed, "s": 5.0 + 10 * epoch + seed})
+    return pd.DataFrame(rows)
+
+
+def test_branches_are_counted_by_hand():
+    said = branches.branch_said(histories())
+    assert said.startswith("**2 of 3 seeds go up, 1 go down") and "is 3.0 on either side, at the end 2.0" in said
+    assert "branch in 2 of 3 (by chance with probability 0.5)" in said
+    assert branches.branch_said(histories()[:0]) == "" == branches.fitting_said(histories()[:0])
+
+
+def test_what_follows_the_accuracy_is_told_from_what_follows_tau():
+    rows = histories()
+    rows = pd.concat([rows, rows.assign(epoch=rows["epoch"] + 3, s=rows["s"] + 30, train_accuracy=rows["train_accuracy"] + 30)])
+    assert branches.explained(rows["train_accuracy"], rows["s"]) == pytest.approx(100)
+    assert branches.explained(rows["s"].sample(frac=1, random_state=0).to_numpy(), rows["s"].to_numpy()) < 60
+    assert "training accuracy alone explains 100 % of the variance" in branches.fitting_said(rows)
+    assert set(branches.fitted(rows)["epoch"]) == {2, 3, 4, 5}, "without the start and the first epoch"
+
+
+def test_committed_histories_begin_near_zero_and_end_on_an_arm():
+    loaded = offset.load()
+    rows = branches.histories(loaded)
+    ends = rows[rows["tau"] < 0.05].groupby("run").agg(share=("share", "last"), s=("s", "last"), tau=("tau", "last"))
+    assert len(ends) >= 20 and (ends["share"].abs() > 0.9).all()
+    # the share of the mean image and s of all images, each averaged on its own images: near the theory, not equal
+    arm = [offset.ratio(s, tau).item() for s, tau in zip(ends["s"], ends["tau"])]
+    assert np.allclose(ends["share"].abs(), arm, rtol=0.15)
+
+
+def test_the_measurement_on_training_images_is_of_committed_weights():
+    loaded = {run.id: run for run in offset.load()}
+    stands = branches.training_valleys()
+    for row in stands:
+        assert loaded[row["run"]].info["files"]["model.safetensors"] == row["weights"]
+        test = row["test"]
+        assert test["accuracy"] == pytest.approx(loaded[row["run"]].info["test_accuracy"], abs=0.2)
+        assert all(row[name]["least_loss"] <= row[name]["loss"] + 1e-9 for name in ("training", "test"))
+    table = branches.training_table(stands, list(loaded.values()))
+    assert len(table) == len(stands) >= 2 and len(branches.training_table(stands, [])) == 0
+    made = {"images": 10, "accuracy": 90.0, "factor": 0.9, "loss_without": 2.0, "loss": 1.01, "least_loss": 1.0, "own": 9.0, "bottom": 10.0}
+    said = branches.training_said([{"run": "a", "training": made, "test": {**made, "bottom": 8.0}},
+                                   {"run": "b", "training": {**made, "loss": 1.5, "accuracy": 99.0, "bottom": 9.5}, "test": made}])
+    assert said.startswith("**1 of 2 networks have saved more than 95 %") and "right on 99 % of them, has saved 50 % of what is only 1.000" in said
+    assert "are 5 to 10 % below" in said and "In 1 of 2" in said
+
+
+def test_the_explorer_holds_the_valley(run):
+    found = branches.valley(run)
+    block = BeautifulSoup(hidden.valley_block(found).data, "html.parser")
+    content = json.loads(block.find("script", type="application/json").string)
+    assert content["data"]["taus"] == list(branches.TAUS) and len(content["data"]["loss"]) == len(branches.TAUS)
+    assert content["data"]["loss"][3] == pytest.approx(found["loss"][3], abs=1e-4)
+    assert block.find("button").get_text() and all(c.find_parent("label") for c in block.select("[data-control]"))
+
+
+def test_predictions_are_shown_in_their_order_with_a_word_each():
+    judged = pd.DataFrame({"written": ["2026-01-01"] * 3, "prediction": ["a < b", "second", "third"], "known then": ["none"] * 3,
+                           "became": ["held", "did not hold", "not yet run"], "numbers": ["1", "2", ""]})
+    items = BeautifulSoup(hidden.predictions_block(judged).data, "html.parser").find_all("li")
+    assert [item.find("strong").get_text() for item in items] == ["✓ held", "✗ did not hold", "○ open"]
+    assert "a < b" in items[0].get_text()
+
+
+def test_figures_draw_what_there_is(run):
+    loaded = offset.load()
+    frame, history = offset.temperatures(loaded), branches.histories(loaded)
+    for figure in (hidden.temperature_figure(frame), hidden.branch_figure(history), hidden.fitting_figure(history),
+                   hidden.mirror_figure(branches.mirrored([run])), hidden.valley_figure(branches.valley(run)),
+                   hidden.intervention_figure(offset.interventions(loaded)), hidden.repair_figure(offset.repairs(loaded))):
+        assert all(ax.has_data() for ax in figure.axes)
