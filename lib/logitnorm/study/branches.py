@@ -36,6 +36,13 @@ def with_logits(loaded: list) -> list:
             and all(run.has(f"{name}/logits") for name in (run.config.id_dataset, *run.config.ood_sets))]
 
 
+def _energy(run, stretched) -> np.ndarray:
+    """Mean FPR95 (%) over the run's far OOD sets of Energy at T = 1 of the logits c + t m 1, for each t."""
+    parts = [_parts(run, name) for name in (run.config.id_dataset, *run.config.ood_sets)]
+    (m, inside), *outside = [(m, scores.energy(c)) for m, c in parts]
+    return np.array([np.mean([metrics.fpr95(inside + t * m, e + t * own) for own, e in outside]) for t in stretched])
+
+
 # ---- the valley
 
 
@@ -72,12 +79,8 @@ def valley(run, taus=TAUS) -> dict:
         half = np.array([stretched_loss(m, c, y, tau, t) for t in stretched[SHARES >= 0]])
         for values, name in zip(half.T, along):
             along[name].append(np.concatenate([values[:0:-1], values]))
-    parts = {name: _parts(run, name) for name in (ID, *run.config.ood_sets)}
-    energy = {name: (scores.energy(c), m) for name, (m, c) in parts.items()}
-    (inside, unit), outside = energy[ID], [energy[name] for name in run.config.ood_sets]
-    fpr95 = [np.mean([metrics.fpr95(inside + t * unit, e + t * u) for e, u in outside]) for t in stretched]
     raw = {"loss": losses.cross_entropy(torch.from_numpy(c), torch.from_numpy(y).long()).item(), "confidence": float(scores.msp(c).mean())}
-    return {"own": own, "accuracy": 100 * run.correct.mean(), "raw": raw, "taus": list(taus), "shares": SHARES, "energy": np.array(fpr95),
+    return {"own": own, "accuracy": 100 * run.correct.mean(), "raw": raw, "taus": list(taus), "shares": SHARES, "energy": _energy(run, stretched),
             **{name: np.array(values) for name, values in along.items()}}
 
 
@@ -107,16 +110,9 @@ def mirrored(loaded: list) -> pd.DataFrame:
     """
     rows = []
     for run in with_logits(loaded):
-        parts = {name: _parts(run, name) for name in (run.config.id_dataset, *run.config.ood_sets)}
-        energy = {name: scores.energy(c) for name, (_, c) in parts.items()}
-
-        def fpr95(sign: int) -> float:
-            of = {name: energy[name] + sign * m for name, (m, _) in parts.items()}
-            return float(np.mean([metrics.fpr95(of[run.config.id_dataset], of[name]) for name in run.config.ood_sets]))
-
+        own, centred, turned = _energy(run, (1, 0, -1))
         rows.append({"run": run.id, "architecture": run.config.architecture, "tau": run.config.tau, "seed": run.config.seed,
-                     "offset": parts[run.config.id_dataset][0].mean(),
-                     "own": fpr95(1), "centred": fpr95(0), "mirrored": fpr95(-1)})
+                     "offset": _parts(run, run.config.id_dataset)[0].mean(), "own": own, "centred": centred, "mirrored": turned})
     return pd.DataFrame(rows, columns=["run", "architecture", "tau", "seed", "offset", "own", "centred", "mirrored"])
 
 

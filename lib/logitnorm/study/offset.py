@@ -14,11 +14,10 @@ import pandas as pd
 import safetensors.numpy
 import torch
 import yaml
-from scipy import stats
 from torch import Tensor
 
 from logitnorm import losses, metrics, paths, scores
-from logitnorm.config import TAU, Config
+from logitnorm.config import TAU
 
 from . import paper, results, scoring
 
