@@ -282,10 +282,8 @@
       value("ln_confidence", percent(data.confidence[t][i], 1));
       value("ce_loss", small(data.raw.loss));
       value("ln_loss", small(loss));
-      for (const name of ["energy", "energy_too"]) value(name, `${data.energy[i].toFixed(1)} %`);
-      for (const name of ["centred", "centred_too"]) value(name, `${data.energy[middle].toFixed(1)} %`);
       say(`τ ${tau}, offset ${signed(share)}: LogitNorm trains at ${s.toFixed(1)} and costs ${small(loss)} nats; Energy lets ` +
-        `${data.energy[i].toFixed(1)} % of the foreign images pass. Accuracy stays ${data.accuracy.toFixed(1)} %.`);
+        `${data.energy[i].toFixed(1)} % of the foreign images pass, of f − m ${data.energy[middle].toFixed(1)} %. Accuracy stays ${data.accuracy.toFixed(1)} %.`);
       losses({ x, y: { label: "loss (nats)", low: 0, high: most }, series: [
         { kind: "line", look: looks.ce, x: ends, y: [data.raw.loss, data.raw.loss] },
         { kind: "line", look: looks.ln, x: data.shares, y: data.loss[t] }, { kind: "point", look: looks.here, x: share, y: loss }] });

@@ -75,14 +75,16 @@ def plateau(frame: pd.DataFrame) -> float:
 def valley_figure(found: dict, taus=(0.02, 0.04, 0.06, 0.1)):
     """Figure of a `branches.valley`: the loss along the offset's share for some of its tau, and Energy's FPR95."""
     fig, (upper, lower) = plt.subplots(2, figsize=(6.4, 7.4), sharex=True)
+    most = 1.1 * found["loss"][found["taus"].index(taus[0])][np.abs(found["shares"]) < 4.6].max()
     for tau, shade in zip(taus, (0.95, 0.75, 0.55, 0.35)):
         loss = found["loss"][found["taus"].index(tau)]
         upper.plot(found["shares"], loss, color=plt.cm.Blues(shade))
-        upper.text(4.7, np.interp(4.6, found["shares"], loss), f"τ {tau:g}", va="center", fontsize=12)
+        at = np.flatnonzero((loss < 0.97 * most) & (found["shares"] < 4.6))[-1]  # where the curve leaves the plot
+        upper.text(found["shares"][at] - 0.1, loss[at], f"τ = {tau:g}", va="center", ha="right", fontsize=12)
     own = np.interp(found["own"], found["shares"], found["loss"][found["taus"].index(0.04)])
     upper.plot(found["own"], own, LN.marker, color=LN.color, markersize=10)
     upper.annotate("this network", (found["own"], own), (-4, -20), textcoords="offset points", ha="right", fontsize=12)
-    upper.set(ylabel="LogitNorm's loss (nats)", ylim=(0.6 * found["loss"].min(), 1.1 * found["loss"][found["taus"].index(taus[0])].max()))
+    upper.set(ylabel="LogitNorm's loss (nats)", ylim=(0.6 * found["loss"].min(), most))
     lower.plot(found["shares"], found["energy"], color=CE.color, linestyle=CE.linestyle)
     lower.plot([0], found["energy"][len(found["shares"]) // 2], "o", color="black")
     lower.annotate("no offset", (0, found["energy"][len(found["shares"]) // 2]), (8, -4), textcoords="offset points", fontsize=12)
@@ -90,7 +92,7 @@ def valley_figure(found: dict, taus=(0.02, 0.04, 0.06, 0.1)):
         at = np.interp(share, found["shares"], found["energy"])
         lower.plot(share, at, LN.marker, color=LN.color, markersize=10)
         lower.annotate(name, (share, at), (0, 9 if share < 0 else -18), textcoords="offset points", ha="center", fontsize=12)
-    lower.set(xlim=(-4.6, 5.7), xlabel="share of the offset, √K m / ‖c‖", ylabel="Energy, mean FPR95 (%) ↓", ylim=(0, 105))
+    lower.set(xlim=(-4.6, 4.6), xlabel="share of the offset, √K m / ‖c‖", ylabel="Energy, mean FPR95 (%) ↓", ylim=(0, 105))
     return fig
 
 
@@ -100,10 +102,8 @@ def valley_block(found: dict, tau: float = 0.04):
     controls = (explorers._slider("tau", "Temperature τ", 0, len(found["taus"]) - 1, found["taus"].index(tau))
                 + explorers._slider("share", "Share of the offset, √K m / ‖c‖", 0, len(shares) - 1, len(shares) // 2)
                 + '<button type="button" data-roll>Let the offset go</button>')
-    table = explorers._table("The test images, with the offset's share chosen above", ["", "cross-entropy", "LogitNorm"], [
-        ("inverse temperature of its softmax", "ce_s", "ln_s"), ("mean confidence", "ce_confidence", "ln_confidence"),
-        ("loss (nats)", "ce_loss", "ln_loss"), ("Energy at T = 1, mean FPR95", "energy", "energy_too"),
-        ("the same on f − m", "centred", "centred_too")])
+    table = explorers._table("Means over the test images", ["", "softmax(f)", "softmax(f / (τ‖f‖))"], [
+        ("inverse temperature", "ce_s", "ln_s"), ("confidence", "ce_confidence", "ln_confidence"), ("loss (nats)", "ce_loss", "ln_loss")])
     plots = (explorers._plot("valley-loss", "LogitNorm's loss along the offset, with the point chosen and cross-entropy's, which is level")
              + explorers._plot("valley-energy", "FPR95 of Energy along the offset, of the logits and of the logits without it"))
     data = {name: np.round(value, 4).tolist() if isinstance(value, np.ndarray) else value for name, value in found.items()}

@@ -20,7 +20,7 @@ from logitnorm import losses, metrics, paths, scores
 from . import offset, paper
 
 TAUS = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2)  # of the valley: the paper's and this book's
-SHARES = np.arange(-36, 37) / 4  # of the offset: beyond both arms of the fork at tau 0.01
+SHARES = np.arange(-64, 65) / 8  # of the offset: beyond both arms of the fork at tau 0.01
 WARM_UP = 1  # epochs in which the offset still runs away from 0, left out where s is set against the accuracy
 
 
