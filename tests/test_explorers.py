@@ -296,7 +296,7 @@ def test_the_valley_explorer_shows_the_valley_and_rolls_to_its_bottom(loaded, op
         move(page, tau=t, share=i)
         shown = numbers(page)
         assert float(shown["ln_loss"]) == pytest.approx(found["loss"][t, i], abs=1e-4)
-        assert float(shown["ln_s"].split()[0]) == pytest.approx(found["s"][t, i], abs=0.051)
+        assert float(shown["ln_s"]) == pytest.approx(found["s"][t, i], abs=0.051)
         assert float(shown["ce_loss"]) == pytest.approx(found["raw"]["loss"], rel=1e-3)
         assert f"lets {found['energy'][i]:.1f} %" in page.inner_text(".explorer-said")
     for tau, start in ((0, middle + 3), (0, middle - 3), (9, last)):

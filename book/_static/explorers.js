@@ -277,12 +277,12 @@
       shown("tau", String(tau));
       shown("share", signed(share));
       value("ce_s", "1");
-      value("ln_s", `${s.toFixed(1)} (asked: ${(1 / tau).toFixed(0)})`);
+      value("ln_s", s.toFixed(1));
       value("ce_confidence", percent(data.raw.confidence, 1));
       value("ln_confidence", percent(data.confidence[t][i], 1));
       value("ce_loss", small(data.raw.loss));
       value("ln_loss", small(loss));
-      say(`τ ${tau}, offset ${signed(share)}: LogitNorm trains at ${s.toFixed(1)} and costs ${small(loss)} nats; Energy lets ` +
+      say(`τ ${tau} asks for ${(1 / tau).toFixed(0)}. With this offset the softmax is at ${s.toFixed(1)} and costs ${small(loss)} nats; Energy lets ` +
         `${data.energy[i].toFixed(1)} % of the foreign images pass, of f − m ${data.energy[middle].toFixed(1)} %. Accuracy stays ${data.accuracy.toFixed(1)} %.`);
       losses({ x, y: { label: "loss (nats)", low: 0, high: most }, series: [
         { kind: "line", look: looks.ce, x: ends, y: [data.raw.loss, data.raw.loss] },
