@@ -145,10 +145,10 @@ def scoring_rate(config: Config, device: torch.device) -> dict:
     images = random_set(2_000 if device.type == "cpu" else 20_000).images
     found = {}
     for name, steps in (("three scores", {}), ("with ODIN", {"odin": scores.odin_step()})):
-        scores.collect(net, images[:500], device, steps=steps)
+        scores.collect(net, images[:500], steps=steps)
         wait(device)
         start = time.perf_counter()
-        scores.collect(net, images, device, steps=steps)
+        scores.collect(net, images, steps=steps)
         found[name] = len(images) / (time.perf_counter() - start)
     return found
 
@@ -173,7 +173,7 @@ def passes(sets_of_a_run: dict[str, int]) -> dict:
 
 def sizes_of_a_run() -> dict[str, int]:
     """How many images each set of the first real run in data/runs has: its ID set and its six OOD sets; {} without."""
-    found = results.load_all(paths.RUNS, "small")
+    found = results.by_size("", ["small"])["small"]
     if not found:
         return {}
     config = found[0].config

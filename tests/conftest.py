@@ -1,8 +1,10 @@
 """What several test files share, and the output of `make test`: a line a file, and at last what was not run here and why."""
 
 import os
+import threading
 import time
 from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,54 @@ def few_images(tmp_path_factory):
         np.savez(folder / f"{name}-{split}.npz", images=images[:count],
                  **({} if labels is None else {"labels": labels[:count]}))
     return folder
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """`server.files[path] = bytes` serves a file, `server.asked` lists the paths that were asked for.
+
+    /stall... sends half and waits, and `server.stall` is set; /broken... sends half and hangs up; /once... does so the
+    first time only; /slow... sends piece by piece.
+    """
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            content = server.files.get(self.path)
+            server.asked.append(self.path)
+            if content is None:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if self.path.startswith("/stall"):
+                self.wfile.write(content[:len(content) // 2])
+                self.wfile.flush()
+                server.stall.set()
+                server.resume.wait(60)
+                return
+            if self.path.startswith("/broken") or self.path.startswith("/once") and server.asked.count(self.path) == 1:
+                self.wfile.write(content[:len(content) // 2])
+                return
+            pieces = 8 if self.path.startswith("/slow") else 1
+            for i in range(pieces):
+                self.wfile.write(content[i * len(content) // pieces:(i + 1) * len(content) // pieces])
+                self.wfile.flush()
+                server.resume.wait(0.15 * (pieces > 1))
+
+        def log_message(self, *args):
+            """Keep the test's output clean."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.files, server.asked, server.stall, server.resume = {}, [], threading.Event(), threading.Event()
+    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)  # between two tries
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.resume.set()
+    server.shutdown()
+    server.server_close()
 
 
 def pytest_deselected(items):

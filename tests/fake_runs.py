@@ -8,9 +8,9 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from logitnorm import runs, scores
+from logitnorm import scores
 from logitnorm.config import Config
-from logitnorm.study import scoring, training
+from logitnorm.study import scoring, training, writing
 from logitnorm.study.provenance import provenance
 
 PAPER_SETS = ("textures", "svhn", "lsun_c", "lsun_r", "isun", "places365")
@@ -36,12 +36,12 @@ def write_run(runs_dir, n_id=200, n_ood=60, gap=None, **settings) -> Path:
         arrays.update(_arrays(rng, name, classes, num_classes, 2 + gap if is_id else 2.0))
         for own in scoring.OWN_SCORES.get(config.method, ()):
             arrays[f"{name}/{own}"] = rng.normal(is_id, size=len(classes)).astype(np.float32)
-    with runs.part(runs_dir, config.run_id) as folder:
+    with writing.part(runs_dir, config.run_id) as folder:
         training.write_history(folder / "history.csv", _history(config, rng))
-        runs.write_tensors(folder / "scores.safetensors", arrays, {"run_id": config.run_id})
+        writing.write_tensors(folder / "scores.safetensors", arrays, {"run_id": config.run_id})
         measured = scoring.measure(config, arrays)
-        runs.write_csv(folder / "metrics.csv", measured)
-        return runs.finish(folder, {
+        writing.write_csv(folder / "metrics.csv", measured)
+        return writing.finish(folder, {
             "run_id": config.run_id, "config": config.model_dump(), **provenance(), "device": "none: synthetic numbers",
             "threads": 1, "wall_seconds": 60.0, "images_per_second": 1000.0,
             "data": {f"{config.id_dataset}-train": "0" * 64, **{f"{name}-test": "0" * 64 for name in config.sets}},

@@ -6,7 +6,7 @@ import pytest
 from bs4 import BeautifulSoup
 from fake_runs import PAPER_SETS, write_run
 from logitnorm.config import Config
-from logitnorm.study import adopt, count, experiments, ledger, preset, results
+from logitnorm.study import adopt, count, experiments, ledger, preset, results, training
 
 
 def cells(config):
@@ -18,7 +18,7 @@ def cells(config):
 def test_the_offered_parameters_train_just_that_run(config):
     given = cells(config)
     trained = preset.config(given.pop("preset"), **given)
-    assert trained.run_id == config.run_id and trained.differs_from(config) is None and trained.keep_model
+    assert trained.run_id == config.run_id and training.difference(trained, config) is None and trained.keep_model
 
 
 def test_what_is_missing_is_what_is_listed_and_not_there(tmp_path):

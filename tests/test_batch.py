@@ -16,7 +16,7 @@ from fake_runs import write_run
 from logitnorm import data, runs
 from logitnorm.book import build, runner
 from logitnorm.config import Config
-from logitnorm.study import experiments, training
+from logitnorm.study import experiments, training, writing
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -278,7 +278,7 @@ def test_a_run_whose_settings_changed_since_is_not_published(stored, monkeypatch
     (stored / "e.yaml").write_text(GOOD.replace("brick]", "brick]\n    odin_epsilon: 0.5"))
     code, [sentence] = check(stored, monkeypatch, capsys)
     assert code == 1
-    assert "was trained with odin_epsilon = 0.0014, but e.yaml now says 0.5; put the old value back, or move" in sentence
+    assert "was trained with odin_epsilon = 0.0014, but e.yaml says 0.5; put the old value back, or move" in sentence
     with pytest.raises(Exception, match="was trained with odin_epsilon = 0.0014, not 0.5"):  # nor is it trained over
         training.train(experiments.configs(stored / "e.yaml", only="cross")[0], stored / "runs")
 
@@ -374,5 +374,5 @@ def test_a_runs_folder_that_is_a_file_gets_one_sentence(tmp_path, capsys, argume
     assert experiments.main([*arguments, "--runs-dir", str(tmp_path / "file")]) == 1
     said = capsys.readouterr().err
     assert "file is a file; name a folder for the runs" in said and len(said.splitlines()) == 1
-    with pytest.raises(runs.RunError, match="cannot hold run folders"), runs.part(tmp_path / "file", "r"):
+    with pytest.raises(runs.RunError, match="cannot hold run folders"), writing.part(tmp_path / "file", "r"):
         pytest.fail("a run in a file")

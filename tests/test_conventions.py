@@ -1,6 +1,5 @@
 """Other projects' conventions: each against scikit-learn, autograd or values by hand, and against the packages' own."""
 
-import importlib.util
 import json
 import math
 import sys
@@ -23,6 +22,8 @@ from sklearn.metrics import (
     roc_auc_score,
     roc_curve,
 )
+from test_benchmarks import script as benchmark
+from test_metrics import gaussians, labelled
 
 MEASURED = json.loads((paths.ROOT / "data" / "benchmarks" / "peers.json").read_text())
 
@@ -30,15 +31,6 @@ few = st.integers(1, 40)
 tied = few.flatmap(lambda n: arrays(np.float64, n, elements=st.integers(-3, 3).map(float)))
 spread = few.flatmap(lambda n: arrays(np.float64, n, elements=st.floats(-5, 5).map(lambda x: round(x, 6) + 0.0)))
 either = st.one_of(tied, spread)
-
-
-def labelled(id_scores, ood_scores):
-    return np.repeat([1, 0], [len(id_scores), len(ood_scores)]), np.concatenate([id_scores, ood_scores])
-
-
-def gaussians(n, m):
-    draw = np.random.default_rng(0)
-    return draw.normal(2, 1, n), draw.normal(0, 1, m)
 
 
 def curve(positive, negative):
@@ -282,12 +274,8 @@ def test_base_rates_of_aupr_are_those_of_metrics(measured_runs):
 # ---------------------------------------------------------------- the script
 
 def script(monkeypatch):
-    folder = paths.ROOT / "benchmarks"
-    monkeypatch.syspath_prepend(str(folder))
-    spec = importlib.util.spec_from_file_location("benchmark_peers", folder / "peers.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    monkeypatch.syspath_prepend(str(paths.ROOT / "benchmarks"))
+    return benchmark("peers")
 
 
 def test_the_script_says_what_to_install(monkeypatch, tmp_path):

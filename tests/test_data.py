@@ -5,18 +5,16 @@ import pickle
 import socket
 import subprocess
 import sys
-import tarfile
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 import scipy.io
 import torch
+from archives import as_tar, png
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from logitnorm import data
-from logitnorm.study import fetch
+from logitnorm.study.images import load, main, sha256
 from PIL import Image
 from torchvision import transforms
 from torchvision.transforms import functional
@@ -207,11 +205,11 @@ def test_lsun_crops_are_cut_not_scaled(cache):
 
 def test_sha256_is_of_the_raw_bytes():
     images = torch.from_numpy(random_images(2, 32, 32, 3))
-    assert data.sha256(images) == hashlib.sha256(images.numpy().tobytes()).hexdigest()
+    assert sha256(images) == hashlib.sha256(images.numpy().tobytes()).hexdigest()
     sliced = images.flip(1)[:, ::2]
-    assert data.sha256(sliced) == hashlib.sha256(sliced.numpy().tobytes(order="C")).hexdigest()
+    assert sha256(sliced) == hashlib.sha256(sliced.numpy().tobytes(order="C")).hexdigest()
     # A fixed value, worked with another program: printf '\0\1\2\3' | sha256sum
-    assert data.sha256(torch.arange(4, dtype=torch.uint8)) == (
+    assert sha256(torch.arange(4, dtype=torch.uint8)) == (
         "054edec1d0211f624fed0cbca9d4f9400b0e491c43742af2c5b0abebf0c990d8")
 
 
@@ -223,7 +221,6 @@ def no_network(monkeypatch):
         raise AssertionError("the network was used")
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(data.download, "fetch", refuse)
 
 
 def test_digits_are_a_fixed_stratified_split(no_network, cache):
@@ -275,13 +272,6 @@ def test_patches_are_cut_where_they_should(no_network):
     assert np.array_equal(data.load("photos").images[1], np.asarray(astronaut))
 
 
-def test_a_missing_packaged_image_is_named(monkeypatch, tmp_path, no_network):
-    monkeypatch.setattr(data.embedded.resources, "files", lambda package: tmp_path)
-    with pytest.raises(data.DataError) as caught:
-        data.load("grass")
-    one_sentence(caught, tmp_path / "grass.png", "install")
-
-
 def test_gaussian_noise_is_clipped_normal(no_network):
     images = data.load("gaussian_noise").images
     assert images.shape == (2000, 32, 32, 3)
@@ -300,75 +290,11 @@ def test_uniform_noise_is_uniform(no_network):
 
 def test_noise_is_the_same_everywhere(no_network):
     """Hyper-parameters are chosen on noise, so it must not change with the machine or a version of NumPy."""
-    assert data.sha256(data.load("uniform_noise").images).startswith("adaa16f1560a")
-    assert data.sha256(data.load("gaussian_noise").images).startswith("fb6cf16fdf03")
+    assert sha256(data.load("uniform_noise").images).startswith("adaa16f1560a")
+    assert sha256(data.load("gaussian_noise").images).startswith("fb6cf16fdf03")
 
 
 # --- official downloads, from a server on this machine ----------------------------------------------------
-
-@pytest.fixture
-def server(monkeypatch):
-    """`server.files[path] = bytes` serves a file, `server.asked` lists the paths that were asked for.
-
-    /stall... sends half and waits, and `server.stall` is set; /broken... sends half and hangs up; /once... does so the
-    first time only; /slow... sends piece by piece.
-    """
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            content = server.files.get(self.path)
-            server.asked.append(self.path)
-            if content is None:
-                self.send_error(404)
-                return
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            if self.path.startswith("/stall"):
-                self.wfile.write(content[:len(content) // 2])
-                self.wfile.flush()
-                server.stall.set()
-                server.resume.wait(60)
-                return
-            if self.path.startswith("/broken") or self.path.startswith("/once") and server.asked.count(self.path) == 1:
-                self.wfile.write(content[:len(content) // 2])
-                return
-            pieces = 8 if self.path.startswith("/slow") else 1
-            for i in range(pieces):
-                self.wfile.write(content[i * len(content) // pieces:(i + 1) * len(content) // pieces])
-                self.wfile.flush()
-                server.resume.wait(0.15 * (pieces > 1))
-
-        def log_message(self, *args):
-            """Keep the test's output clean."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.files, server.asked, server.stall, server.resume = {}, [], threading.Event(), threading.Event()
-    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)  # between two tries
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.resume.set()
-    server.shutdown()
-    server.server_close()
-
-
-def as_tar(members, mode="w:gz"):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as tar:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def png(image):
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()
-
 
 def offer(server, monkeypatch, name, content, checksum=None, path="/archive.tar.gz", count=None):
     server.files[path] = content
@@ -393,14 +319,14 @@ def test_archive_is_converted_once(server, monkeypatch, cache, tmp_path):
     members = {"../evil.png": png(small), "LSUN/c.jpg": png(grey), "LSUN/b.PNG": png(wide),
                "LSUN/readme.txt": b"not an image", "LSUN/._b.png": b"a hidden file", "/a.jpeg": png(small)}
     offer(server, monkeypatch, "lsun_r", as_tar(members))
-    got = data.load("lsun_r")
+    got = load("lsun_r")
     official = transforms.Compose([transforms.Resize(32), transforms.CenterCrop(32)])
     by_name = (small, small, wide, grey)  # ../evil.png, /a.jpeg, b.PNG, c.jpg
     want = np.stack([official(Image.fromarray(image).convert("RGB")) for image in by_name])
     assert got.labels is None and np.array_equal(got.images, want)
     assert files_in(tmp_path) == ["cache", "cache/lsun_r-test.npz"]  # nothing extracted, nothing left behind
     server.files.clear()
-    assert torch.equal(data.load("lsun_r").images, got.images)
+    assert torch.equal(load("lsun_r").images, got.images)
 
 
 def test_places_takes_evenly_spaced_names(server, monkeypatch):
@@ -408,20 +334,20 @@ def test_places_takes_evenly_spaced_names(server, monkeypatch):
     order = [3, 0, 6, 2, 5, 1, 4]
     content = as_tar({f"val_256/Places365_val_{i:08}.png": png(images[i]) for i in order}, "w")
     offer(server, monkeypatch, "places365", content, count=3)
-    assert np.array_equal(data.load("places365").images, images[[0, 2, 4]])
+    assert np.array_equal(load("places365").images, images[[0, 2, 4]])
 
 
 def test_lsun_crops_of_the_archive_are_cut(server, monkeypatch):
     images = random_images(2, 36, 36, 3)
     content = as_tar({f"LSUN/test/{i}.png": png(image) for i, image in enumerate(images)})
     offer(server, monkeypatch, "lsun_c", content)
-    assert np.array_equal(data.load("lsun_c").images, images[:, 2:34, 2:34])
+    assert np.array_equal(load("lsun_c").images, images[:, 2:34, 2:34])
 
 
 def test_wrong_checksum(server, monkeypatch, cache):
     offer(server, monkeypatch, "isun", b"<html>quota exceeded</html>", data.SETS["isun"].archive.checksum)
     with pytest.raises(data.DataError) as caught:
-        data.load("isun")
+        load("isun")
     one_sentence(caught, "isun", "checksum", "isun-test.npz", cache)
     assert files_in(cache) == []
 
@@ -439,7 +365,7 @@ def test_the_next_address_takes_the_place_of_one_that_fails(server, monkeypatch,
     if path != "/gone.tar.gz":
         server.files[path] = b"<html>quota exceeded</html>" if path == "/lies.tar.gz" else content
     monkeypatch.setattr("pooch.downloaders.DEFAULT_TIMEOUT", 0.3)
-    assert np.array_equal(data.load("isun").images, image)
+    assert np.array_equal(load("isun").images, image)
     assert server.asked == [path] * asked + ["/archive.tar.gz"]
     [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("no isun from")]
     assert server.url + path in line and said in line
@@ -449,8 +375,18 @@ def test_the_next_address_takes_the_place_of_one_that_fails(server, monkeypatch,
 def test_a_transfer_that_breaks_off_once_is_done_again(server, monkeypatch, cache, capsys):
     image = random_images(1, 32, 32, 3)
     offer(server, monkeypatch, "isun", as_tar({"1.png": png(image[0])}), path="/once.tar.gz")
-    assert np.array_equal(data.load("isun").images, image)
+    assert np.array_equal(load("isun").images, image)
     assert server.asked == ["/once.tar.gz"] * 2 and "no isun from" not in capsys.readouterr().err
+
+
+def test_a_download_cut_half_way_leaves_nothing_and_the_next_one_works(server, monkeypatch, cache):
+    content = as_tar({"1.png": png(random_images(1, 32, 32, 3)[0])})
+    offer(server, monkeypatch, "isun", content, path="/broken.tar.gz")
+    with pytest.raises(data.DataError, match="the download of isun") as caught:
+        load("isun")
+    assert "\n" not in str(caught.value) and files_in(cache) == []
+    offer(server, monkeypatch, "isun", content)
+    assert load("isun").images.shape == (1, 32, 32, 3)
 
 
 def test_a_slow_address_is_waited_for(server, monkeypatch):
@@ -458,7 +394,7 @@ def test_a_slow_address_is_waited_for(server, monkeypatch):
     image = random_images(1, 32, 32, 3)
     offer(server, monkeypatch, "isun", as_tar({"1.png": png(image[0])}), path="/slow.tar.gz")
     monkeypatch.setattr("pooch.downloaders.DEFAULT_TIMEOUT", 0.6)
-    assert np.array_equal(data.load("isun").images, image)
+    assert np.array_equal(load("isun").images, image)
     assert server.asked == ["/slow.tar.gz"]
 
 
@@ -466,7 +402,7 @@ def test_when_every_address_fails_all_of_them_are_named(server, monkeypatch, cac
     offer(server, monkeypatch, "isun", b"another file", "md5:" + "0" * 32)
     also_at(server, monkeypatch, "isun", "/gone.tar.gz")
     with pytest.raises(data.DataError) as caught:
-        data.load("isun")
+        load("isun")
     one_sentence(caught, f"{server.url}/gone.tar.gz: 404", f"{server.url}/archive.tar.gz: not the recorded checksum")
     assert files_in(cache) == []
 
@@ -475,7 +411,7 @@ def test_download_failure(server, monkeypatch, cache):
     offer(server, monkeypatch, "textures", b"")
     server.files.clear()
     with pytest.raises(data.DataError) as caught:
-        data.load("textures")
+        load("textures")
     one_sentence(caught, "textures", "404", "textures-test.npz", cache)
     assert files_in(cache) == []
 
@@ -486,7 +422,7 @@ def test_no_network(monkeypatch, cache):
     monkeypatch.setattr(socket, "getaddrinfo", unreachable)
     for name in ("lsun_c", "cifar100", "svhn", "mnist"):  # pooch, and torchvision's ways
         with pytest.raises(data.DataError) as caught:
-            data.load(name)
+            load(name)
         one_sentence(caught, f"download of {name} failed", "Name or service not known", "network",
                      f"{name}-test.npz", cache)
     assert files_in(cache) == []
@@ -496,8 +432,8 @@ def test_no_network(monkeypatch, cache):
 def test_killed_download_leaves_no_cached_file(server, monkeypatch, cache):
     content = as_tar({"iSUN/1.png": png(random_images(1, 32, 32, 3)[0])})
     offer(server, monkeypatch, "isun", content, path="/stall.tar.gz")
-    program = (f"from logitnorm import data; archive = data.Archive(*{tuple(data.SETS['isun'].archive)!r}); "
-               "data.SETS['isun'] = data.SETS['isun']._replace(archive=archive); data.load('isun')")
+    program = (f"from logitnorm import data; from logitnorm.study.images import load; archive = data.Archive(*{tuple(data.SETS['isun'].archive)!r}); "
+               "data.SETS['isun'] = data.SETS['isun']._replace(archive=archive); load('isun')")
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
     try:
         assert server.stall.wait(120)
@@ -506,7 +442,7 @@ def test_killed_download_leaves_no_cached_file(server, monkeypatch, cache):
     assert process.wait() == -9
     assert list(cache.glob("isun-*.part")) and not list(cache.glob("*.npz"))
     offer(server, monkeypatch, "isun", content)
-    assert len(data.load("isun").images) == 1
+    assert len(load("isun").images) == 1
 
 
 def test_failed_write_leaves_no_cached_file(server, monkeypatch, cache):
@@ -516,7 +452,7 @@ def test_failed_write_leaves_no_cached_file(server, monkeypatch, cache):
     offer(server, monkeypatch, "isun", as_tar({"1.png": png(random_images(1, 32, 32, 3)[0])}))
     monkeypatch.setattr(np, "savez", disk_full)
     with pytest.raises(data.DataError) as caught:
-        data.load("isun")
+        load("isun")
     one_sentence(caught, cache, "isun", "No space left", "LOGITNORM_DATA")
     assert files_in(cache) == []
 
@@ -525,7 +461,7 @@ def test_cache_that_cannot_be_written(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("LOGITNORM_DATA", str(tmp_path / "file" / "cache"))
     with pytest.raises(data.DataError) as caught:
-        data.load("isun")
+        load("isun")
     one_sentence(caught, tmp_path / "file" / "cache", "LOGITNORM_DATA")
 
 
@@ -546,9 +482,9 @@ def test_cifar_is_stored_with_both_splits(server, monkeypatch, cache):
     monkeypatch.setattr(CIFAR10, "train_list", [[name, sums[name]] for name in list(batches)[:5]])
     monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
     monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": sums["batches.meta"]})
-    test = data.load("cifar10")
+    test = load("cifar10")
     server.files.clear()
-    train = data.load("cifar10", "train")
+    train = load("cifar10", "train")
     assert np.array_equal(test.images, images[10:]) and test.labels.tolist() == labels[10:]
     assert np.array_equal(train.images, images[:10]) and train.labels.tolist() == labels[:10]
     assert files_in(cache) == ["cifar10-test.npz", "cifar10-train.npz"]
@@ -559,13 +495,13 @@ def test_svhn_is_stored_upright(server, monkeypatch, cache):
     buffer = io.BytesIO()
     scipy.io.savemat(buffer, {"X": images.transpose(1, 2, 3, 0), "y": np.array([[10], [1], [2], [3]])})
     offer(server, monkeypatch, "svhn", buffer.getvalue(), path="/test_32x32.mat")
-    got = data.load("svhn")
+    got = load("svhn")
     assert np.array_equal(got.images, images) and got.labels.tolist() == [0, 1, 2, 3]  # the file's 10 is the digit 0
     assert files_in(cache) == ["svhn-test.npz"] and server.asked == ["/test_32x32.mat"]  # and not the larger training file
     (cache / "svhn-test.npz").unlink()
     offer(server, monkeypatch, "svhn", buffer.getvalue(), "md5:" + "0" * 32)
     with pytest.raises(data.DataError) as caught:
-        data.load("svhn")
+        load("svhn")
     one_sentence(caught, "svhn", "checksum")
     assert files_in(cache) == []
 
@@ -576,7 +512,7 @@ def test_mnist_is_stored_in_colour(server, monkeypatch):
         return gzip.compress(header + array.tobytes())
     digits = random_images(3, 28, 28)
     offer(server, monkeypatch, "mnist", idx(digits), path="/t10k-images-idx3-ubyte.gz")
-    got = data.load("mnist").images
+    got = load("mnist").images
     want = [np.asarray(functional.resize(Image.fromarray(digit), 32)) for digit in digits]
     assert got.shape == (3, 32, 32, 3)
     for channel in range(3):
@@ -591,7 +527,7 @@ def test_svhns_training_split_is_a_file_of_its_own(server, monkeypatch, cache):
     checksum = "md5:" + hashlib.md5(buffer.getvalue()).hexdigest()
     monkeypatch.setitem(data.SETS, "svhn", data.SETS["svhn"]._replace(
         training_archive=data.Archive((server.url + "/train_32x32.mat",), checksum)))
-    got = data.load("svhn", "train")
+    got = load("svhn", "train")
     assert np.array_equal(got.images, images) and got.labels.tolist() == [9, 0, 5]
     assert files_in(cache) == ["svhn-train.npz"]
 
@@ -646,7 +582,13 @@ def test_missing_stand_in_names_the_official_set(no_network, cache, name):
     official = data.SETS[name].stands_in_for
     with pytest.raises(data.DataError) as caught:
         data.load(name)
-    one_sentence(caught, cache / f"{name}-test.npz", f"load({official!r})")
+    one_sentence(caught, cache / f"{name}-test.npz", f"use {official} ")
+
+
+def test_an_official_set_that_is_not_there_is_not_downloaded_unasked(no_network, cache):
+    with pytest.raises(data.DataError) as caught:
+        data.load("cifar10", "train")
+    one_sentence(caught, cache / "cifar10-train.npz", "`python -m logitnorm data cifar10`")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"<html></html>", pickle.dumps([1, 2])])
@@ -718,16 +660,16 @@ def test_wrong_arrays(cache, arrays, parts):
 # --- the command line -------------------------------------------------------------------------------------
 
 def test_sets_are_fetched_with_one_line_for_each_split(capsys):
-    assert fetch.main(["digits", "text"]) == 0
+    assert main(["digits", "text"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(",")[0] for line in lines] == [
         "digits-train: 1", "digits-test: 360 images", "text-test: 130 images"]
-    assert lines[2].endswith(data.sha256(data.load("text").images))
+    assert lines[2].endswith(sha256(data.load("text").images))
 
 
 @pytest.mark.parametrize("names, sentence", [([], "name the sets"), (["svnh"], "there is no image set 'svnh'")])
 def test_fetching_fails_with_one_sentence(capsys, names, sentence):
-    assert fetch.main(names) == 1
+    assert main(names) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {sentence}") and all(name in line for name in data.SETS)
 

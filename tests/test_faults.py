@@ -4,29 +4,22 @@ SIGKILL of the training itself is in test_train.py, runs that changed since are 
 """
 
 import fcntl
-import hashlib
-import http.server
-import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import textwrap
-import threading
 import time
 
 import nbformat
-import numpy as np
 import pytest
 import torch
 from fake_runs import write_run
-from logitnorm import data, runs
+from logitnorm import runs
 from logitnorm.config import Config
-from logitnorm.study import results, training
-from PIL import Image
+from logitnorm.study import results, training, writing
 from test_batch import RUN, snakemake, tiny_root
 
 TINY = dict(size="smoke", id_dataset="digits", architecture="wrn10_1", method="cross_entropy", batch_size=256, lr=0.05,
@@ -68,7 +61,7 @@ def child(action) -> int:
 
 
 def sealed_until(folder, steps):
-    """runs.finish in a process that is killed just before its file operation number `steps` (0 is the first)."""
+    """writing.finish in a process that is killed just before its file operation number `steps` (0 is the first)."""
     left = [steps]
 
     def counted(call):
@@ -83,8 +76,8 @@ def sealed_until(folder, steps):
         os.replace, os.fsync, os.unlink = map(counted, (os.replace, os.fsync, os.unlink))
         type(folder).unlink = counted(type(folder).unlink)
         type(folder).write_text = counted(type(folder).write_text)
-        runs.file_sha256 = counted(runs.file_sha256)
-        runs.finish(folder, {"run_id": "r"})
+        writing.file_sha256 = counted(writing.file_sha256)
+        writing.finish(folder, {"run_id": "r"})
     return child(seal)
 
 
@@ -114,10 +107,10 @@ def test_a_kill_while_a_run_is_sealed_loses_nothing(tmp_path):
 
 
 def test_half_a_file_of_a_killed_write_is_not_sealed_with_the_run(tmp_path):
-    with runs.part(tmp_path, "r") as folder:
+    with writing.part(tmp_path, "r") as folder:
         (folder / "history.csv").write_text("epoch\n0\n")
         (folder / "scores.safetensors.tmp").write_bytes(b"half")
-        final = runs.finish(folder, {"run_id": "r"})
+        final = writing.finish(folder, {"run_id": "r"})
     assert list(results.load(final).info["files"]) == ["history.csv"]
 
 
@@ -157,7 +150,7 @@ def test_a_run_completed_between_the_look_and_the_lock_is_not_trained_again(tmp_
     done = write_run(tmp_path, n_id=20, n_ood=10)
     before = (done / "run.json").read_bytes()
     with pytest.raises(runs.RunError, match="was completed by another process just now"):
-        with runs.part(tmp_path, done.name):
+        with writing.part(tmp_path, done.name):
             pytest.fail("the folder of a complete run must not be opened again")
     assert [path.name for path in tmp_path.iterdir()] == [done.name] and (done / "run.json").read_bytes() == before
 
@@ -220,7 +213,7 @@ def test_damaged_scores_are_refused_and_nothing_is_overwritten(tmp_path, damage)
 
 def test_a_checkpoint_of_other_settings_is_refused_and_kept(tmp_path):
     config = Config(**TINY, epochs=3)
-    with runs.part(tmp_path, config.run_id) as folder:
+    with writing.part(tmp_path, config.run_id) as folder:
         training.write_checkpoint(folder / "checkpoint.safetensors", {"w": torch.zeros(2)},
                               {"config": {**TINY, "epochs": 3, "odin_epsilon": 0.5}, "epoch": 1, "history": [], "seconds": {}})
     before = (folder / "checkpoint.safetensors").read_bytes()
@@ -304,43 +297,3 @@ def test_a_killed_snakemake_loses_no_training(root):
     assert "complete, nothing to train" in printed(notebook)
     assert (run_folder(root, 1) / "run.json").read_bytes() == before
     results.load(run_folder(root, 1), verify=True)
-
-
-# ---------------------------------------------------------------- half a download
-
-def test_a_download_cut_half_way_leaves_nothing_and_the_next_one_works(tmp_path, monkeypatch):
-    archive = io.BytesIO()
-    image = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)).save(image, "png")
-    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
-        member = tarfile.TarInfo("a.png")
-        member.size = len(image.getvalue())
-        tar.addfile(member, io.BytesIO(image.getvalue()))
-    content, cut = archive.getvalue(), [True]
-
-    class Half(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content[:len(content) // 2] if cut[0] else content)
-
-        def log_message(self, *arguments):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Half)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("LOGITNORM_DATA", str(tmp_path / "cache"))
-    checksum = "sha256:" + hashlib.sha256(content).hexdigest()
-    url = f"http://127.0.0.1:{server.server_port}/isun.tar.gz"
-    monkeypatch.setitem(data.SETS, "isun", data.SETS["isun"]._replace(archive=data.Archive((url,), checksum)))
-    try:
-        with pytest.raises(data.DataError, match="the download of isun") as caught:
-            data.load("isun")
-        assert "\n" not in str(caught.value) and list((tmp_path / "cache").iterdir()) == []
-        cut[0] = False
-        assert data.load("isun").images.shape == (1, 32, 32, 3)
-    finally:
-        server.shutdown()
-        server.server_close()

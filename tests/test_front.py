@@ -16,7 +16,7 @@ from logitnorm.study import ledger, results
 def loaded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     write_grid(folder, seeds=(1,), architecture="wrn10_2", epochs=12)  # their logits are those of every image
-    return {"full": [], "small": results.load_all(folder, "small")}
+    return results.by_size(folder, ("full", "small"))
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def small(tmp_path_factory):
 
 
 def loaded(folder):
-    return {size: results.load_all(folder, size) for size in ledger.SIZES}
+    return results.by_size(folder, ledger.SIZES)
 
 
 def line(rows, name):
@@ -398,9 +398,6 @@ def test_collapse_table_of_a_run(tmp_path):
     assert set(table["within / between classes"][1:]) == {"–"} and table["within / between classes"][0] > 0
     lengths = np.linalg.norm(pair[0].tensor("isun/features").astype(float), axis=1)
     assert table.set_index("image set").loc["iSUN", "mean norm"] == pytest.approx(lengths.mean())
-    assert plots.NOT_RUN in collapse.plainly(pair[:1], "small")
-    said = collapse.plainly(pair, "small")
-    assert f"{table['effective rank'][0]:.2f}" in said and plots.NOT_RUN not in said
 
 
 # ---------------------------------------------------------------- the pages

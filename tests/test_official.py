@@ -1,20 +1,17 @@
 """Kept weights on the papers' own sets: fetched from a server on this machine, scored, and shown beside the stand-ins."""
 
-import functools
-import http.server
+import hashlib
 import io
 import json
-import tarfile
-import threading
 
 import numpy as np
 import pytest
 import scipy.io
 import torch
+from archives import as_tar, png
 from logitnorm import data, runs
 from logitnorm.config import Config
 from logitnorm.study import official, results, training
-from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 
@@ -34,36 +31,18 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture
-def served(trained, tmp_path, monkeypatch):
-    """The two official sets at addresses of this machine; a cache that has the stand-ins alone."""
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
-            """Keep the test's output clean."""
-
-    site = tmp_path / "site"
-    site.mkdir()
+def served(trained, server, tmp_path, monkeypatch):
+    """The server of the two official sets, and their images; a cache that has the stand-ins alone."""
     images = np.random.default_rng(1).integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
-    scipy.io.savemat(site / "test_32x32.mat", {"X": images[:20].transpose(1, 2, 3, 0), "y": np.ones((20, 1))})
-    with tarfile.open(site / "dtd.tar.gz", "w:gz") as tar:
-        for i, image in enumerate(images[20:]):
-            buffer = io.BytesIO()
-            Image.fromarray(image).save(buffer, "PNG")
-            info = tarfile.TarInfo(f"dtd/{i}.png")
-            info.size = buffer.tell()
-            buffer.seek(0)
-            tar.addfile(info, buffer)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
+    svhn = io.BytesIO()
+    scipy.io.savemat(svhn, {"X": images[:20].transpose(1, 2, 3, 0), "y": np.ones((20, 1))})
+    textures = as_tar({f"dtd/{i}.png": png(image) for i, image in enumerate(images[20:])})
     monkeypatch.setenv("LOGITNORM_DATA", str(tmp_path / "cache"))
-    for name, file in (("svhn", "test_32x32.mat"), ("textures", "dtd.tar.gz")):
-        archive = data.Archive((f"http://127.0.0.1:{server.server_port}/{file}",),
-                               "sha256:" + runs.file_sha256(site / file))
+    for name, file, content in (("svhn", "/test_32x32.mat", svhn.getvalue()), ("textures", "/dtd.tar.gz", textures)):
+        server.files[file] = content
+        archive = data.Archive((server.url + file,), "sha256:" + hashlib.sha256(content).hexdigest())
         monkeypatch.setitem(data.SETS, name, data.SETS[name]._replace(archive=archive))
-    yield site, images
-    server.shutdown()
-    server.server_close()
+    return server, images
 
 
 def test_the_official_sets_are_fetched_scored_and_set_beside_the_stand_ins(trained, served, tmp_path, capsys):
@@ -92,13 +71,13 @@ def test_the_official_sets_are_fetched_scored_and_set_beside_the_stand_ins(train
 
 
 def test_what_is_there_is_not_scored_again_and_a_set_that_comes_later_is(trained, served, tmp_path, capsys, monkeypatch):
-    (folder, _), (site, _), to = trained, served, tmp_path / "to"
-    (site / "dtd.tar.gz").rename(site / "away")
+    (folder, _), (server, _), to = trained, served, tmp_path / "to"
+    textures = server.files.pop("/dtd.tar.gz")
     assert official.main([str(folder), "--to", str(to)]) == 1  # one set cannot be had, the other is scored
     assert "the download of textures failed" in capsys.readouterr().err
     path = to / f"{folder.name}.json"
     assert set(json.loads(path.read_text())["counts"]) == {"digits", "svhn"}
-    (site / "away").rename(site / "dtd.tar.gz")
+    server.files["/dtd.tar.gz"] = textures
     assert official.main([str(folder), "--to", str(to)]) == 0
     assert json.loads(path.read_text())["counts"]["textures"] == 10
     before = path.read_bytes()

@@ -56,7 +56,6 @@ def test_descent_on_the_offset_alone_ends_on_the_fork():
 def test_worked_figures_of_the_fork():
     assert offset.fork([0.01, 0.04, 0.1], 14) == pytest.approx([7.07, 1.48, 0], abs=0.01)
     assert offset.ratio(10, 0.1) == 0 and offset.ratio(1 / (0.04 * math.sqrt(2)), 0.04) == pytest.approx(1)
-    assert offset.least_loss(25, K) == pytest.approx(losses.infimum(0.04, K))
 
 
 @pytest.fixture(scope="module")

@@ -114,7 +114,7 @@ sys.exit(experiments.main(["--list"]))
 
 
 # Lines of code of the science floor, the image sets among them: what is judged, drawn or bound belongs upstairs.
-MOST_LINES = 1060
+MOST_LINES = 900
 
 
 def lines_of_code(path):

@@ -805,26 +805,6 @@ def test_of_methods_takes_logitnorm_at_the_tau_of_the_tables():
     assert paper.of_methods(runs_, "godin") == [runs_[5]] and paper.of_methods(runs_) == []
 
 
-def test_describe_says_what_ran():
-    small = [ce({}, **SMALL, seed=1), ce({}, **SMALL, seed=3), made({}, **SMALL)]
-    assert paper.describe(small, "small") == (
-        "**Size `small`:** WRN-10-2 trained on all training images of CIFAR-10 for 12 epochs with Cross-entropy "
-        "(seeds 1, 3) and LogitNorm τ = 0.04 (seed 1). OOD sets: Textures (part) (for Textures), SVHN (part) (for "
-        "SVHN), LSUN-like crops (for LSUN-C), LSUN-like resized (for LSUN-R), iSUN, MiniPlaces (for Places365). Runs: "
-        "`small-cifar10-wrn10_2-cross_entropy-seed{1,3}`, "
-        "`small-cifar10-wrn10_2-logitnorm-tau0.04-seed{1}`.")
-    other = made({}, size="small", id_dataset="cifar100", tau=0.0085, ood_sets=paper.SIX, history_ood="svhn")
-    text = paper.describe([*small, other], "small")
-    assert ("; WRN-10-2 trained on all training images of CIFAR-100 for 12 epochs with LogitNorm τ = 0.0085 (seed 1). "
-            in text)
-    assert "MiniPlaces (for Places365); or Textures, SVHN, LSUN-C, LSUN-R, iSUN, Places365. Runs" in text
-
-
-def test_describe_without_runs():
-    text = paper.describe([], "full")
-    assert text == "**Size `full`:** no finished run yet, so our numbers read 'not yet run'."
-
-
 def full(method, fpr95, auroc, accuracy, ece, extra=(), **settings):
     """A run with everything that `plainly` tells."""
     sets = settings.get("ood_sets", paper.SIX)

@@ -85,7 +85,7 @@ def test_norm_and_confidence_are_those_of_the_logits(runs):
 
 
 def test_figure_2_shows_its_two_images_only_where_they_are_those_of_its_rule():
-    two = findings.pair({size: results.load_all(paths.RUNS, size, verify=False) for size in ("medium", "small")}, "cross_entropy", "logitnorm")
+    two = findings.pair(results.by_size("", ("medium", "small")), "cross_entropy", "logitnorm")
     _, pick = findings.examples(two)
     figure, ax = plt.subplots()
     pictures.two_images(figure, ax, pick | {"OOD": -1})

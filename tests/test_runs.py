@@ -4,6 +4,7 @@ import errno
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import torch
 from fake_runs import write_run
 from logitnorm import metrics, paths, runs, scores
 from logitnorm.config import Config
-from logitnorm.study import experiments, results, scoring, training
+from logitnorm.study import experiments, results, scoring, training, writing
 from logitnorm.study.provenance import provenance
 
 
@@ -41,7 +42,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch
 
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr(runs.os, "fsync", full)
+    monkeypatch.setattr(writing.os, "fsync", full)
     with pytest.raises(runs.RunError, match="could not write .*c.safetensors: No space left on device; free some space"):
         training.write_checkpoint(path, {"a": torch.zeros(2)}, {"epoch": 2})
     assert training.read_checkpoint(path)[1] == {"epoch": 1}
@@ -49,20 +50,20 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch
 
 
 def test_finish_seals_the_folder(tmp_path):
-    with runs.part(tmp_path, "r") as folder:
+    with writing.part(tmp_path, "r") as folder:
         (folder / "history.csv").write_text("epoch\n0\n")
         (folder / "checkpoint.safetensors").write_bytes(b"big")
-        final = runs.finish(folder, {"run_id": "r"})
+        final = writing.finish(folder, {"run_id": "r"})
     assert final == tmp_path / "r" and not folder.exists()
     assert sorted(p.name for p in final.iterdir()) == ["history.csv", "run.json"]
     assert results.load(final).info["files"] == {"history.csv": runs.file_sha256(final / "history.csv")}
 
 
 def test_a_folder_in_use_is_refused_and_free_again_afterwards(tmp_path):
-    with runs.part(tmp_path, "r"), pytest.raises(runs.RunError, match="being trained by another process"):
-        with runs.part(tmp_path, "r"):
+    with writing.part(tmp_path, "r"), pytest.raises(runs.RunError, match="being trained by another process"):
+        with writing.part(tmp_path, "r"):
             pytest.fail("two hold one folder")
-    with runs.part(tmp_path, "r") as folder:  # free again
+    with writing.part(tmp_path, "r") as folder:  # free again
         assert folder.exists()
 
 
@@ -98,7 +99,7 @@ def test_a_second_net_another_length_or_rate_is_in_no_average(tmp_path):
     assert [run.id for run in results.load_all(tmp_path)] == ["small-cifar10-wrn10_2-logitnorm-tau0.04-seed1"]
     assert len(results.load_all(tmp_path, everything=True)) == 4
     for of_its_own in ({"size": "full", "architecture": "resnet34", "dropout": 0.0}, {"size": "small", "architecture": "vgg13", "epochs": 15}):
-        assert Config(**of_its_own).in_grid, "the papers' other nets come with settings of their own"
+        assert results.Result(Path(), {"config": of_its_own}).in_grid, "the papers' other nets come with settings of their own"
 
 
 def test_load_all_and_tidy(tmp_path):
@@ -108,13 +109,24 @@ def test_load_all_and_tidy(tmp_path):
     (tmp_path / "unfinished.part" / "run.json").write_text("{}")
     found = results.load_all(tmp_path)
     assert [r.config.method for r in found] == ["cross_entropy", "logitnorm"]
-    assert results.load_all(tmp_path, size="no such size") == []
+    assert results.by_size(tmp_path, ["no such size"]) == {"no such size": []}
     frame = results.tidy(found)
     assert list(frame) == results.TIDY
     assert frame[frame.method == "cross_entropy"].tau.isna().all()
     assert (frame[frame.method == "logitnorm"].tau == 0.04).all()
     assert len(frame) == sum(len(r.metrics) for r in found)
     assert list(results.tidy([])) == results.TIDY
+    accuracy = frame[frame.metric == "accuracy"].set_index("run").value
+    for run in found:  # none is mixed up with another
+        logits, labels = run.tensor("cifar10/logits"), run.tensor("cifar10/labels")
+        assert accuracy[run.id] == pytest.approx(100 * (logits.argmax(1) == labels).mean())
+    file = found[1].path / "scores.safetensors"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(runs.RunError, match=f"{file} is damaged"):
+        results.load_all(tmp_path)
+    assert len(results.load_all(tmp_path, verify=False)) == 2
 
 
 def test_a_missing_array_is_named(run_folder):
@@ -158,7 +170,7 @@ def test_committed_runs_are_those_of_experiments_yaml():
     for folder in COMMITTED:
         assert folder.name in planned
         found = json.loads((folder / "run.json").read_text())["config"]
-        assert Config(**found).differs_from(planned[folder.name]) is None
+        assert training.difference(Config(**found), planned[folder.name]) is None
 
 
 def test_experiments_hold_the_papers_grid():
@@ -240,7 +252,7 @@ def test_a_packed_run_has_the_metrics_of_its_outputs(outputs):
 def test_a_packed_run_gives_scores_back_in_their_order_and_near_their_value(outputs, tmp_path, monkeypatch):
     config, arrays = outputs
     monkeypatch.setattr(scoring, "KNOTS", 65)
-    runs.write_tensors(tmp_path / "scores.safetensors", scoring.pack(*outputs), {})
+    writing.write_tensors(tmp_path / "scores.safetensors", scoring.pack(*outputs), {})
     run = results.Result(tmp_path, {"format": 2, "config": config.model_dump(), "files": {}})
     truth = np.concatenate([scores.msp(arrays[f"{name}/logits"]) for name in ("digits", "text")])
     found = run.score("msp", "digits", "text")
@@ -267,7 +279,7 @@ def test_ranks_need_four_bytes_where_two_cannot_count_them(outputs):
 def test_the_score_of_a_methods_own_head_is_read_as_it_was_stored(tmp_path):
     run = results.Result(tmp_path, {"config": Config(method="learned_confidence", id_dataset="digits").model_dump(), "files": {}})
     stored = {"digits/logits": np.eye(10, dtype=np.float32), "digits/confidence": np.arange(10, dtype=np.float32)}
-    runs.write_tensors(tmp_path / "scores.safetensors", stored, {})
+    writing.write_tensors(tmp_path / "scores.safetensors", stored, {})
     assert run.score("confidence", "digits").tolist() == list(range(10))
     np.testing.assert_array_equal(run.score("msp", "digits"), scores.msp(np.eye(10)))
 

@@ -117,9 +117,13 @@ def test_collect_gives_the_nets_evaluation_outputs_in_order():
     assert {array.dtype for array in run.values()} == {np.dtype("float32")}
 
 
+def odin(net, x, T=1000.0, epsilon=0.0014):
+    return scores.collect(net, x, steps={"odin": scores.odin_step(T, epsilon)})["odin"]
+
+
 def run_both(net, x):
     scores.collect(net, x)
-    scores.odin(net, x)
+    odin(net, x)
 
 
 def test_scoring_leaves_the_net_as_it_was():
@@ -192,8 +196,8 @@ def test_odin_agrees_with_one_image_at_a_time(T, epsilon):
 def test_odin_without_step_and_temperature_is_msp_and_the_step_raises_it():
     net, x = small_net(), images(30)
     msp = scores.msp(scores.collect(net, x)["logits"])
-    np.testing.assert_allclose(scores.odin(net, x, T=1.0, epsilon=0.0), msp, rtol=1e-6)
-    stepped = scores.odin(net, x, T=1.0, epsilon=0.0014)
+    np.testing.assert_allclose(odin(net, x, T=1.0, epsilon=0.0), msp, rtol=1e-6)
+    stepped = odin(net, x, T=1.0, epsilon=0.0014)
     assert (stepped > msp).all()
 
 
@@ -225,11 +229,11 @@ def test_input_steps_share_the_first_pass_and_change_nothing_else():
     net, x, passes = WithConfidence(), images(20), []
     net.branch.register_forward_hook(lambda *_: passes.append(1))
     plain = scores.collect(net, x)
-    odin = scores.odin(net, x)
+    alone = odin(net, x)
     assert len(passes) == 3  # one, and two for ODIN alone
     both = scores.collect(net, x, steps={"odin": scores.odin_step(), "c": scores.confidence_step()})
     assert len(passes) == 6
-    np.testing.assert_array_equal(both["odin"], odin)
+    np.testing.assert_array_equal(both["odin"], alone)
     for name in ("logits", "features", "feature_l1", "own"):
         np.testing.assert_array_equal(both[name], plain[name])
 
@@ -281,6 +285,6 @@ def test_bad_temperature_and_feature_norms_are_refused():
 
 @pytest.mark.parametrize("bad", [images(4).float(), images(4)[0], images(4)[:0]])
 def test_images_that_are_no_uint8_set_are_refused(bad):
-    for function in (scores.collect, scores.odin):
+    for function in (scores.collect, odin):
         with pytest.raises(ValueError, match="non-empty uint8 tensor N x H x W x C"):
             function(small_net(), bad)

@@ -13,7 +13,9 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from archives import as_tar
 from logitnorm import data, runs
+from logitnorm.study import images as official_images
 from logitnorm.study import training
 from PIL import Image
 
@@ -136,18 +138,12 @@ def test_a_run_folders_files_are_never_unpickled(tmp_path, bomb, name):
 
 def test_torchvisions_pickles_are_read_only_after_their_checksum(tmp_path, monkeypatch, bomb):
     """A CIFAR archive that is not the recorded one is refused before its pickles are opened."""
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as tar:
-        member = tarfile.TarInfo("cifar-10-batches-py/data_batch_1")
-        body = pickle.dumps(Bomb())
-        member.size = len(body)
-        tar.addfile(member, io.BytesIO(body))
+    content = as_tar({"cifar-10-batches-py/data_batch_1": pickle.dumps(Bomb())})
     monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
-    monkeypatch.setattr("pooch.HTTPDownloader", lambda **given: lambda url, output, of: Path(output).write_bytes(
-        content.getvalue()))
+    monkeypatch.setattr("pooch.HTTPDownloader", lambda **given: lambda url, output, of: Path(output).write_bytes(content))
     monkeypatch.setenv("LOGITNORM_DATA", str(tmp_path / "cache"))
     with pytest.raises(data.DataError, match="the download of cifar10 failed .*not the recorded checksum"):
-        data.load("cifar10")
+        official_images.load("cifar10")
 
 
 def test_no_name_in_an_archive_leads_outside(tmp_path):
@@ -167,7 +163,7 @@ def test_no_name_in_an_archive_leads_outside(tmp_path):
         device = tarfile.TarInfo("device.png")
         device.type = tarfile.CHRTYPE
         tar.addfile(device)
-    images = data.download.from_tar(str(inside / "evil.tar"))
+    images = official_images.from_tar(str(inside / "evil.tar"))
     assert images.shape == (4, 32, 32, 3) and (images == [1, 2, 3]).all(), "decoded where they lie, links left out"
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["evil.tar", "inside"]
 

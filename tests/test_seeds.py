@@ -69,7 +69,7 @@ def test_the_study_takes_the_seeds_that_both_losses_have(tmp_path):
     for method, chosen in (("cross_entropy", (1, 2, 3)), ("logitnorm", (2, 3, 4))):
         for seed in chosen:
             write_run(tmp_path, method=method, seed=seed, architecture="wrn10_1")
-    loaded = results.load_all(tmp_path, "small", everything=True)
+    loaded = results.load_all(tmp_path, everything=True)
     found = seeds.many(loaded)
     assert set(found["seed"]) == {2, 3} and found["offset"].notna().all()
     lines = seeds.table(frame_of_all_claims())

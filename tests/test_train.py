@@ -16,7 +16,8 @@ import pytest
 import torch
 from logitnorm import data, losses, runs, train
 from logitnorm.config import METHODS, Config
-from logitnorm.study import graph, results, scoring, training
+from logitnorm.study import graph, results, scoring, training, writing
+from logitnorm.study.images import sha256
 from safetensors.numpy import load_file
 
 SMOKE = dict(size="smoke", id_dataset="digits", architecture="wrn10_1", batch_size=32, lr=0.05, nesterov=True, schedule="onecycle",
@@ -113,7 +114,7 @@ def test_a_smoke_run_learns_and_is_complete(finished):
         assert h[f"{name}_test"].iloc[-1] == pytest.approx(finished.info["logits"]["digits"][name], rel=1e-4)
     assert finished.info["scored"]["code"] == finished.info["code"] and finished.info["format"] == scoring.FORMAT
     assert set(finished.info["files"]) == {"history.csv", "metrics.csv", "model.safetensors", "scores.safetensors"}
-    assert finished.info["data"]["digits-train"] == data.sha256(data.load("digits", "train").images)
+    assert finished.info["data"]["digits-train"] == sha256(data.load("digits", "train").images)
 
 
 def test_metrics_csv_is_what_the_scores_give(finished):
@@ -229,7 +230,7 @@ def test_where_a_nan_loss_is_found():
     (dict(confidence_epsilon=-1.0), "confidence_epsilon should be greater than or equal to 0"),
     (dict(ood_sets=["cifar10"]), "ood_sets should not name cifar10, the ID set"),
     (dict(size=""), "size should be 'smoke', 'small', 'medium' or 'full', got ''"),
-    (dict(architecture="wrn10_0"), "WRN width must be at least 1"),
+    (dict(architecture="wrn10_0"), "unknown architecture 'wrn10_0'; known: wrnDEPTH_WIDTH"),
     (dict(schedule="cosine"), "schedule should be 'steps' or 'onecycle', got 'cosine'"),
     (dict(warmup=1.0), "warmup should be less than 1"),
     (dict(dropout=1.0), "dropout should be less than 1"),
@@ -356,7 +357,7 @@ def test_a_run_interrupted_while_it_is_scored_is_scored_and_trained_no_further(t
 
 def test_a_run_that_is_in_use_is_left_alone(tmp_path):
     busy = small(method="cross_entropy", epochs=1)
-    with runs.part(tmp_path, busy.run_id), pytest.raises(runs.RunError, match="by another process"):
+    with writing.part(tmp_path, busy.run_id), pytest.raises(runs.RunError, match="by another process"):
         training.train(busy, tmp_path, "cpu")
     assert not (tmp_path / busy.run_id).exists()
 

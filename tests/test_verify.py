@@ -16,7 +16,7 @@ from fake_runs import write_grid, write_run
 from logitnorm import models, paths, runs
 from logitnorm.config import Config
 from logitnorm.runs import RunError
-from logitnorm.study import parcel, results, scoring, training, verify
+from logitnorm.study import parcel, results, scoring, training, verify, writing
 
 COMMIT = "ab" * 20
 SETTINGS = dict(size="smoke", method="logitnorm", epochs=2, batch_size=256, ood_sets=("brick", "text"), extra_sets=(),
@@ -62,7 +62,7 @@ def edit_history(folder, change):
     with open(folder / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     change(rows)
-    runs.write_csv(folder / "history.csv", rows)
+    writing.write_csv(folder / "history.csv", rows)
     reseal(folder)
 
 
@@ -71,9 +71,9 @@ def edit_scores(folder, change):
     config = results.load(folder).config
     arrays = results.load(folder, verify=False).arrays()
     change(arrays)
-    runs.write_tensors(folder / "scores.safetensors", arrays, {"run_id": config.run_id})
+    writing.write_tensors(folder / "scores.safetensors", arrays, {"run_id": config.run_id})
     measured = scoring.measure(config, arrays)
-    runs.write_csv(folder / "metrics.csv", measured)
+    writing.write_csv(folder / "metrics.csv", measured)
     edit_json(folder, lambda info: info.update(test_accuracy=measured[0]["value"]))
     reseal(folder)
 
@@ -128,23 +128,23 @@ def test_every_committed_run_is_what_it_says_but_for_its_weights(folder, monkeyp
 def swap_weights(folder):
     torch.manual_seed(5)
     other = models.build("wrn10_1", 10, 0.0).state_dict()
-    runs.write_tensors(folder / "model.safetensors", other, {"run_id": folder.name})
+    writing.write_tensors(folder / "model.safetensors", other, {"run_id": folder.name})
 
 
 def shift_weights(folder):
     weights = safetensors.torch.load_file(folder / "model.safetensors")
     weights["fc.weight"] = weights["fc.weight"].roll(1, 1)
-    runs.write_tensors(folder / "model.safetensors", weights, {"run_id": folder.name})
+    writing.write_tensors(folder / "model.safetensors", weights, {"run_id": folder.name})
 
 
 def another_net(folder):
-    runs.write_tensors(folder / "model.safetensors", models.build("wrn10_2", 10, 0.0).state_dict(), {"run_id": folder.name})
+    writing.write_tensors(folder / "model.safetensors", models.build("wrn10_2", 10, 0.0).state_dict(), {"run_id": folder.name})
 
 
 def infinite_weights(folder):
     weights = safetensors.torch.load_file(folder / "model.safetensors")
     weights["fc.bias"][3] = torch.inf
-    runs.write_tensors(folder / "model.safetensors", weights, {"run_id": folder.name})
+    writing.write_tensors(folder / "model.safetensors", weights, {"run_id": folder.name})
 
 
 @pytest.mark.parametrize("forge, sentence", [

@@ -44,7 +44,7 @@ if "google.colab" in sys.modules or "LOGITNORM_CLONE" in os.environ:
     needed = {{"torch": "torch", "torchvision": "torchvision", "sklearn": "scikit-learn",
               "skimage": "scikit-image", "yaml": "pyyaml"}}
     needed.update((name, name) for name in
-                  "bokeh filelock matplotlib numpy pandas pooch pydantic safetensors scipy seaborn sympy tqdm".split())
+                  "filelock matplotlib numpy pandas pooch pydantic safetensors scipy seaborn sympy tqdm".split())
     missing = [package for module, package in needed.items() if importlib.util.find_spec(module) is None]
     if missing:  # beside the versions that are there, none of which is replaced
         from importlib.metadata import version

@@ -45,7 +45,7 @@ def main() -> None:
     write("front", drawn(("cifar10", "svhn_part"), FRONT), f"Test images, {FRONT} of each set, drawn with seed {SEED}.", 2 * FRONT)
     [small] = experiments.configs(size="small", only=r"cifar10-wrn10_2-cross_entropy-seed1$")
     write("sheets", drawn((small.id_dataset, *small.ood_sets), SHEET), f"Test images, {SHEET} of each set, drawn with seed {SEED}.", 12)
-    runs = findings.pair({size: results.load_all(paths.RUNS, size) for size in SIZES}, "cross_entropy", "logitnorm")
+    runs = findings.pair(results.by_size("", SIZES), "cross_entropy", "logitnorm")
     _, pick = findings.examples(runs)
     c = runs[0].config
     two = [{"set": name, "index": int(pick[kind])} for kind, name in (("ID", c.id_dataset), ("OOD", c.history_ood))]

@@ -11,7 +11,7 @@ COMMANDS = {"experiments": "logitnorm.study.experiments",  # train the runs of e
             "runner": "logitnorm.book.runner",  # execute a notebook with parameters
             "book": "logitnorm.book.build",  # from executed notebooks to pages
             "count": "logitnorm.study.count",  # how many printed numbers have one of ours
-            "data": "logitnorm.study.fetch",  # download image sets
+            "data": "logitnorm.study.images",  # download image sets
             "official": "logitnorm.study.official"}  # score kept weights on the papers' own OOD sets
 
 USAGE = f"usage: python -m logitnorm {{{','.join(COMMANDS)}}} ...  (--help after the word says more)"

@@ -7,16 +7,7 @@ code: SGD without Nesterov, weight decay on every parameter, batches of 128, and
 import difflib
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    Strict,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from . import data, models
 
@@ -75,7 +66,7 @@ def known_set(name: str) -> str:
 
 
 ImageSetName = Annotated[str, AfterValidator(known_set)]
-ImageSetNames = Annotated[tuple[ImageSetName, ...], Strict(False)]  # not strict: YAML and papermill give lists
+ImageSetNames = Annotated[tuple[ImageSetName, ...], Field(strict=False)]  # not strict: YAML and papermill give lists
 
 
 class Config(BaseModel):
@@ -106,7 +97,7 @@ class Config(BaseModel):
     weight_decay: float = Field(5e-4, ge=0)
     # "steps": lr * gamma at each milestone; "onecycle": linear warm-up, cosine to 0
     schedule: Literal["steps", "onecycle"] = "steps"
-    milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Strict(False)] = (80, 140)
+    milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (80, 140)
     gamma: float = Field(0.1, gt=0, le=1)
     warmup: float = Field(0.2, ge=0, lt=1)  # share of the steps that "onecycle" spends warming up
     dropout: float = Field(0.3, ge=0, lt=1)
@@ -148,34 +139,18 @@ class Config(BaseModel):
             raise ValueError(f"should not name {same[0]}, the ID set of the same run or a part of it")
         return names
 
-    @field_validator("architecture")
+    @field_validator("architecture", "dropout")
     @classmethod
-    def _is_a_net(cls, architecture: str) -> str:
-        models.require(architecture, 0.0)
-        return architecture
-
-    @field_validator("dropout")
-    @classmethod
-    def _net_has_dropout(cls, dropout: float, known: ValidationInfo) -> float:
-        if "architecture" in known.data:
-            models.require(known.data["architecture"], dropout)
-        return dropout
+    def _is_a_net(cls, value: Any, known: ValidationInfo) -> Any:
+        if known.field_name == "architecture":
+            models.require(value, 0.0)
+        elif "architecture" in known.data:
+            models.require(known.data["architecture"], value)
+        return value
 
     def replace(self, **settings: Any) -> "Config":
         """The same run but for these settings, as strictly checked as a new one."""
         return Config(**{**self.model_dump(), **settings})
-
-    def differs_from(self, wanted: "Config") -> str | None:
-        """The name of the first setting in which a run made with these settings is not the one that is wanted.
-
-        A run that names a precision fits one that leaves the precision to the processor ("mixed"), and what a run
-        keeps of its outputs makes no other run of it.
-        """
-        for name, value in self:
-            free = name.startswith("keep_") or (name, wanted.precision) == ("precision", "mixed")
-            if value != getattr(wanted, name) and not free:
-                return name
-        return None
 
     @property
     def normalised_at(self) -> float | None:
@@ -196,17 +171,6 @@ class Config(BaseModel):
         """The settings in which this run differs from its size, by name."""
         of_size = {name: field.default for name, field in Config.model_fields.items()} | SIZES[self.size]
         return {name: value for name, value in self if name != "size" and value != of_size[name]}
-
-    @property
-    def in_grid(self) -> bool:
-        """Whether averages over seeds and the papers' tables take this run.
-
-        Of Wide ResNets only the size's own, with the size's schedule: others belong to a study of the network, the
-        length or the rate. The papers' other networks come with settings of their own.
-        """
-        if "architecture" in self.changed:
-            return not self.architecture.startswith("wrn")
-        return not set(self.changed) - set(IN_EVERY_NAME + IN_NO_NAME)
 
     @property
     def run_id(self) -> str:
@@ -235,9 +199,10 @@ def _in_one_sentence(error: ValidationError) -> ConfigError:
         return ConfigError(f"unknown setting {field!r} of a run;{hint} the settings are: "
                            + ", ".join(Config.model_fields), field)
     name = field + "".join(f"[{index}]" for index in found["loc"][1:])
-    said = f"should be {WANTED[kind]}" if kind in WANTED else found["msg"].removeprefix("Value error, ")
-    if said.startswith(("should", "Input should")):
-        shown = f"the text {got!r}" if kind in WANTED and isinstance(got, str) else repr(got)
-        said = f"{said.removeprefix('Input ')}, got {shown}"
-        return ConfigError(f"{name} {said}", field)
-    return ConfigError(f"{name}: {said}", field)  # of a net that cannot be built
+    said = found["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if not said.startswith("should"):  # of a net that cannot be built
+        return ConfigError(f"{name}: {said}", field)
+    if kind in WANTED:
+        said = f"should be {WANTED[kind]}"
+    shown = f"the text {got!r}" if kind in WANTED and isinstance(got, str) else repr(got)
+    return ConfigError(f"{name} {said}, got {shown}", field)

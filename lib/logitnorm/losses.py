@@ -51,25 +51,19 @@ def centred(f: Tensor) -> Tensor:
     return f - offset(f)[..., None]
 
 
-def effective_inverse_temperature(f: Tensor, tau: float) -> Tensor:
-    """||c|| / (tau ||f||), B: the length of what the softmax of LogitNorm can see; 1/tau only where m = 0."""
-    _require_positive(tau)
-    return centred(f).norm(dim=-1) / (tau * f.norm(dim=-1))
-
-
 def geometry(f: Tensor, tau: float | None = None) -> dict[str, Tensor]:
-    """Batch means of what a run records of its logits f (B x K): norm, common offset, norm without it and, for a tau,
-    the inverse temperature that the offset leaves to LogitNorm's softmax."""
+    """Batch means of what a run records of its logits f (B x K): norm, common offset m, norm of c = f - m and, for a tau,
+    the inverse temperature ||c|| / (tau ||f||) that the offset leaves to LogitNorm's softmax: 1/tau only where m = 0."""
     found = {"norm": f.norm(dim=-1), "offset": offset(f), "centred_norm": centred(f).norm(dim=-1)}
     if tau is not None:
-        found["inverse_temperature"] = effective_inverse_temperature(f, tau)
+        found["inverse_temperature"] = found["centred_norm"] / (tau * found["norm"])
     return {name: value.mean() for name, value in found.items()}
 
 
-def centred_logitnorm(f: Tensor, y: Tensor, tau: float, eps: float = EPS) -> Tensor:
+def centred_logitnorm(f: Tensor, y: Tensor, tau: float) -> Tensor:
     """LogitNorm of the centred logits, in nats: this book's variant, not the paper's. ||c|| has no offset in it, so
     the softmax is trained at 1/tau and at no other inverse temperature. Raises ValueError if tau is not positive."""
-    return logitnorm(centred(f), y, tau, eps)
+    return logitnorm(centred(f), y, tau)
 
 
 def logit_penalty(f: Tensor, y: Tensor, weight: float) -> Tensor:
@@ -77,21 +71,16 @@ def logit_penalty(f: Tensor, y: Tensor, weight: float) -> Tensor:
     return F.cross_entropy(f, y) + weight * f.norm(dim=-1).mean()
 
 
-def confidence_loss(c: Tensor) -> Tensor:
-    """L_c = -log c per example (B), where c is given by its logit: softplus(-logit)."""
-    return F.softplus(-c)
-
-
 def learned_confidence(f: Tensor, c: Tensor, y: Tensor, hinted: Tensor) -> tuple[Tensor, Tensor]:
     """The two terms (L_t, L_c) of Learned Confidence, means over the batch in nats; the loss is L_t + lambda L_c.
 
     f: logits B x K; c: logit of the confidence, B; y: labels, B; hinted: bool, B. A hinted example sees
     p' = c p + (1 - c) y (Eq. 2), so L_t = -log(c p_y + 1 - c), computed in log space: exact where the released
-    code clamps p and c to [1e-12, 1 - 1e-12]. An example without a hint sees p' = p. L_c is over all examples.
+    code clamps p and c to [1e-12, 1 - 1e-12]. An example without a hint sees p' = p. L_c = -log c is over all examples.
     """
     log_p = F.log_softmax(f, dim=-1).gather(1, y[:, None]).squeeze(1)
     with_hint = torch.logaddexp(F.logsigmoid(c) + log_p, F.logsigmoid(-c))
-    return -torch.where(hinted, with_hint, log_p).mean(), confidence_loss(c).mean()
+    return -torch.where(hinted, with_hint, log_p).mean(), F.softplus(-c).mean()
 
 
 def next_lambda(weight: Tensor, L_c: Tensor, budget: float) -> Tensor:

@@ -184,12 +184,10 @@ def require(architecture: str, dropout: float) -> tuple[int, int] | None:
 
     Raises ValueError for an unknown name, and for dropout in a net that has none.
     """
-    if match := re.fullmatch(r"wrn(\d+)_(\d+)", architecture):
+    if match := re.fullmatch(r"wrn(\d+)_([1-9]\d*)", architecture):
         depth, width = int(match[1]), int(match[2])
         if depth < 10 or (depth - 4) % 6:
             raise ValueError(f"WRN depth must be 6n + 4 (10, 16, 22, 28, 40, ...), got {depth}")
-        if width < 1:
-            raise ValueError(f"WRN width must be at least 1, got {width}")
         return depth, width
     if architecture not in TORCHVISION:
         raise ValueError(f"unknown architecture {architecture!r}; known: wrnDEPTH_WIDTH, e.g. wrn40_2 or wrn10_1, "

@@ -93,24 +93,23 @@ def confidence_step(epsilon: float = 0.001) -> InputStep:
     return InputStep(lambda out: F.softplus(-out[2]).sum(), torch.tensor(epsilon), lambda out: out[2].float())
 
 
-def odin(net: nn.Module, images: Tensor, T: float = 1000.0, epsilon: float = 0.0014) -> np.ndarray:
-    """ODIN alone (see odin_step) of uint8 images N x H x W x C: N float64 values."""
-    return collect(net, images, steps={"odin": odin_step(T, epsilon)})["odin"]
-
-
-def collect(net: nn.Module, images: Tensor, device: torch.device | None = None, batch_size: int | None = None,
-            precision: str = "float32", steps: dict[str, InputStep] | None = None) -> dict[str, np.ndarray]:
+def collect(net: nn.Module, images: Tensor, batch_size: int | None = None, precision: str = "float32",
+            steps: dict[str, InputStep] | None = None) -> dict[str, np.ndarray]:
     """One forward pass over uint8 images N x H x W x C: everything the scores need; one more pass for each input step.
 
     Returns float32 arrays: logits N x K, features N x D, feature_l1 N (the features' L1 norms, for GradNorm), for a
     net with a head of its own that head's score, own N, and by its name what each of `steps` gives, N. Evaluation
-    mode; each module's own mode is restored afterwards. device=None: where the net is. batch_size=None: BATCH, or
-    CPU_BATCH images. precision: float32, or bfloat16 / float16 for a quick look.
+    mode; each module's own mode is restored afterwards. batch_size=None: BATCH, or CPU_BATCH images. precision: float32, or
+    bfloat16 / float16 for a quick look.
     """
+    if images.dtype != torch.uint8 or images.ndim != 4 or len(images) == 0:
+        raise ValueError("images must be a non-empty uint8 tensor N x H x W x C as data.load gives it, "
+                         f"got {images.dtype} of shape {tuple(images.shape)}")
     steps = steps or {}
     found: dict[str, list[Tensor]] = {}
-    with _evaluation(net, device) as device:
-        for x in _batches(images, batch_size or (CPU_BATCH if device.type == "cpu" else BATCH), device):
+    with _evaluation(net) as device:
+        for batch in images.split(batch_size or (CPU_BATCH if device.type == "cpu" else BATCH)):
+            x = data.to_float(batch.to(device))
             with torch.set_grad_enabled(bool(steps)), torch.autocast(
                     device.type, getattr(torch, precision), enabled=precision != "float32"):
                 x.requires_grad_(bool(steps))
@@ -153,22 +152,13 @@ def matrix(logits: ArrayLike, T: float = 1.0) -> np.ndarray:
     return f
 
 
-def _batches(images: Tensor, batch_size: int, device: torch.device) -> Iterator[Tensor]:
-    """Normalised float32 batches on the device, in order."""
-    if images.dtype != torch.uint8 or images.ndim != 4 or len(images) == 0:
-        raise ValueError("images must be a non-empty uint8 tensor N x H x W x C as data.load gives it, "
-                         f"got {images.dtype} of shape {tuple(images.shape)}")
-    for batch in images.split(batch_size):
-        yield data.to_float(batch.to(device))
-
-
 @contextmanager
-def _evaluation(net: nn.Module, device: torch.device | None) -> Iterator[torch.device]:
-    """No gradients, no dropout, BatchNorm's running statistics, true float32; yields the device.
+def _evaluation(net: nn.Module) -> Iterator[torch.device]:
+    """No gradients, no dropout, BatchNorm's running statistics, true float32; yields the net's device.
 
     Autocast is off, and so is TF32: by default a GPU's convolutions round their inputs to 10 bits.
     """
-    device = device or next(net.parameters()).device
+    device = next(net.parameters()).device
     modes = [(module, module.training) for module in net.modules()]
     # cudnn.rnn only because PyTorch refuses to read its older, common flag when conv and rnn differ. These attributes
     # are made when PyTorch is imported, where a type checker does not see them.

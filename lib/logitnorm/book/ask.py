@@ -44,8 +44,8 @@ FIXED = 8  # samples in the table for readers without JavaScript
 # ---- the networks
 
 @cache
-def load(method: str, runs_dir: Path = paths.RUNS) -> results.Result:
-    return results.load(runs_dir / RUNS[method])
+def load(method: str) -> results.Result:
+    return results.load(paths.RUNS / RUNS[method])
 
 
 class Asked(torch.nn.Module):
@@ -67,9 +67,9 @@ class Asked(torch.nn.Module):
 
 @cache
 @torch.no_grad()
-def answers(method: str, runs_dir: Path = paths.RUNS) -> tuple[np.ndarray, ...]:
+def answers(method: str) -> tuple[np.ndarray, ...]:
     """PyTorch's answers to the samples: what Asked gives, as float32 arrays."""
-    return tuple(value.numpy() for value in Asked(load(method, runs_dir))(torch.from_numpy(sample_images())))
+    return tuple(value.numpy() for value in Asked(load(method))(torch.from_numpy(sample_images())))
 
 
 def score_values(method: str, name: str, logits: np.ndarray, own: np.ndarray | None) -> np.ndarray:
@@ -116,18 +116,18 @@ def histogram(run, name: str) -> dict:
             "passes": float(np.mean([metrics.fpr95(inside, values) for values in outside]))}
 
 
-def network(method: str, runs_dir: Path = paths.RUNS) -> dict:
+def network(method: str) -> dict:
     """What ask.json says of one network."""
-    run = load(method, runs_dir)
+    run = load(method)
     c = run.config
     return {"method": method, "title": paper.LABELS[method], "model": f"models/{method}.onnx", "tau": c.tau,
             "eps": losses.EPS, "energyT": scoring.energy_temperature(c),
             "accuracy": run.info["test_accuracy"], "scores": [histogram(run, name) for name in SCORES[method]]}
 
 
-def content(runs_dir: Path = paths.RUNS) -> dict:
+def content() -> dict:
     """ask.json. bytes: of each file that the button loads, unpacked, so that the progress bar knows the whole."""
-    networks = [network(method, runs_dir) for method in RUNS]
+    networks = [network(method) for method in RUNS]
     loaded = ["ort/ort-wasm-simd-threaded.wasm", *(entry["model"] for entry in networks)]
     return {"classes": CLASSES, "tiles": TILES, "samples": samples(), "networks": networks,
             "bytes": {name: (SOURCE / name).stat().st_size for name in loaded}}
@@ -168,15 +168,15 @@ def verdict(is_in: bool) -> str:
     return "✓ in" if is_in else "✕ out"
 
 
-def fixed_table(runs_dir: Path = paths.RUNS) -> str:
+def fixed_table() -> str:
     """The answers of the four networks to every few samples as an HTML table, computed by PyTorch."""
-    chosen = scoring.evenly(len(samples()), FIXED)
+    chosen = data.evenly(len(samples()), FIXED)
     head = "".join(f'<th scope="col">{escape(paper.LABELS[method])}</th>' for method in RUNS)
     rows = []
     for i in chosen:
         cells = []
         for method in RUNS:
-            (name, at), (logits, *own) = first_score(method, runs_dir), answers(method, runs_dir)
+            (name, at), (logits, *own) = first_score(method), answers(method)
             [value] = score_values(method, name, logits[[i]], own[0][[i]] if own else None)
             cells.append(f"<td>{verdict(value >= at)}<br><small>{CLASSES[logits[i].argmax()]}, {value:.2f}</small></td>")
         sample = samples()[i]
@@ -190,13 +190,13 @@ def fixed_table(runs_dir: Path = paths.RUNS) -> str:
 
 
 @cache
-def first_score(method: str, runs_dir: Path = paths.RUNS) -> tuple[str, float]:
+def first_score(method: str) -> tuple[str, float]:
     """The score that gives a network's verdict, and its threshold."""
-    name, run = SCORES[method][0], load(method, runs_dir)
+    name, run = SCORES[method][0], load(method)
     return name, metrics.threshold95(measured(run, name, run.config.id_dataset))
 
 
-def block(runs_dir: Path = paths.RUNS) -> str:
+def block() -> str:
     """The page's HTML."""
     rows = -(-len(samples()) // TILES)
     buttons = [
@@ -205,13 +205,13 @@ def block(runs_dir: Path = paths.RUNS) -> str:
         for i, sample in enumerate(samples())]
     familiar = sum(sample["label"] is not None for sample in samples())  # they come first
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        megabytes=f"{megabytes():.1f}", columns=TILES, rows=rows, fixed=fixed_table(runs_dir),
+        megabytes=f"{megabytes():.1f}", columns=TILES, rows=rows, fixed=fixed_table(),
         familiar="".join(buttons[:familiar]), foreign="".join(buttons[familiar:]))
 
 
-def about(runs_dir: Path = paths.RUNS) -> str:
+def about() -> str:
     """Markdown that says what the networks are."""
-    loaded = [load(method, runs_dir) for method in RUNS]
+    loaded = [load(method) for method in RUNS]
     c = loaded[0].config
     parameters = sum(p.numel() for p in Asked(loaded[0]).parameters())
     right = ", ".join(f"{paper.LABELS[run.config.method]} {run.info['test_accuracy']:.1f} %" for run in loaded)
@@ -222,16 +222,16 @@ def about(runs_dir: Path = paths.RUNS) -> str:
             f"{right}.")
 
 
-def write_page(folder: Path, runs_dir: Path = paths.RUNS) -> None:
+def write_page(folder: Path) -> None:
     """Write what the page includes into `folder`: ask.md and ask_about.md."""
-    (folder / "ask.md").write_text(f"```{{raw}} html\n{block(runs_dir)}\n```\n", encoding="utf-8")
-    (folder / "ask_about.md").write_text(about(runs_dir) + "\n", encoding="utf-8")
+    (folder / "ask.md").write_text(f"```{{raw}} html\n{block()}\n```\n", encoding="utf-8")
+    (folder / "ask_about.md").write_text(about() + "\n", encoding="utf-8")
 
 
-def write(static: Path, runs_dir: Path = paths.RUNS) -> None:
+def write(static: Path) -> None:
     """Put the demo into static/ask of a built site."""
     folder = Path(static) / "ask"
     shutil.copytree(SOURCE, folder, dirs_exist_ok=True)
-    (folder / "ask.json").write_text(json.dumps(content(runs_dir), separators=(",", ":")), encoding="utf-8")
-    for i in scoring.evenly(len(samples()), FIXED):
+    (folder / "ask.json").write_text(json.dumps(content(), separators=(",", ":")), encoding="utf-8")
+    for i in data.evenly(len(samples()), FIXED):
         Image.fromarray(sample_images()[i]).save(folder / f"fixed-{i}.png")

@@ -98,10 +98,10 @@ def _score_data(run, score: str) -> dict:
             "thresholds": [float(f"{t:.7g}") for t in at], "id": counts(run.config.id_dataset), "sets": sets}
 
 
-def threshold_block(runs: list, score: str = "msp"):
+def threshold_block(runs: list):
     """The threshold explorer as an object that a notebook displays."""
     data = threshold_data(runs)
-    start = score_names(runs[0]).index(score)
+    start = score_names(runs[0]).index("msp")
     controls = "".join([
         _select("run", "Trained network", [run["title"] for run in data["runs"]]),
         _select("score", "Score", [entry["title"] for entry in data["runs"][0]["scores"]], start),
@@ -119,7 +119,7 @@ def threshold_block(runs: list, score: str = "msp"):
     return _block("threshold", "Threshold explorer", controls, plots, table, {"data": data, "looks": looks})
 
 
-def threshold_figure(runs: list, score: str = "msp"):
+def threshold_figure(runs: list):
     """The static twin of threshold_block, first OOD set, threshold at 95 % of ID: (figure, alt text, caption)."""
     import matplotlib.pyplot as plt
 
@@ -127,7 +127,7 @@ def threshold_figure(runs: list, score: str = "msp"):
     said = []
     for run, ax in zip(runs, axes):
         names = run.config.id_dataset, run.config.ood_sets[0]
-        id_scores, ood_scores = (run.score(score, name) for name in names)
+        id_scores, ood_scores = (run.score("msp", name) for name in names)
         both = np.concatenate([id_scores, ood_scores])
         edges = np.linspace(*np.quantile(both, [0.001, 0.999]), BINS + 1)
         for name, values, look in zip(names, (id_scores, ood_scores), (ID, OOD)):
@@ -136,7 +136,7 @@ def threshold_figure(runs: list, score: str = "msp"):
         at, fpr95 = metrics.threshold95(id_scores), metrics.fpr95(id_scores, ood_scores)
         ax.axvline(np.clip(at, edges[0], edges[-1]), color=METHODS["logitnorm"].color, linewidth=3, label="threshold")
         title = textwrap.fill(run_title(run), 40)
-        ax.set(title=title, xlabel=paper.title(score), ylabel="images per bin (%)")
+        ax.set(title=title, xlabel=paper.title("msp"), ylabel="images per bin (%)")
         ax.set_ylim(0, 1.3 * ax.get_ylim()[1])  # room for the legend above the bars
         ax.legend(ncols=3, loc="upper center", fontsize=11)
         tpr, fpr = metrics.roc(id_scores, ood_scores)
@@ -148,7 +148,7 @@ def threshold_figure(runs: list, score: str = "msp"):
                     f"{fpr95:.2f} % of {paper.named(names[1])}, AUROC {metrics.auroc(id_scores, ood_scores):.2f} %")
     axes[-1].set(xlabel="FPR: OOD accepted (%)", ylabel="TPR: ID accepted (%)")
     axes[-1].legend()
-    alt = f"Histograms of {paper.title(score)} with the 95 % threshold, and ROC curves. " + "; ".join(said) + "."
+    alt = f"Histograms of {paper.title('msp')} with the 95 % threshold, and ROC curves. " + "; ".join(said) + "."
     return fig, alt, ("A threshold on the score accepts what lies to its right. Markers on the ROC curves: the "
                       "threshold that keeps 95 % of ID, whose FPR is the FPR95 of the tables.")
 

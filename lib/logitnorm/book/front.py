@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 from scipy.special import softmax
 
-from logitnorm import metrics, paths
+from logitnorm import metrics
 from logitnorm.study import adopt, branches, ledger, netsize, offset, paper, questions, results, seeds
 
 from . import plots
@@ -252,9 +252,9 @@ def _draw_scores(ax, run, name: str) -> str:
     return f"{name}: {passed:.2f} % of the OOD images pass."
 
 
-def draw(folder: Path = THUMBNAILS, runs_dir: Path | None = None) -> None:
+def draw(folder: Path = THUMBNAILS) -> None:
     """Write picture() as front-light.png and front-dark.png into `folder`, for README and for links to the book."""
-    loaded = {size: results.load_all(runs_dir or paths.RUNS, size) for size in ledger.SIZES}
+    loaded = results.by_size("", ledger.SIZES)
     lines = ledger.build(loaded)
     for name, dark in (("light", False), ("dark", True)):
         fig, _ = picture(loaded, lines, dark)
@@ -264,14 +264,14 @@ def draw(folder: Path = THUMBNAILS, runs_dir: Path | None = None) -> None:
 
 # ---- what the prose pages include
 
-def write(folder: Path, runs_dir: Path | None = None, sizes: tuple = ledger.SIZES) -> None:
+def write(folder: Path, runs_dir: Path | str = "", sizes: tuple = ledger.SIZES) -> None:
     """Write what prose pages include into `folder` (made if missing): first.md, ledger.md, story.md and .png, cost.md,
     adopt.md, summary_ja.md, summary_zh.md, answer2.md to
     answer6.md, own.md."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    everything = [run for run in results.load_all(runs_dir or paths.RUNS, everything=True) if run.config.size in sizes]
-    loaded = {size: [run for run in everything if run.config.size == size and run.config.in_grid] for size in sizes}
+    everything = [run for run in results.load_all(runs_dir, everything=True) if run.config.size in sizes]
+    loaded = {size: [run for run in everything if run.config.size == size and run.in_grid] for size in sizes}
     plots.style()
     fig, alt, caption = story(loaded)
     fig.savefig(folder / "story.png", format="png", dpi=150, facecolor="white")
@@ -294,7 +294,7 @@ def write(folder: Path, runs_dir: Path | None = None, sizes: tuple = ledger.SIZE
 def own_findings(loaded: list) -> str:
     """What this book found that neither paper says, one line each with its page, as Markdown."""
     small, lines = [run for run in loaded if run.config.size == "small"], []
-    main = [run for run in small if run.config.id_dataset == "cifar10" and run.config.architecture == "wrn10_2" and run.config.in_grid]
+    main = results.small_net(loaded)
     if any(run.config.method == "logitnorm" for run in main):
         repaired = offset.repairs([run for run in main if run.config.method in seeds.METHODS])
         lines.append(f"{offset.finding(offset.temperatures(main), repaired)} [](../notebooks/hidden_temperature.ipynb)")

@@ -10,6 +10,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from logitnorm import metrics, scores
 from logitnorm.study import branches, offset, paper
+from logitnorm.study.results import SMALL_NET
 
 from . import explorers
 from .plots import METHODS, PAPER
@@ -67,9 +68,8 @@ def temperature_figure(frame: pd.DataFrame):
 
 def plateau(frame: pd.DataFrame) -> float:
     """The inverse temperature that the small CIFAR-10 runs set themselves where tau is too small to matter (< 0.05)."""
-    rows = frame[(frame["method"] == "logitnorm") & (frame["id_dataset"] == "cifar10") & (frame["size"] == "small")
-                 & (frame["architecture"] == "wrn10_2") & (frame["tau"] < 0.05)]
-    return float(rows["effective"].mean())
+    rows = paper.where(frame, **SMALL_NET, method="logitnorm")
+    return float(rows[rows["tau"] < 0.05]["effective"].mean())
 
 
 def valley_figure(found: dict, taus=(0.02, 0.04, 0.06, 0.1)):

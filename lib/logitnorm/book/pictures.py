@@ -16,7 +16,6 @@ from . import plots
 
 THUMBNAILS = paths.ROOT / "data/thumbnails"
 WRONG = (0xD5, 0x5E, 0x00)  # the frame of an image that a detector gets wrong
-SCORE_COLORS = ("#0072B2", "#56B4E9", "#CC79A7", "#D55E00", "#009E73")  # MSP, ODIN, GradNorm, Energy, Energy of f - m
 ACROSS = 12  # thumbnails in a line of a contact sheet
 
 
@@ -167,11 +166,10 @@ def growing_effect(lines: pd.DataFrame):
     """(figure, alt text): what LogitNorm changes in each net of `netsize.effects`, one line a score, the paper's at the end."""
     fig, ax = plt.subplots(figsize=(6.4, 5))
     nets, said = list(dict.fromkeys(lines["net"])), []
-    for name, color, marker, linestyle in zip(netsize.SCORES, SCORE_COLORS, "sD^oP", ("-", "-", "-.", "--", ":")):
+    for name, look in plots.SCORES.items():
         part = lines[lines["number"] == name].set_index("net").loc[nets].dropna(subset="change")
         at = [nets.index(net) for net in part.index]
-        ax.errorbar(at, part["change"], yerr=part["noise"], color=color, marker=marker, linestyle=linestyle, label=name,
-                    elinewidth=0.8, capsize=2)
+        ax.errorbar(at, part["change"], yerr=part["noise"], elinewidth=0.8, capsize=2, **look.line)
         said.append(f"{name}: " + ", ".join(f"{net.split(',')[0]} {change:+.1f}" for net, change in part["change"].items()))
     ax.axhline(0, color="black", linewidth=1)
     ax.set(ylabel="change of the mean FPR95 (points)")
@@ -187,9 +185,8 @@ def seed_spread(frame: pd.DataFrame, lines: pd.DataFrame):
     frame, lines: `seeds.many` and `seeds.table`. Hollow marks are runs whose mean logit lies below zero, as LogitNorm has it.
     """
     fig, (above, below) = plt.subplots(2, figsize=(6.4, 8.4), height_ratios=(3, 2))
-    names = {claim: claim.removesuffix(", FPR95") for claim, (_, metric) in seeds.CLAIMS.items() if metric == "fpr95"}
     negative = set(frame.loc[(frame["method"] == "logitnorm") & (frame["offset"] < 0), "seed"])
-    for y, claim in enumerate(names):
+    for y, claim in enumerate(seeds.RATES):
         values = seeds.pairs(frame, *seeds.CLAIMS[claim])
         for side, (method, shift) in enumerate(zip(seeds.METHODS, (-0.16, 0.16))):
             look, hollow = plots.METHODS[method], np.isin(sorted(frame["seed"].unique()), list(negative)) * bool(side)
@@ -201,17 +198,17 @@ def seed_spread(frame: pd.DataFrame, lines: pd.DataFrame):
         look = plots.METHODS[method]
         above.plot([], [], look.marker, color=look.color, markerfacecolor=face or look.color, label=look.label + more)
     above.set_xlabel("mean FPR95 of six OOD sets (%), a mark a seed", fontsize=13)
-    above.set(yticks=range(len(names)), yticklabels=names.values(), ylim=(len(names) - 0.5, -0.5))
+    above.set(yticks=range(len(seeds.RATES)), yticklabels=seeds.RATES.values(), ylim=(len(seeds.RATES) - 0.5, -0.5))
     fig.legend(loc="outside upper center", ncols=1, fontsize=11)
     counts = [count for count in seeds.COUNTS if count in lines]
-    for (claim, name), color, marker, linestyle in zip(names.items(), SCORE_COLORS, "sD^oP", ("-", "-", "-.", "--", ":")):
-        below.plot(counts, lines.set_index("claim").loc[claim, counts], color=color, marker=marker, linestyle=linestyle, label=name)
+    for claim, name in seeds.RATES.items():
+        below.plot(counts, lines.set_index("claim").loc[claim, counts], **plots.SCORES[name].line)
     below.axhline(50, color="#767676", linewidth=1)
     below.text(counts[-1], 49, "a coin", ha="right", va="top", color="#555555", fontsize=11)
     below.set_xlabel("seeds of each loss in a table", fontsize=13)
     below.set(ylabel="wrong order (%)", xticks=counts, ylim=(-2, 52))
     below.legend(fontsize=11, ncols=2, loc="center right")
-    said = "; ".join(f"{names[row['claim']]}: cross-entropy {row['cross_entropy']:.1f} ± {row['sd0']:.1f}, LogitNorm "
+    said = "; ".join(f"{seeds.RATES[row['claim']]}: cross-entropy {row['cross_entropy']:.1f} ± {row['sd0']:.1f}, LogitNorm "
                      f"{row['logitnorm']:.1f} ± {row['sd1']:.1f}, wrong order with one seed {row[1]:.0f} %"
-                     for _, row in lines.iterrows() if row["claim"] in names)
+                     for _, row in lines.iterrows() if row["claim"] in seeds.RATES)
     return fig, f"Above, the FPR95 of every seed with both losses; below, the chance of a wrong order by number of seeds. {said}."

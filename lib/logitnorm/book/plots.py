@@ -25,6 +25,11 @@ class Look(NamedTuple):
     linestyle: str
     hatch: str = ""
 
+    @property
+    def line(self) -> dict:
+        """As keywords of a line's call."""
+        return {"color": self.color, "marker": self.marker, "linestyle": self.linestyle, "label": self.label}
+
 
 METHODS = {
     "cross_entropy": Look(LABELS["cross_entropy"], "#D55E00", "o", "--"),
@@ -33,6 +38,13 @@ METHODS = {
     "logit_penalty": Look(LABELS["logit_penalty"], "#009E73", "^", "-."),
     "godin": Look(LABELS["godin"], "#CC79A7", "D", ":"),
     "learned_confidence": Look(LABELS["learned_confidence"], "#56B4E9", "v", (0, (5, 1, 1, 1, 1, 1))),
+}
+SCORES = {  # of the scores whose FPR95 is compared, by the names of netsize.NUMBERS
+    "MSP": Look("MSP", "#0072B2", "s", "-"),
+    "ODIN": Look("ODIN", "#56B4E9", "D", "-"),
+    "GradNorm": Look("GradNorm", "#CC79A7", "^", "-."),
+    "Energy": Look("Energy", "#D55E00", "o", "--"),
+    "Energy of f − m": Look("Energy of f − m", "#009E73", "P", ":"),
 }
 ID = Look("in-distribution", "#000000", "o", "-")
 OOD = Look("out-of-distribution", "#E69F00", "X", "--", "///")

@@ -5,10 +5,10 @@
 1. the cache directory (environment variable LOGITNORM_DATA, else ~/.cache/logitnorm): NAME-SPLIT.npz with
    `images` (uint8, N x H x W x 3 or grey N x H x W) and, for sets with a training split, `labels`;
 2. sets that need no download: noise, and the images that ship inside scikit-learn and scikit-image;
-3. the official download, checked, converted once and kept in the cache directory.
 
-Whatever the source, every image is fitted to 32 x 32 x 3 as in the paper: shorter side to 32, centre crop.
-Run `python -m logitnorm data cifar10 svhn` to download and cache sets beforehand.
+Official sets are put into the cache directory by `python -m logitnorm data cifar10 svhn`, checked and converted once;
+logitnorm.study.images.load downloads what is missing. Whatever the source, every image is fitted to 32 x 32 x 3 as in
+the paper: shorter side to 32, centre crop.
 """
 
 import zipfile
@@ -18,40 +18,39 @@ import numpy as np
 import torch
 from PIL import Image
 
-from . import download, embedded
+from . import embedded
 from .augment import MEAN, STD, crop_flip, cutout, draw_crops, draw_cutouts, pad, to_float
-from .sets import SETS, SIZE, Archive, DataError, ImageSet, SetInfo, cache_dir, fit, official, sha256
+from .sets import SETS, SIZE, Archive, DataError, ImageSet, SetInfo, cache_dir, evenly, file, fit, official
 
 __all__ = ["MEAN", "SETS", "SIZE", "STD", "Archive", "DataError", "ImageSet", "SetInfo", "cache_dir", "crop_flip",
-           "cutout", "draw_crops", "draw_cutouts", "fit", "load", "official", "pad", "sha256", "to_float"]
+           "cutout", "draw_crops", "draw_cutouts", "evenly", "file", "fit", "load", "official", "pad", "to_float"]
 
 
 def load(name: str, split: str = "test") -> ImageSet:
     """Image set `name` (a key of SETS): uint8 N x 32 x 32 x 3 on the CPU, and int64 labels or None.
 
-    The order of the images is fixed. Raises DataError with one sentence if the set or split is unknown,
-    missing, damaged, or cannot be downloaded.
+    The order of the images is fixed. Raises DataError with one sentence if the set or split is unknown, missing or
+    damaged.
     """
     if name not in SETS:
         raise DataError(f"there is no image set {name!r}; choose from {', '.join(SETS)}.")
     info = SETS[name]
     if split not in info.splits:
         raise DataError(f"{name} has no split {split!r}; choose from {', '.join(info.splits)}.")
-    path = cache_dir() / f"{name}-{split}.npz"
-    if name in embedded.NAMES and not path.exists():
-        images, labels = embedded.make(name, split)
-    else:
-        if not path.exists():
-            if info.stands_in_for:
-                raise DataError(
-                    f"{path} does not exist: {name} only stands in for the official set {info.stands_in_for} "
-                    f"and has no download, so put that file there or use load({info.stands_in_for!r}), which "
-                    f"downloads the official set (for the runs of experiments.yaml: --official).")
-            download.download(name, split)
+    path = file(name, split)
+    if path.exists():
         images, labels = _read(path)
         _require(images, labels, info.num_classes, path)
+    elif name in embedded.NAMES:
+        images, labels = embedded.make(name, split)
+    elif info.stands_in_for:
+        raise DataError(f"{path} does not exist: {name} only stands in for the official set {info.stands_in_for} and has "
+                        f"no download, so put that file there or use {info.stands_in_for} (for the runs of "
+                        "experiments.yaml: --official).")
+    else:
+        raise DataError(f"{path} does not exist: run `python -m logitnorm data {name}`, which downloads and checks it.")
     if images.shape[1:] != (SIZE, SIZE, 3):
-        images = np.stack([fit(Image.fromarray(image), name not in download.ONLY_CROPPED) for image in images])
+        images = np.stack([fit(Image.fromarray(image), info.scaled) for image in images])
     if labels is None or info.num_classes == 0:
         return ImageSet(torch.from_numpy(images), None)
     return ImageSet(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)))
@@ -69,9 +68,8 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
                 return arrays["images"], arrays["labels"] if "labels" in arrays else None
             found = ", ".join(arrays) or "nothing"
     except Exception as error:  # one changed byte makes zipfile, zlib or NumPy's header parser raise many kinds
-        raise DataError(
-            f"{path} cannot be read, it is damaged or incomplete ({error}): delete it and load the set "
-            f"again.") from error
+        raise DataError(f"{path} cannot be read, it is damaged or incomplete ({error}): delete it and load the set again."
+                        ) from error
     raise DataError(f"{path} holds no array `images`, but {found}: write it with np.savez(path, images=...).")
 
 

@@ -20,8 +20,7 @@ def pad(images: Tensor, padding: int = 4) -> Tensor:
     return padded
 
 
-def crop_flip(padded: Tensor, index: Tensor, top: Tensor, left: Tensor, flip: Tensor,
-              size: int = SIZE) -> Tensor:
+def crop_flip(padded: Tensor, index: Tensor, top: Tensor, left: Tensor, flip: Tensor, size: int = SIZE) -> Tensor:
     """Image index[b] of the padded set, cropped at (top[b], left[b]) and mirrored where flip[b].
 
     index, top, left (int64) and flip (bool) have length B and lie on the device of `padded`; gives uint8
@@ -37,26 +36,26 @@ def crop_flip(padded: Tensor, index: Tensor, top: Tensor, left: Tensor, flip: Te
     return rows.gather(2, places[:, None].expand(-1, size, -1)).unflatten(2, (size, channels))
 
 
-def draw_crops(padded: Tensor, count: int, generator: torch.Generator, size: int = SIZE) -> tuple[Tensor, ...]:
+def draw_crops(padded: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
     """(top, left, flip) of `count` RandomCrops and RandomHorizontalFlips(0.5) of images of a padded set.
 
-    Offsets are uniform over the (H - size + 1) x (W - size + 1) positions of the padded image: 9 x 9 for the
+    Offsets are uniform over the positions of a 32 x 32 square in the padded image: 9 x 9 for the
     paper's padding of 4. All draws come from `generator`, on its device, in the order top, left, flip.
     """
     device = generator.device
-    top = torch.randint(padded.shape[1] - size + 1, (count,), generator=generator, device=device)
-    left = torch.randint(padded.shape[2] - size + 1, (count,), generator=generator, device=device)
+    top = torch.randint(padded.shape[1] - SIZE + 1, (count,), generator=generator, device=device)
+    left = torch.randint(padded.shape[2] - SIZE + 1, (count,), generator=generator, device=device)
     return top, left, torch.rand(count, generator=generator, device=device) < 0.5
 
 
-def draw_cutouts(count: int, generator: torch.Generator, size: int = SIZE) -> tuple[Tensor, ...]:
+def draw_cutouts(count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
     """(row, column, on) of `count` Cutouts: the square's centre, uniform over the image, and a fair coin.
 
     DeVries and Taylor's released code cuts with probability one half, wherever the centre falls.
     """
     device = generator.device
-    row = torch.randint(size, (count,), generator=generator, device=device)
-    column = torch.randint(size, (count,), generator=generator, device=device)
+    row = torch.randint(SIZE, (count,), generator=generator, device=device)
+    column = torch.randint(SIZE, (count,), generator=generator, device=device)
     return row, column, torch.rand(count, generator=generator, device=device) < 0.5
 
 

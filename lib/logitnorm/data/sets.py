@@ -1,6 +1,5 @@
 """The table of image sets (sets.yaml), where their files lie, and what an image set is."""
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +36,7 @@ class SetInfo(NamedTuple):
     archive: Archive | None = None  # what is downloaded
     training_archive: Archive | None = None  # the training split, where it is a file of its own
     flips: bool = True  # whether a training image may be mirrored
+    scaled: bool = True  # whether images of another size are scaled to 32 before their centre is cut out
 
 
 def _info(**entry: Any) -> SetInfo:
@@ -61,9 +61,9 @@ def cache_dir() -> Path:
     return (Path(chosen) if chosen else Path(user_cache) / "logitnorm").expanduser()
 
 
-def sha256(images: Tensor) -> str:
-    """SHA-256 (hexadecimal) of the raw bytes of `images` in C order; it names the data in a run's record."""
-    return hashlib.sha256(images.cpu().contiguous().numpy().data).hexdigest()
+def file(name: str, split: str) -> Path:
+    """Where the images of a set lie once they were downloaded or put there."""
+    return cache_dir() / f"{name}-{split}.npz"
 
 
 def fit(image: Image.Image, scale: bool = True) -> np.ndarray:
@@ -76,6 +76,6 @@ def fit(image: Image.Image, scale: bool = True) -> np.ndarray:
     return np.array(functional.center_crop(image, SIZE))
 
 
-def evenly(items: list, count: int) -> list:
-    """`count` evenly spaced items, or all of them if there are no more."""
-    return [items[i * len(items) // count] for i in range(count)] if len(items) > count else items
+def evenly(count: int, kept: int) -> np.ndarray:
+    """The places of `kept` evenly spaced ones of `count` images; all of them if there are no more."""
+    return np.arange(count) if count <= kept else np.arange(kept) * count // kept

@@ -8,7 +8,9 @@ them. Ding et al. (CVPR 2026) report this of networks trained with LogitNorm.
 import numpy as np
 import pandas as pd
 
-from . import paper, scoring
+from logitnorm import data
+
+from . import paper
 
 
 def spectrum(features: np.ndarray) -> np.ndarray:
@@ -74,26 +76,9 @@ def table(run) -> pd.DataFrame:
                      "effective rank": effective_rank(deviations),
                      f"variance in {K - 1} directions (%)": share(deviations, K - 1),
                      "within / between classes":
-                         within_to_between(features, labels[scoring.evenly(len(labels), len(features))])
+                         within_to_between(features, labels[data.evenly(len(labels), len(features))])
                          if is_id else "–"})
     return pd.DataFrame(rows)
-
-
-def plainly(pair: list, size: str) -> str:
-    """One paragraph of Markdown on the runs of a size (cross-entropy and LogitNorm): which is the more collapsed."""
-    by_method = {run.config.method: run for run in pair}
-    if not {"cross_entropy", "logitnorm"} <= set(by_method):
-        return f"Size `{size}`: {paper.NOT_RUN}."
-    ce, ln = (table(by_method[method]).iloc[0] for method in ("cross_entropy", "logitnorm"))
-    directions = next(name for name in ce.index if name.startswith("variance in"))
-    word = "lower" if ln["effective rank"] < ce["effective rank"] else "higher"
-    ratio = "within / between classes"
-    tighter = "tighter" if ln[ratio] < ce[ratio] else "looser"
-    return (f"Size `{size}`, ID test images: LogitNorm's effective rank is {word} than cross-entropy's, "
-            f"{ln['effective rank']:.2f} against {ce['effective rank']:.2f}; {directions.removesuffix(' (%)')} is "
-            f"{ln[directions]:.1f} % against {ce[directions]:.1f} %. Its classes are {tighter}: within / between is "
-            f"{ln[ratio]:.2f} against {ce[ratio]:.2f}. Its features are {ln['mean norm'] / ce['mean norm']:.2f} times "
-            "as long.")
 
 
 def _matrix(features) -> np.ndarray:

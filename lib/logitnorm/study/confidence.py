@@ -131,12 +131,13 @@ class ThresholdCurve(NamedTuple):
     flat: tuple[float, float]
 
 
-def threshold_curve(id_score, ood_score, points=201, near=2.0) -> ThresholdCurve:
-    """The detection error against a threshold in [0, 1] (Figure 4 of the paper); near: points above the lowest."""
+def threshold_curve(id_score, ood_score, points=201) -> ThresholdCurve:
+    """The detection error against a threshold in [0, 1] (Figure 4 of the paper). Nearly as good: at most 2
+    points above the lowest."""
     threshold = np.linspace(0, 1, points)
     error = 100 * _error(np.sort(id_score), np.sort(ood_score), threshold)
     low = high = int(np.argmin(error))
-    good = error <= error[low] + near
+    good = error <= error[low] + 2
     while low > 0 and good[low - 1]:
         low -= 1
     while high < points - 1 and good[high + 1]:

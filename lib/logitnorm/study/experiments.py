@@ -22,7 +22,7 @@ from logitnorm.data import DataError
 from logitnorm.runs import RunError
 
 from . import report, scoring
-from .training import train
+from .training import difference, train
 
 FILE = paths.ROOT / "experiments.yaml"
 
@@ -180,13 +180,18 @@ def problems(runs_dir: Path = paths.RUNS, file: Path = FILE) -> list[str]:
         if listed is None or run.id != folder.name:
             found.append(f"{folder} is not listed in {Path(file).name}; list it there, or move the folder away")
             continue
-        if config.ood_sets == official(listed).ood_sets:
-            listed = official(listed)
-        if name := config.differs_from(listed):
-            found.append(f"{folder} was trained with {name} = {getattr(config, name)!r}, but {Path(file).name} now says "
-                         f"{getattr(listed, name)!r}; put the old value back, or move the folder away and train the run "
-                         "again")
+        if differs := unlike(config, listed, file):
+            found.append(f"{folder} was trained with {differs}; put the old value back, or move the folder away and train "
+                         "the run again")
     return found
+
+
+def unlike(config: Config, listed: Config, file: Path) -> str:
+    """Where a run is not as the file lists it, be it on the official image sets: "lr = 0.1, but FILE says 0.2"; or ""."""
+    if config.ood_sets == official(listed).ood_sets:
+        listed = official(listed)
+    name = difference(config, listed)
+    return f"{name} = {getattr(config, name)!r}, but {Path(file).name} says {getattr(listed, name)!r}" if name else ""
 
 
 def _train(config: Config, runs_dir: Path) -> str:

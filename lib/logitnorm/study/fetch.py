@@ -1,4 +1,4 @@
-"""What is fetched when it is needed: image sets (python -m logitnorm data SET ...), and files of runs in Colab's clone."""
+"""Files of runs that Colab's sparse clone left out, fetched when they are needed."""
 
 import hashlib
 import shutil
@@ -6,10 +6,10 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from logitnorm import data, paths, runs
+from logitnorm import paths
 from logitnorm.runs import RunError
 
-from . import report
+from .writing import write_atomically
 
 
 @cache
@@ -33,20 +33,5 @@ def bring(path: Path, sha256: str) -> Path:
             said = " ".join(done.stderr.decode(errors="replace").split())[:200] or "it has another checksum than run.json says"
             raise RunError(f"{name} could not be fetched from where the book was cloned ({said}); connect to the network and "
                            "run the cell again")
-        runs.write_atomically(path, lambda temporary: temporary.write_bytes(done.stdout))
+        write_atomically(path, lambda temporary: temporary.write_bytes(done.stdout))
     return path
-
-
-def main(names: list[str]) -> int:
-    """Download or generate the named sets and print one line for each split."""
-    try:
-        if not names:
-            raise data.DataError(f"name the sets, for example cifar10 svhn; choose from {', '.join(data.SETS)}.")
-        for name in names:
-            for split in data.SETS[name].splits if name in data.SETS else ("test",):
-                images, labels = data.load(name, split)
-                print(f"{name}-{split}: {len(images):,} images, {'with' if labels is not None else 'no'} labels, "
-                      f"sha256 {data.sha256(images)}")
-    except data.DataError as error:
-        return report(error)
-    return 0

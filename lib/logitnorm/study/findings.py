@@ -15,6 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 from logitnorm import metrics
 
 from . import collapse, ledger, paper, scoring
+from .paper import where
 
 GROUP = ["id_dataset", "architecture"]
 MARKS = {"reproduced": "✓", "same direction": "✓", "no change, as in the paper": "✓", "partly": "≈",
@@ -39,13 +40,6 @@ def best(compared: dict) -> pd.DataFrame:
         size = max(ran, key=ran.get)  # the first of equals
         kept.append(parts[size].assign(size=size) if ran[size] else first.assign(size=""))
     return pd.concat(kept, ignore_index=True)
-
-
-def where(rows: pd.DataFrame, **values) -> pd.DataFrame:
-    """The rows with the given column values; a list or tuple names several."""
-    for column, value in values.items():
-        rows = rows[rows[column].isin(value if isinstance(value, (list, tuple)) else [value])]
-    return rows
 
 
 def behind(loaded: dict, rows: pd.DataFrame) -> list:
@@ -180,16 +174,15 @@ def clear(row) -> bool:
     return row["verdict"] in ("same direction", "opposite direction", "change, the paper has none")
 
 
-def change(rows: pd.DataFrame, metric: str = "fpr95", method: str = "logitnorm", what: str = "",
-           decimals: int = 1) -> str:
+def change(rows: pd.DataFrame, metric: str = "fpr95", method: str = "logitnorm", what: str = "") -> str:
     """'LogitNorm lowers FPR95 from 61.6 % to 26.8 % (paper: 49.5 to 15.7)', or that it does not, of two rows."""
     rows = rows[rows["metric"] == metric].set_index("method")
     start, end = rows.loc[paper.BASELINE], rows.loc[method]
     what, unit = what or NAMES[metric], "" if metric.startswith("logit_norm") else " %"
-    theirs = f"{start['paper']:.{decimals}f} to {end['paper']:.{decimals}f}"
+    theirs = f"{start['paper']:.1f} to {end['paper']:.1f}"
     if math.isnan(end["ours"]) or math.isnan(start["ours"]):
         return f"No run of it is here yet; in the paper {paper.LABELS[method]} takes {what} from {theirs}"
-    ours = f"{start['ours']:.{decimals}f}{unit} to {end['ours']:.{decimals}f}{unit}"
+    ours = f"{start['ours']:.1f}{unit} to {end['ours']:.1f}{unit}"
     if not clear(end):
         return f"{paper.LABELS[method]} does not clearly change {what}: {ours} (paper: {theirs})"
     verb = "raises" if end["change"] > 0 else "lowers"
@@ -262,7 +255,7 @@ def _best_score(part: pd.DataFrame, method: str, column: str) -> str:
 
 def lowered(rows: pd.DataFrame, by: str) -> str:
     """'clearly lower by 4 of 4 (not by ...)' of the rows' LogitNorm FPR95, named by a column; "" where none ran."""
-    after = rows[(rows["method"] == "logitnorm") & (rows["metric"] == "fpr95") & rows["change"].notna()]
+    after = where(rows, method="logitnorm", metric="fpr95").dropna(subset="change")
     if after.empty:
         return ""
     rest = [paper.title(row[by]) for _, row in after.iterrows() if not (clear(row) and row["change"] < 0)]
@@ -283,7 +276,7 @@ def table3(rows: pd.DataFrame, runs: list) -> str:
     theirs = ", ".join(f"{line.theirs0:.1f} to {line.theirs1:.1f}" for line in fpr95.itertuples())
     if not ran.any():
         return f"**In the paper LogitNorm lowers FPR95 on {len(fpr95)} networks: {theirs}**; no run of it is here yet."
-    after = rows[(rows["method"] == "logitnorm") & (rows["metric"] == "fpr95") & rows["change"].notna()]
+    after = where(rows, method="logitnorm", metric="fpr95").dropna(subset="change")
     lower = sum(bool(clear(row)) and row["change"] < 0 for _, row in after.iterrows())
     ours = ", ".join(f"{line.ours0:.1f} to {line.ours1:.1f} %" for line in fpr95[ran].itertuples())
     cost = (accuracy["ours1"] - accuracy["ours0"])[ran].min()
@@ -516,8 +509,7 @@ def sizes(compared: dict) -> list[tuple]:
 
 def confidence(frame: pd.DataFrame) -> str:
     """The finding on Learned Confidence as Markdown: FPR95 by c beside MSP of cross-entropy and LogitNorm (rows of `ours`)."""
-    part = paper.main_network(paper.for_tables(frame))
-    part = part[(part["metric"] == "fpr95") & (part["ood_dataset"] == "average")]
+    part = where(paper.main_network(paper.for_tables(frame)), metric="fpr95", ood_dataset="average")
     mean = part.groupby(["method", "score"])["value"].mean()
     if ("learned_confidence", "confidence") not in mean or ("cross_entropy", "msp") not in mean:
         return "**The paper's claim, that a learned confidence detects what the softmax does not, has no run here yet.**"
@@ -529,22 +521,20 @@ def confidence(frame: pd.DataFrame) -> str:
             f"against {base:.1f} %{other}**.")
 
 
-def heat_of(frame: pd.DataFrame, sets: list, metric: str = "fpr95") -> pd.DataFrame:
-    """Our mean over seeds by MSP: methods in lines, image sets in columns (rows of `ours`)."""
-    part = paper.main_network(paper.for_tables(frame))
-    part = part[(part["metric"] == metric) & (part["score"] == "msp") & part["ood_dataset"].isin(sets)]
-    table = part.pivot_table(index="method", columns="ood_dataset", values="value")
-    table = table.loc[[name for name in paper.LABELS if name in table.index], [name for name in sets if name in table.columns]]
-    return table.rename(index=paper.LABELS, columns=paper.title).rename_axis(index=None, columns=None)
+def heat_of(frame: pd.DataFrame, sets: list) -> pd.DataFrame:
+    """Our mean FPR95 over seeds by MSP: methods in lines, image sets in columns (rows of `ours`)."""
+    return _heat(frame[frame["score"] == "msp"], "fpr95", "ood_dataset", sets)
 
 
 def heat_of_scores(frame: pd.DataFrame, metric: str = "fpr95") -> pd.DataFrame:
     """Our average over far OOD sets and seeds: methods in lines, scores in columns (rows of `ours`)."""
-    part = paper.main_network(paper.for_tables(frame))
-    part = part[(part["metric"] == metric) & (part["ood_dataset"] == "average") & part["score"].isin(scoring.SCORES)]
-    table = part.pivot_table(index="method", columns="score", values="value")
-    table = table.loc[[name for name in paper.LABELS if name in table.index],
-                      [name for name in scoring.SCORES if name in table.columns]]
+    return _heat(frame[frame["ood_dataset"] == "average"], metric, "score", scoring.SCORES)
+
+
+def _heat(frame: pd.DataFrame, metric: str, across: str, names) -> pd.DataFrame:
+    part = where(paper.main_network(paper.for_tables(frame)), metric=metric, **{across: names})
+    table = part.pivot_table(index="method", columns=across, values="value")
+    table = table.loc[[name for name in paper.LABELS if name in table.index], [name for name in names if name in table.columns]]
     return table.rename(index=paper.LABELS, columns=paper.title).rename_axis(index=None, columns=None)
 
 

@@ -308,9 +308,9 @@ def confidence_table() -> pd.DataFrame:
     return frame.assign(metric=frame["metric"].where(~error, "accuracy"))
 
 
-def _random_logits(n=10_000) -> torch.Tensor:
+def _random_logits() -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
-    return 10 * torch.randn(n, 10, dtype=torch.float64, generator=generator)
+    return 10 * torch.randn(10_000, 10, dtype=torch.float64, generator=generator)
 
 
 def argmax_kept(loaded: list, frame: pd.DataFrame) -> pd.DataFrame:

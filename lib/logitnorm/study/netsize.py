@@ -41,23 +41,23 @@ def effects(loaded: list) -> pd.DataFrame:
     frame = paper.ours(runs)
     frame = frame[(frame["ood_dataset"] == "average") | (frame["score"] == "")]
     frame = pd.concat([frame, *(_centred(run) for run in runs
-                                if not ((frame["run"] == run.id) & (frame["score"] == "energy_centred")).any())])
+                                if paper.where(frame, run=run.id, score="energy_centred").empty)])
     lines = []
     for name in dict.fromkeys(map(net, runs)):
         same = [run for run in runs if net(run) == name]
         of = {method: [run for run in same if run.config.method == method] for method in ("cross_entropy", "logitnorm")}
         fit = np.mean([run.history["train_accuracy"].iloc[-1] for run in of["cross_entropy"]])
         for number, (score, metric) in NUMBERS.items():
-            start, end = (frame[frame["run"].isin([run.id for run in of[method]]) & (frame["score"] == score)
-                                & (frame["metric"] == metric)]["value"] for method in of)
+            start, end = (paper.where(frame, run=[run.id for run in of[method]], score=score, metric=metric)["value"]
+                          for method in of)
             lines.append({"net": name, "epochs": same[0].config.epochs, "n": min(map(len, of.values())), "fit": fit,
                           "number": number, "start": start.mean(), "end": end.mean(), "change": end.mean() - start.mean(),
                           "noise": paper.noise(start.std(), end.std(), paper.LEAST.get(metric, 0.0))})
     theirs = paper.numbers("2", "4", "5", "6", "text-4.2")
-    theirs = theirs[(theirs["id_dataset"] == "cifar10") & (theirs["architecture"] == "wrn40_2")
-                    & theirs["ood_dataset"].isin(["average", ""])].drop_duplicates(["method", "score", "metric"])
+    theirs = paper.where(theirs, id_dataset="cifar10", architecture="wrn40_2", ood_dataset=["average", ""])
+    theirs = theirs.drop_duplicates(["method", "score", "metric"])
     for number, (score, metric) in NUMBERS.items():
-        row = theirs[(theirs["score"] == score) & (theirs["metric"] == metric)].set_index("method")["paper"]
+        row = paper.where(theirs, score=score, metric=metric).set_index("method")["paper"]
         start, end = (row.get(method, np.nan) for method in ("cross_entropy", "logitnorm"))
         lines.append({"net": PAPER, "epochs": 200, "n": 5, "fit": np.inf, "number": number, "start": start, "end": end,
                       "change": end - start, "noise": np.nan})
@@ -95,7 +95,7 @@ def finding(lines: pd.DataFrame) -> str:
     if ours["net"].nunique() < 2:
         return f"The networks to compare: {paper.NOT_RUN}."
     msp = ours[ours["number"] == "MSP"].set_index("net")["change"]
-    theirs = lines[(lines["net"] == PAPER) & (lines["number"] == "MSP")]["change"].item()
+    theirs = paper.where(lines, net=PAPER, number="MSP")["change"].item()
     least, most = msp.abs().idxmin(), msp.abs().idxmax()
     said = (f"**LogitNorm changes the FPR95 of MSP by {msp[least]:+.1f} points in {_names([least])} and by {msp[most]:+.1f} in "
             f"{_names([most])}** (paper: {theirs:+.1f}).")
@@ -137,15 +137,14 @@ def cause(lines: pd.DataFrame) -> str:
 
 def godin(loaded: list) -> str:
     """Markdown: GODIN, another method with a head of its own, beside LogitNorm in the nets that have it, and in the paper."""
-    frame = paper.ours([run for run in loaded if run.config.in_grid and run.config.id_dataset == "cifar10"])
-    far = frame[(frame["ood_dataset"] == "average") & (frame["metric"] == "fpr95")]
-    own = far[(far["method"] == "godin") & (far["score"] == "godin")]
+    frame = paper.ours([run for run in loaded if run.in_grid and run.config.id_dataset == "cifar10"])
+    far = paper.where(frame, ood_dataset="average", metric="fpr95")
+    own = paper.where(far, method="godin", score="godin")
     theirs = paper.numbers("6").query("metric == 'fpr95'").set_index("method")["paper"]
     said = [f"GODIN is one more method whose rank depends on the net. The paper's WRN-40-2: GODIN {theirs['godin']:.1f} %, LogitNorm "
             f"{theirs['logitnorm']:.1f} %."]
     for name, part in own.groupby("architecture"):
-        other = far[(far["architecture"] == name) & (far["method"] == "logitnorm") & (far["score"] == "msp")
-                    & (far["tau"] == paper.TAU["cifar10"])]
+        other = paper.where(far, architecture=name, method="logitnorm", score="msp", tau=paper.TAU["cifar10"])
         said.append(f"{paper.network(name)} here: GODIN {paper.spread(part['value'], 1)} %, LogitNorm "
                     f"{paper.spread(other['value'], 1)} % (FPR95, n = {len(part)}).")
     return " ".join(said) if len(said) > 1 else f"GODIN in one of these nets: {paper.NOT_RUN}."

@@ -13,16 +13,16 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from logitnorm import data, paths, runs
+from logitnorm import data, paths
 from logitnorm.runs import RunError
 
-from . import experiments, paper, report, results, scoring
+from . import experiments, images, paper, report, results, scoring
 from .provenance import device_name, provenance
 from .results import Result
 from .verify import load_weights
+from .writing import write_atomically
 
 FOLDER = paths.ROOT / "data" / "official"
-METRICS = ("fpr95", "auroc")
 
 
 def score(run: Result, image_sets: dict[str, data.ImageSet], folder: Path = FOLDER) -> Path:
@@ -33,7 +33,7 @@ def score(run: Result, image_sets: dict[str, data.ImageSet], folder: Path = FOLD
     """
     if "model.safetensors" not in run.info["files"]:
         raise RunError(f"{run.id} kept no weights, so nothing can be scored; train it with keep_model = true")
-    sums = {name: data.sha256(found.images) for name, found in image_sets.items()}
+    sums = {name: images.sha256(found.images) for name, found in image_sets.items()}
     known = {"run_id": run.id, "weights": run.info["files"]["model.safetensors"], "images": sums}
     path = Path(folder) / f"{run.id}.json"
     if path.exists() and known.items() <= json.loads(path.read_text()).items():
@@ -41,13 +41,13 @@ def score(run: Result, image_sets: dict[str, data.ImageSet], folder: Path = FOLD
     far = tuple(name for name in image_sets if name != run.config.id_dataset)
     config = run.config.replace(ood_sets=far, extra_sets=(), history_ood=far[0], keep_features=False)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    arrays = scoring.score_sets(config, load_weights(run), image_sets, device)
+    arrays = scoring.score_sets(config, load_weights(run).to(device), image_sets)
     info = {**known, "counts": {name: len(found.images) for name, found in image_sets.items()},
             "scored": {**provenance(), "device": device_name(device)},
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "metrics": [row for row in scoring.measure(config, arrays) if row["ood_dataset"]]}
     path.parent.mkdir(parents=True, exist_ok=True)
-    runs.write_atomically(path, lambda temporary: temporary.write_text(json.dumps(info, indent=1) + "\n"))
+    write_atomically(path, lambda temporary: temporary.write_text(json.dumps(info, indent=1) + "\n"))
     return path
 
 
@@ -114,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         chosen = [results.load(path) for path in args.runs] or [
-            run for run in results.load_all(paths.RUNS, everything=True) if "model.safetensors" in run.info["files"]]
+            run for run in results.load_all(everything=True) if "model.safetensors" in run.info["files"]]
         if not chosen:
             raise RunError(f"no run in {paths.RUNS} kept its weights; name a run folder that holds model.safetensors")
     except (RunError, OSError) as error:
@@ -127,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
         for name in (run.config.id_dataset, *far):
             if name not in had and name not in failed:
                 try:
-                    had[name] = data.load(name)
+                    had[name] = images.load(name)
                 except data.DataError as error:
                     failed[name] = error
                     report(error)

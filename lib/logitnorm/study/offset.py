@@ -20,13 +20,14 @@ from logitnorm import losses, metrics, paths, scores
 from logitnorm.config import TAU
 
 from . import paper, results, scoring
+from .paper import where
+from .results import SMALL_NET
 
 # Groups of OOD sets as OpenOOD has them for CIFAR, by the sets at hand.
 NEAR = ("cifar10", "cifar100", "tinyimagenet_resize")
 FAR = ("mnist", "svhn_part", "textures_part", "places_mini")
 
-
-SMALL10 = {"size": "small", "architecture": "wrn10_2", "id_dataset": "cifar10", "in_grid": True}
+SMALL10 = {**SMALL_NET, "in_grid": True}
 SECOND_NET = "wrn10_1"  # the net of the many seeds, with the settings of its size otherwise
 RATE = 5.0  # the learning rate per tau of the sweep whose steps on f are alike: 0.2 at tau 0.04
 LENGTHS = (6, 12, 30)  # epochs of WRN-10-2 at tau 0.04, seed 1
@@ -60,15 +61,6 @@ def fork(tau, s_star: float) -> np.ndarray:
     return np.array([float(ratio(min(s_star, 1 / t), t)) for t in np.atleast_1d(tau)])
 
 
-def least_loss(s: float, K: int) -> float:
-    """The smallest LogitNorm loss (nats) at an effective inverse temperature s: log(1 + (K-1) exp(-s sqrt(K/(K-1)))).
-
-    losses.infimum is its value at s = 1/tau: an offset can only raise the bound, so it is worth its price only where
-    images are got wrong.
-    """
-    return losses.infimum(1 / s, K)
-
-
 # ---- finished runs
 
 
@@ -97,34 +89,24 @@ def wanted_temperature(run) -> float:
     return s / metrics.geometric_mean(metrics.cross_fitted_temperature(f, run.tensor(f"{ID}/labels")))
 
 
+def _settings(run) -> dict:
+    """The columns that `temperatures` and `repairs` share; tau is NaN for the methods that have none."""
+    c = run.config
+    return {"run": run.id, "method": c.method, "size": c.size, "in_grid": run.in_grid, "id_dataset": c.id_dataset,
+            "architecture": c.architecture, "seed": c.seed, "epochs": c.epochs, "lr": c.lr, "cutout": c.cutout,
+            "tau": c.tau if c.method in TAU else np.nan}
+
+
 def temperatures(loaded: list) -> pd.DataFrame:
     """One line for each run that has a tau: nominal and effective 1/tau, what the data wanted, the offset, the fork."""
     rows = []
     for run in (run for run in loaded if run.config.method in TAU):
         c, g = run.config, described(run)
-        K = c.num_classes
         last = run.history.iloc[-1]
-        rows.append(
-            {
-                "run": run.id,
-                "method": c.method,
-                "size": c.size,
-                "in_grid": c.in_grid,
-                "id_dataset": c.id_dataset,
-                "architecture": c.architecture,
-                "seed": c.seed,
-                "epochs": c.epochs,
-                "tau": c.tau,
-                "lr": c.lr,
-                "nominal": 1 / c.tau,
-                "effective": g["inverse_temperature"],
-                "wanted": wanted_temperature(run),
-                "offset": g["offset"],
-                "signed_ratio": math.sqrt(K) * g["offset"] / g["centred_norm"],
-                "train_accuracy": last["train_accuracy"],
-                "test_accuracy": run.info["test_accuracy"],
-            }
-        )
+        rows.append({**_settings(run), "nominal": 1 / c.tau, "effective": g["inverse_temperature"],
+                     "wanted": wanted_temperature(run), "offset": g["offset"],
+                     "signed_ratio": math.sqrt(c.num_classes) * g["offset"] / g["centred_norm"],
+                     "train_accuracy": last["train_accuracy"], "test_accuracy": run.info["test_accuracy"]})
     return pd.DataFrame(rows)
 
 
@@ -146,11 +128,8 @@ def by_setting(frame: pd.DataFrame) -> pd.DataFrame:
 
 def groups(run) -> dict[str, list[str]]:
     """The OOD sets of a run: the six that play the paper's, and OpenOOD's near and far ones among those scored."""
-    return {
-        "six": list(run.config.ood_sets),
-        "near": [name for name in NEAR if name in run.sets[1:]],
-        "far": [name for name in FAR if name in run.sets[1:]],
-    }
+    return {"six": list(run.config.ood_sets), "near": [name for name in NEAR if name in run.sets[1:]],
+            "far": [name for name in FAR if name in run.sets[1:]]}
 
 
 def separated(run, score: str, ood_set: str) -> tuple[float, float]:
@@ -171,43 +150,24 @@ def repairs(loaded: list) -> pd.DataFrame:
     """
     rows = []
     for run in loaded:
-        c = run.config
-        for score in ("msp", "energy", *(name for name in scoring.OFFSET_SCORES if name in scoring.of_run(c))):
+        for score in ("msp", "energy", *(name for name in scoring.OFFSET_SCORES if name in scoring.of_run(run.config))):
             found = {name: separated(run, score, name) for name in run.sets[1:]}
             for group, names in groups(run).items():
                 if names:
                     fpr95, auroc = np.mean([found[name] for name in names], axis=0)
-                    rows.append(
-                        {
-                            "run": run.id,
-                            "size": c.size,
-                            "in_grid": c.in_grid,
-                            "lr": c.lr,
-                            "id_dataset": c.id_dataset,
-                            "method": c.method,
-                            "architecture": c.architecture,
-                            "cutout": c.cutout,
-                            "tau": c.tau if c.method in TAU else np.nan,
-                            "seed": c.seed,
-                            "score": score,
-                            "group": group,
-                            "fpr95": fpr95,
-                            "auroc": auroc,
-                        }
-                    )
+                    rows.append({**_settings(run), "score": score, "group": group, "fpr95": fpr95, "auroc": auroc})
     return pd.DataFrame(rows)
 
 
 def set_temperatures(loaded: list) -> pd.Series:
     """The mean inverse temperature that CIFAR-10 runs of LogitNorm train with, by tau, where tau is below 0.05."""
-    runs = [r for r in loaded if (r.config.id_dataset, r.config.architecture) == ("cifar10", "wrn10_2")
-            and r.config.in_grid and r.config.method == "logitnorm" and r.config.tau < 0.05]
+    runs = [run for run in results.small_net(loaded) if run.config.method == "logitnorm" and run.config.tau < 0.05]
     return temperatures(runs).groupby("tau")["effective"].mean() if runs else pd.Series(dtype=float)
 
 
 def finding(frame: pd.DataFrame, repaired: pd.DataFrame) -> str:
     """The page's one sentence with its numbers, from the small CIFAR-10 runs of the paper's loss."""
-    rows = _of(frame, **SMALL10, method="logitnorm")
+    rows = where(frame, **SMALL10, method="logitnorm")
     small, large = rows[rows["tau"] < 0.05], rows[rows["tau"] >= 0.1]
     if not len(small):
         return f"The runs that would show it: {paper.NOT_RUN}."
@@ -224,42 +184,35 @@ def repair_said(repaired: pd.DataFrame) -> str:
     """What taking the offset off does to Energy at T = 1, in one sentence."""
     parts = []
     for method, raw in (("logitnorm", "energy_t1"), ("cross_entropy", "energy")):
-        rows = _of(repaired, **SMALL10, method=method, group="six", cutout=0)
+        rows = where(repaired, **SMALL10, method=method, group="six", cutout=0)
         if method == "logitnorm":
             rows = rows[rows["tau"] == 0.04]
-        before, after = (_of(rows, score=score)["fpr95"] for score in (raw, "energy_centred"))
+        before, after = (where(rows, score=score)["fpr95"] for score in (raw, "energy_centred"))
         if len(before):
-            parts.append(
-                f"from {before.mean():.1f} to {after.mean():.1f} % for {paper.LABELS[method]}"
-                + (" (τ 0.04)" if method == "logitnorm" else "")
-            )
+            parts.append(f"from {before.mean():.1f} to {after.mean():.1f} % for {paper.LABELS[method]}"
+                         + (" (τ 0.04)" if method == "logitnorm" else ""))
     return f"Taking the mean logit off moves Energy's mean FPR95 at T = 1 {' and '.join(parts)}." if parts else ""
 
 
-SCORE_NAMES = {
-    "msp": "MSP",
-    "energy": "Energy, paper's T",
-    "energy_t1": "Energy, T = 1",
-    "energy_centred": "Energy of f − m, T = 1",
-    "msp_normalised": "MSP of f / (τ‖f‖)",
-}
+SCORE_NAMES = {"msp": "MSP", "energy": "Energy, paper's T", "energy_t1": "Energy, T = 1",
+               "energy_centred": "Energy of f − m, T = 1", "msp_normalised": "MSP of f / (τ‖f‖)"}
 
 
 def _at_papers_tau(repaired: pd.DataFrame) -> pd.DataFrame:
     """Of `repairs` cross-entropy and LogitNorm, every network with its size's settings, without Cutout, at the papers' tau."""
-    rows = repaired[(repaired["in_grid"] | (repaired["architecture"] == SECOND_NET)) & (repaired["cutout"] == 0)]
-    rows = rows[rows["tau"].isna() | (rows["tau"] == rows["id_dataset"].map(paper.TAU))]
-    return rows[rows["method"].isin(("cross_entropy", "logitnorm"))]
+    rows = where(repaired, cutout=0, method=("cross_entropy", "logitnorm"))
+    rows = rows[rows["in_grid"] | (rows["architecture"] == SECOND_NET)]
+    return rows[rows["tau"].isna() | (rows["tau"] == rows["id_dataset"].map(paper.TAU))]
 
 
 def repair_pairs(repaired: pd.DataFrame) -> pd.DataFrame:
     """Mean FPR95 over the far sets of MSP, Energy at T = 1 and Energy of f - m, a line for each network: a table to read."""
     lines = []
-    for (ID, net), part in _of(_at_papers_tau(repaired), group="six").groupby(["id_dataset", "architecture"]):
+    for (ID, net), part in where(_at_papers_tau(repaired), group="six").groupby(["id_dataset", "architecture"]):
         line = {("", "ID set, network"): f"{paper.title(ID)}, {paper.network(net)}"}
         for method, raw in (("cross_entropy", "energy"), ("logitnorm", "energy_t1")):
             for score, name in (("msp", "MSP"), (raw, "Energy"), ("energy_centred", "of f − m")):
-                values = _of(part, method=method, score=score)["fpr95"]
+                values = where(part, method=method, score=score)["fpr95"]
                 line[paper.LABELS[method], name] = paper.spread(values, 1) if len(values) else "–"
         lines.append(line)
     table = pd.DataFrame(lines)
@@ -273,16 +226,10 @@ def repair_table(repaired: pd.DataFrame) -> pd.DataFrame:
     found = []
     for (ID, net, method), part in _at_papers_tau(repaired).groupby(["id_dataset", "architecture", "method"]):
         for score in (name for name in SCORE_NAMES if name in set(part["score"])):
-            of = _of(part, score=score)
-            found.append(
-                {
-                    "score": SCORE_NAMES[score],
-                    "loss": paper.LABELS[method],
-                    "ID": paper.title(ID),
-                    "net": paper.network(net),
-                    **{group: paper.spread(_of(of, group=group)["fpr95"], 1) for group in ("six", "near", "far")},
-                }
-            )
+            chosen = where(part, score=score)
+            found.append({"score": SCORE_NAMES[score], "loss": paper.LABELS[method], "ID": paper.title(ID),
+                          "net": paper.network(net),
+                          **{group: paper.spread(where(chosen, group=group)["fpr95"], 1) for group in ("six", "near", "far")}})
     return pd.DataFrame(found)
 
 
@@ -295,14 +242,14 @@ def energies(repaired: pd.DataFrame) -> pd.DataFrame:
     Columns id_dataset, architecture, score, n, start (cross-entropy), end (LogitNorm), verdict: the paper's change of its
     Energy against ours, by the rule of paper.direction with the spread of the seeds. At T = 1 cross-entropy has its Energy.
     """
-    rows = _of(repaired, group="six", cutout=0, in_grid=True)
+    rows = where(repaired, group="six", cutout=0, in_grid=True)
     rows = rows[rows["tau"].isna() | (rows["tau"] == rows["id_dataset"].map(paper.TAU))]
     theirs = paper.numbers("2").query("score == 'energy' and metric == 'fpr95'").pivot(
         index="id_dataset", columns="method", values="paper")
     found = []
     for (ID, net), part in rows.groupby(["id_dataset", "architecture"]):
         for score in ENERGIES:
-            start, end = (_of(part, method=method, score=name)["fpr95"] for method, name in
+            start, end = (where(part, method=method, score=name)["fpr95"] for method, name in
                           (("cross_entropy", "energy" if score == "energy_t1" else score), ("logitnorm", score)))
             if not len(start) or not len(end):
                 continue
@@ -348,7 +295,7 @@ def _by_setting(loaded: list):
         return c.id_dataset, c.size, c.architecture, c.cutout, list(paper.LABELS).index(c.method), c.tau
 
     grouped: dict = {}
-    of_size = [run for run in loaded if run.config.in_grid or run.config.architecture == SECOND_NET]
+    of_size = [run for run in loaded if run.in_grid or run.config.architecture == SECOND_NET]
     for run in sorted(of_size, key=key):
         grouped.setdefault(key(run), []).append(run)
     return [(group[0].config, group) for group in grouped.values()]
@@ -358,8 +305,7 @@ def interventions(loaded: list) -> pd.DataFrame:
     """LogitNorm and centred LogitNorm on CIFAR-10, small WRN-10-2: method, tau, seed, accuracy and mean FPR95 by MSP (percent)."""
     rows = [{"method": c.method, "tau": c.tau, "seed": c.seed, "accuracy": run.info["test_accuracy"],
              "msp": np.mean([separated(run, "msp", name)[0] for name in c.ood_sets])}
-            for run in loaded for c in (run.config,) if c.method in TAU and c.size == "small" and c.in_grid
-            and (c.id_dataset, c.architecture) == ("cifar10", "wrn10_2")]
+            for run in results.small_net(loaded) for c in (run.config,) if c.method in TAU]
     return pd.DataFrame(rows, columns=["method", "tau", "seed", "accuracy", "msp"])
 
 
@@ -378,27 +324,18 @@ def intervention_said(found: pd.DataFrame) -> str:
 def intervention_table(loaded: list) -> pd.DataFrame:
     """LogitNorm and centred LogitNorm at each tau: accuracy, effective 1/tau, NLL and ECE, FPR95 of MSP and Energy."""
     found = []
-    small = [run for run in loaded if run.config.method in TAU and run.config.size == "small" and run.config.in_grid]
+    small = [run for run in loaded if run.config.method in TAU and run.config.size == "small" and run.in_grid]
     for c, group in _by_setting([run for run in small if run.config.architecture.startswith("wrn")]):
         repaired = repairs(group)
         raw = "energy_t1" if "energy_t1" in scoring.of_run(c) else "energy"
-        six = _of(repaired, group="six").set_index("score")["fpr95"]
+        six = where(repaired, group="six").set_index("score")["fpr95"]
         soft = pd.DataFrame([on_softmax(run, True) for run in group])
-        found.append(
-            {
-                "loss": paper.LABELS[c.method],
-                "ID": paper.title(c.id_dataset),
-                "τ": f"{c.tau:g}",
-                "n": str(len(group)),
-                "accuracy": paper.spread(pd.Series([run.info["test_accuracy"] for run in group])),
-                "s": paper.spread(pd.Series([described(run)["inverse_temperature"] for run in group]), 1),
-                "NLL": paper.spread(soft["nll"], 3),
-                "ECE": paper.spread(soft["ece"], 1),
-                "MSP": paper.spread(six[["msp"]], 1),
-                "Energy, T = 1": paper.spread(six[[raw]], 1),
-                "of f − m": paper.spread(six[["energy_centred"]], 1),
-            }
-        )
+        found.append({"loss": paper.LABELS[c.method], "ID": paper.title(c.id_dataset), "τ": f"{c.tau:g}", "n": str(len(group)),
+                      "accuracy": paper.spread(pd.Series([run.info["test_accuracy"] for run in group])),
+                      "s": paper.spread(pd.Series([described(run)["inverse_temperature"] for run in group]), 1),
+                      "NLL": paper.spread(soft["nll"], 3), "ECE": paper.spread(soft["ece"], 1),
+                      "MSP": paper.spread(six[["msp"]], 1), "Energy, T = 1": paper.spread(six[[raw]], 1),
+                      "of f − m": paper.spread(six[["energy_centred"]], 1)})
     return pd.DataFrame(found)
 
 
@@ -415,17 +352,10 @@ def calibration_table(loaded: list, every: bool = True) -> pd.DataFrame:
     ):
         for normalised in (False, True) if c.method in TAU else (False,):
             soft = pd.DataFrame([on_softmax(run, normalised) for run in group])
-            found.append(
-                {
-                    "loss": paper.LABELS[c.method] + (f", τ {c.tau:g}" if c.method in TAU else ""),
-                    "softmax of": "f / (τ‖f‖)" if normalised else "f",
-                    "ID": paper.title(c.id_dataset),
-                    "net": paper.network(c.architecture),
-                    "n": str(len(group)),
-                    "ECE": paper.spread(soft["ece"], 1),
-                    "ECE after TS": paper.spread(soft["ece_ts"], 1),
-                }
-            )
+            found.append({"loss": paper.LABELS[c.method] + (f", τ {c.tau:g}" if c.method in TAU else ""),
+                          "softmax of": "f / (τ‖f‖)" if normalised else "f", "ID": paper.title(c.id_dataset),
+                          "net": paper.network(c.architecture), "n": str(len(group)),
+                          "ECE": paper.spread(soft["ece"], 1), "ECE after TS": paper.spread(soft["ece_ts"], 1)})
     return pd.DataFrame(found)
 
 
@@ -453,10 +383,8 @@ def along_offset(features: np.ndarray, weight: np.ndarray) -> tuple[float, float
     phi = np.asarray(features, dtype=np.float64)
     w = np.asarray(weight, dtype=np.float64).mean(axis=0)
     along = phi @ (w / np.linalg.norm(w))
-    return (
-        100 * float(np.mean(along**2) / np.mean(np.square(phi).sum(axis=1))),
-        100 * float(along.var() / phi.var(axis=0).sum()),
-    )
+    return (100 * float(np.mean(along**2) / np.mean(np.square(phi).sum(axis=1))),
+            100 * float(along.var() / phi.var(axis=0).sum()))
 
 
 def direction_table(loaded: list) -> pd.DataFrame:
@@ -467,9 +395,8 @@ def direction_table(loaded: list) -> pd.DataFrame:
         if c.method in ("cross_entropy", *TAU) and c.keep_model and c.keep_features:
             weight = safetensors.numpy.load_file(run.file("model.safetensors"))["fc.weight"]
             square, variance = along_offset(run.tensor(f"{c.id_dataset}/features"), weight)
-            found.append(
-                {"run": run.id, "mean square": square, "variance": variance, "by chance": 100 / weight.shape[1]}
-            )
+            found.append({"run": run.id, "mean square": square, "variance": variance,
+                          "by chance": 100 / weight.shape[1]})
     return pd.DataFrame(found or [{"run": paper.NOT_RUN}])
 
 
@@ -485,45 +412,24 @@ def judged(loaded: list) -> pd.DataFrame:
     """The predictions in the order in which they were made, with what the finished runs say of each."""
     frame, repaired = temperatures(loaded), repairs(loaded)
     plain = [run for run in loaded if run.config.size == "small" and run.config.architecture == "wrn10_2"
-             and run.config.in_grid]
+             and run.in_grid]
     rows = []
     for entry in predictions():
         held, said = JUDGES[entry["id"]](plain, frame, repaired, loaded)
-        rows.append(
-            {
-                "written": entry["written"],
-                "prediction": entry["says"],
-                "known then": entry["known then"],
-                "became": {True: "held", False: "did not hold", None: paper.NOT_RUN}[held],
-                "numbers": said,
-            }
-        )
+        rows.append({"written": entry["written"], "prediction": entry["says"], "known then": entry["known then"],
+                     "became": {True: "held", False: "did not hold", None: paper.NOT_RUN}[held], "numbers": said})
     return pd.DataFrame(rows)
-
-
-def _of(frame: pd.DataFrame, **values) -> pd.DataFrame:
-    for name, value in values.items():
-        frame = frame[frame[name] == value]
-    return frame
 
 
 def _metric(loaded: list, name: str, **values) -> pd.Series:
     """A metric of the ID set of the runs with these settings, by seed."""
-    return pd.Series(
-        {
-            run.config.seed: run.metrics.set_index("metric")["value"].get(name)
-            for run in loaded
-            if all(getattr(run.config, key) == value for key, value in values.items())
-        },
-        dtype=float,
-    ).dropna()
+    return pd.Series({run.config.seed: run.metrics.set_index("metric")["value"].get(name) for run in loaded
+                      if all(getattr(run.config, key) == value for key, value in values.items())}, dtype=float).dropna()
 
 
 def _trains_worse(plain, frame, repaired, loaded):
-    accuracy = [
-        _metric(plain, "accuracy", id_dataset="cifar10", method=method, tau=0.01)
-        for method in ("logitnorm", "centred_logitnorm")
-    ]
+    accuracy = [_metric(plain, "accuracy", id_dataset="cifar10", method=method, tau=0.01)
+                for method in ("logitnorm", "centred_logitnorm")]
     if min(map(len, accuracy)) < 3:
         return None, _so_far(accuracy[1])
     return bool(accuracy[1].mean() < accuracy[0].mean()), "; ".join(
@@ -532,10 +438,8 @@ def _trains_worse(plain, frame, repaired, loaded):
 
 
 def _best_tau(plain, frame, repaired, loaded):
-    nll = {
-        tau: _metric(plain, "nll_normalised", id_dataset="cifar10", method="centred_logitnorm", tau=tau)
-        for tau in (0.01, 0.04, 0.07, 0.1)
-    }
+    nll = {tau: _metric(plain, "nll_normalised", id_dataset="cifar10", method="centred_logitnorm", tau=tau)
+           for tau in (0.01, 0.04, 0.07, 0.1)}
     said = "; ".join(f"tau {tau:g}: {paper.spread(values, 3)} nats" for tau, values in nll.items() if len(values))
     if min(map(len, nll.values())) < 3:
         return None, said
@@ -543,24 +447,21 @@ def _best_tau(plain, frame, repaired, loaded):
 
 
 def _energy(plain, frame, repaired, loaded):
-    here = _of(repaired, **SMALL10, method="centred_logitnorm", tau=0.04, group="six")
-    raw, centred = (_of(here, score=score).set_index("seed")["fpr95"] for score in ("energy", "energy_centred"))
+    here = where(repaired, **SMALL10, method="centred_logitnorm", tau=0.04, group="six")
+    raw, centred = (where(here, score=score).set_index("seed")["fpr95"] for score in ("energy", "energy_centred"))
     said = "; ".join(f"seed {seed}: {raw[seed]:.1f} %, centred {centred[seed]:.1f} %" for seed in raw.index)
     held = bool((raw < 60).all() and ((raw - centred).abs() < 1).all())
     return (None if held and len(raw) < 3 else held), said
 
 
 def _plateau(plain, frame, repaired, loaded):
-    rows = _of(frame, **SMALL10, method="logitnorm")
-    rows = rows[rows["tau"].isin([0.02, 0.03, 0.04, 0.05, 0.06])]
+    rows = where(frame, **SMALL10, method="logitnorm", tau=[0.02, 0.03, 0.04, 0.05, 0.06])
     new = rows[rows["tau"] != 0.04]
     if not len(new):
         return None, ""
     accuracy = rows.groupby("tau")["test_accuracy"].mean()
-    said = (
-        f"s* {new['effective'].min():.1f} to {new['effective'].max():.1f}; test accuracy of a tau "
-        f"{accuracy.min():.2f} to {accuracy.max():.2f} % (n = {len(new)})"
-    )
+    said = (f"s* {new['effective'].min():.1f} to {new['effective'].max():.1f}; test accuracy of a tau "
+            f"{accuracy.min():.2f} to {accuracy.max():.2f} % (n = {len(new)})")
     if not new["effective"].between(13, 14.5).all():  # one seed is enough to refute
         return False, said
     if new.groupby("tau")["seed"].nunique().reindex([0.02, 0.03, 0.05, 0.06], fill_value=0).min() < 3:
@@ -569,25 +470,22 @@ def _plateau(plain, frame, repaired, loaded):
 
 
 def _threshold(plain, frame, repaired, loaded):
-    rows = _of(frame, **SMALL10, method="logitnorm", tau=0.08)
+    rows = where(frame, **SMALL10, method="logitnorm", tau=0.08)
     said = "; ".join(f"seed {row.seed}: offset {row.offset:+.2f}, s* {row.effective:.1f}" for row in rows.itertuples())
     held = bool((rows["offset"].abs() < 0.2).all() and (rows["effective"] >= 0.95 * 12.5).all())
     return (None if held and len(rows) < 3 else held), said  # one seed is enough to refute
 
 
 def _sign(plain, frame, repaired, loaded):
-    rows = _of(frame, **SMALL10, method="logitnorm")
-    rows = rows[rows["tau"].isin([0.02, 0.03, 0.05])].sort_values(["tau", "seed"])
+    rows = where(frame, **SMALL10, method="logitnorm", tau=[0.02, 0.03, 0.05]).sort_values(["tau", "seed"])
     said = "; ".join(f"tau {row.tau:g}, seed {row.seed}: {row.offset:+.2f}" for row in rows.itertuples())
     held = bool(((rows["offset"] < 0) == (rows["seed"] == 1)).all())
     return (None if held and len(rows) < 9 else held), said
 
 
 def _cifar100(plain, frame, repaired, loaded):
-    nll = {
-        tau: _metric(plain, "nll_normalised", id_dataset="cifar100", method="centred_logitnorm", tau=tau, seed=1)
-        for tau in (0.0085, 0.0263)
-    }
+    nll = {tau: _metric(plain, "nll_normalised", id_dataset="cifar100", method="centred_logitnorm", tau=tau, seed=1)
+           for tau in (0.0085, 0.0263)}
     said = "; ".join(f"tau {tau:g}: {values.iloc[0]:.3f} nats" for tau, values in nll.items() if len(values))
     if min(map(len, nll.values())) < 1:
         return None, said
@@ -595,7 +493,7 @@ def _cifar100(plain, frame, repaired, loaded):
 
 
 def _larger(plain, frame, repaired, loaded):
-    rows = _of(frame, id_dataset="cifar10", method="logitnorm", tau=0.04)
+    rows = where(frame, id_dataset="cifar10", method="logitnorm", tau=0.04)
     small, large = (rows[rows["architecture"] == name]["effective"] for name in ("wrn10_2", "wrn40_2"))
     if not len(large) or not len(small):
         return None, ""
@@ -603,29 +501,27 @@ def _larger(plain, frame, repaired, loaded):
 
 
 def _larger_energy(plain, frame, repaired, loaded):
-    here = _of(repaired, architecture="wrn40_2", size="medium", id_dataset="cifar10", group="six")
+    here = where(repaired, architecture="wrn40_2", size="medium", id_dataset="cifar10", group="six")
     found = {}
     for method, raw in (("logitnorm", "energy_t1"), ("cross_entropy", "energy")):
-        of = _of(here, method=method).set_index("score")["fpr95"]
-        if raw not in of:
+        fpr95 = where(here, method=method).set_index("score")["fpr95"]
+        if raw not in fpr95:
             return None, ""
-        found[method] = (of[raw], of["energy_centred"])
-    said = "; ".join(
-        f"{paper.LABELS[method]}: {raw:.1f} to {centred:.1f} %" for method, (raw, centred) in found.items()
-    )
+        found[method] = (fpr95[raw], fpr95["energy_centred"])
+    said = "; ".join(f"{paper.LABELS[method]}: {raw:.1f} to {centred:.1f} %"
+                     for method, (raw, centred) in found.items())
     (a, b), (x, y) = found["logitnorm"], found["cross_entropy"]
     return bool(a - b > 5 and abs(x - y) < 1), said
 
 
 def scaled(frame: pd.DataFrame) -> pd.DataFrame:
     """Of `temperatures` or `repairs` the LogitNorm runs whose learning rate goes with tau, seed 1, one line a tau."""
-    rows = frame[(frame["size"] == "small") & (frame["architecture"] == "wrn10_2") & (frame["id_dataset"] == "cifar10")]
-    rows = rows[(rows["method"] == "logitnorm") & (rows["seed"] == 1)]
+    rows = where(frame, **SMALL_NET, method="logitnorm", seed=1)
     return rows[np.isclose(rows["lr"], RATE * rows["tau"])].sort_values("tau")
 
 
 def _scaled_step(plain, frame, repaired, loaded):
-    fpr95 = _of(scaled(repaired), score="msp", group="six").set_index("tau")["fpr95"]
+    fpr95 = where(scaled(repaired), score="msp", group="six").set_index("tau")["fpr95"]
     said = "; ".join(f"tau {tau:g}: {value:.1f} %" for tau, value in fpr95.items())
     beaten = 0.04 in fpr95 and bool((fpr95 < fpr95[0.04]).any())  # one tau is enough for it to hold
     return (True if beaten else False if len(fpr95) == 8 else None), said
@@ -640,7 +536,7 @@ def _scaled_temperature(plain, frame, repaired, loaded):
 
 def lengths(frame: pd.DataFrame) -> pd.DataFrame:
     """Of `temperatures` the runs of LENGTHS epochs at tau 0.04, seed 1, by epochs."""
-    rows = _of(frame, size="small", architecture="wrn10_2", id_dataset="cifar10", method="logitnorm", tau=0.04, seed=1)
+    rows = where(frame, **SMALL_NET, method="logitnorm", tau=0.04, seed=1)
     return rows[np.isclose(rows["lr"], 0.2)].sort_values("epochs")
 
 
@@ -656,22 +552,12 @@ def _so_far(values: pd.Series) -> str:
     return f"so far {paper.spread(values)} %" if len(values) else ""
 
 
-JUDGES = {
-    "centred-trains-worse": _trains_worse,
-    "centred-best-tau": _best_tau,
-    "centred-energy": _energy,
-    "sweep-plateau": _plateau,
-    "sweep-threshold": _threshold,
-    "sweep-sign": _sign,
-    "cifar100-centred": _cifar100,
-    "wrn40-temperature": _larger,
-    "wrn40-energy": _larger_energy,
-    "scaled-step": _scaled_step,
-    "scaled-temperature": _scaled_temperature,
-    "longer-training": _longer,
-}
+JUDGES = {"centred-trains-worse": _trains_worse, "centred-best-tau": _best_tau, "centred-energy": _energy,
+          "sweep-plateau": _plateau, "sweep-threshold": _threshold, "sweep-sign": _sign, "cifar100-centred": _cifar100,
+          "wrn40-temperature": _larger, "wrn40-energy": _larger_energy, "scaled-step": _scaled_step,
+          "scaled-temperature": _scaled_temperature, "longer-training": _longer}
 
 
 def load(runs_dir="") -> list:
     """Every finished run in the folder ("": the repository's) but those of size smoke."""
-    return [run for run in results.load_all(runs_dir or paths.RUNS, everything=True) if run.config.size != "smoke"]
+    return [run for run in results.load_all(runs_dir, everything=True) if run.config.size != "smoke"]

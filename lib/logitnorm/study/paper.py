@@ -159,6 +159,13 @@ def in_tables(method: str, tau: float, cutout: int, id_dataset: str) -> bool:
             and (cutout == 0 or method == "learned_confidence"))
 
 
+def where(rows: pd.DataFrame, **values) -> pd.DataFrame:
+    """The rows with the given column values; a list or tuple names several."""
+    for column, value in values.items():
+        rows = rows[rows[column].isin(value if isinstance(value, (list, tuple)) else [value])]
+    return rows
+
+
 def for_tables(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of `ours` that the tables compare."""
     settings = zip(frame["method"], frame["tau"], frame["cutout"], frame["id_dataset"])
@@ -285,25 +292,6 @@ def network(architecture: str) -> str:
     return known.get(kind, kind.upper()) + depth.replace("_", "-")
 
 
-def describe(loaded: list, size: str) -> str:
-    """Markdown that says what the runs of a size are: nets, images, epochs, seeds, OOD sets and run ids."""
-    if not loaded:
-        return f"**Size `{size}`:** no finished run yet, so our numbers read '{NOT_RUN}'."
-    parts = []
-    for (id_dataset, architecture, epochs), group in grouped(
-            by_method(loaded), lambda run: (run.config.id_dataset, run.config.architecture, run.config.epochs)):
-        methods = [f"{method} (seed{'s' * (len(same) > 1)} {', '.join(str(run.config.seed) for run in same)})"
-                   for method, same in grouped(group, lambda run: method_title(run.config))]
-        methods = [", ".join(methods[:-1]), methods[-1]] if len(methods) > 1 else methods
-        parts.append(f"{network(architecture)} trained on all training images of {title(id_dataset)} for {epochs} "
-                     f"epochs with {' and '.join(methods)}")
-    sets = [f"{', '.join(map(named, far))}" for far, _ in grouped(loaded, lambda run: run.config.ood_sets)]
-    ids = [f"`{stem}-seed{{{','.join(str(run.config.seed) for run in same)}}}`"
-           for stem, same in grouped(by_method(loaded), lambda run: run.id.rsplit("-seed", 1)[0])]
-    return (f"**Size `{size}`:** {'; '.join(parts)}. OOD sets: {'; or '.join(sets)}. "
-            f"Runs: {', '.join(ids)}.")
-
-
 def by_method(loaded: list) -> list:
     """The runs in the order of LABELS; those of one method keep theirs."""
     return sorted(loaded, key=lambda run: list(LABELS).index(run.config.method))
@@ -389,8 +377,7 @@ def own(frame: pd.DataFrame, sets: list, metrics: tuple = ("fpr95", "auroc"), sc
         line = {"OOD set": named(name)}
         for metric in metrics:
             for method in (method for method in LABELS if method in set(frame["method"])):
-                values = frame.loc[(frame["score"] == score) & (frame["ood_dataset"] == name)
-                                   & (frame["metric"] == metric) & (frame["method"] == method), "value"]
+                values = where(frame, score=score, ood_dataset=name, metric=metric, method=method)["value"]
                 line[f"{LABELS[method]}, {title(metric)}"] = spread(values) or NOT_MEASURED
         lines.append(line)
     return pd.DataFrame(lines)
@@ -398,14 +385,12 @@ def own(frame: pd.DataFrame, sets: list, metrics: tuple = ("fpr95", "auroc"), sc
 
 def main_network(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of `ours` of the main network (WRN-40-2, or the wide ResNet that stands in for it) on CIFAR-10."""
-    return frame[(frame["paper_id"] == "cifar10") & (frame["paper_architecture"] == "wrn40_2")]
+    return where(frame, paper_id="cifar10", paper_architecture="wrn40_2")
 
 
 def average_fpr95(frame: pd.DataFrame, method: str, score: str) -> pd.DataFrame:
     """The rows of `ours` of the main network that hold a method's FPR95 by a score, averaged over the far OOD sets."""
-    frame = main_network(frame)
-    return frame[(frame["method"] == method) & (frame["score"] == score) & (frame["ood_dataset"] == "average")
-                 & (frame["metric"] == "fpr95")]
+    return where(main_network(frame), method=method, score=score, ood_dataset="average", metric="fpr95")
 
 
 def joint(frame: pd.DataFrame, *methods: str) -> pd.DataFrame:
@@ -421,10 +406,9 @@ def joint(frame: pd.DataFrame, *methods: str) -> pd.DataFrame:
                            for cutout in sorted(set(frame.loc[frame["method"] == method, "cutout"]) or {0})):
         own = ["godin" if score == "cosine" else score for score in scoring.OWN_SCORES.get(method, ())]
         for score in ("msp", *own):
-            mine = frame[(frame["method"] == method) & (frame["cutout"] == cutout) & frame["score"].isin(["", score])]
-            far = mine[mine["ood_dataset"] == "average"]
-            values = {"accuracy": mine[mine["metric"] == "accuracy"]}
-            values |= {metric: far[far["metric"] == metric] for metric in ("fpr95", "auroc", "aupr")}
+            mine = where(frame, method=method, cutout=cutout, score=["", score])
+            values = {"accuracy": where(mine, metric="accuracy")}
+            values |= {metric: where(mine, ood_dataset="average", metric=metric) for metric in ("fpr95", "auroc", "aupr")}
             line = {"loss": LABELS[method] + ", Cutout" * bool(cutout), "score": title(score),
                     "seeds": str(mine["run"].nunique())}
             lines.append(line | {f"{title(metric)} (%)": spread(part["value"]) for metric, part in values.items()})
@@ -435,13 +419,12 @@ def by_tau(frame: pd.DataFrame) -> pd.DataFrame:
     """LogitNorm on the main network for CIFAR-10 at each tau (rows of `ours`): columns tau, n (seeds), then means over
     seeds of accuracy, noise (FPR95 on Gaussian noise) and far (FPR95 averaged over the far OOD sets), all by MSP.
     """
-    frame = main_network(frame)
-    frame = frame[(frame["method"] == "logitnorm") & frame["score"].isin(["", "msp"])]
+    frame = where(main_network(frame), method="logitnorm", score=["", "msp"])
     wanted = {"accuracy": ("", "accuracy"), "noise": ("gaussian_noise", "fpr95"), "far": ("average", "fpr95")}
     lines = []
     for tau, part in frame.groupby("tau"):
-        cells = {name: part[(part["ood_dataset"] == where) & (part["metric"] == metric)]["value"].mean()
-                 for name, (where, metric) in wanted.items()}
+        cells = {name: where(part, ood_dataset=ood_set, metric=metric)["value"].mean()
+                 for name, (ood_set, metric) in wanted.items()}
         lines.append({"tau": tau, "n": part["seed"].nunique()} | cells)
     return pd.DataFrame(lines, columns=["tau", "n", *wanted])
 

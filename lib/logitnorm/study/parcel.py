@@ -15,6 +15,7 @@ from logitnorm import runs
 from logitnorm.runs import RunError
 
 from . import report
+from .writing import write_atomically
 
 # The files of a complete run folder; format 1 and 2 have the same names.
 FILES = ("run.json", "history.csv", "metrics.csv", "scores.safetensors", "model.safetensors")
@@ -36,7 +37,7 @@ def pack(folder: Path, to: Path | None = None) -> Path:
             for name in ("run.json", *sorted(run.info["files"])):
                 file.write(folder / name, f"{folder.name}/{name}")
 
-    runs.write_atomically(archive, write)
+    write_atomically(archive, write)
     return archive
 
 

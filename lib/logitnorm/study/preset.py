@@ -40,7 +40,7 @@ def config(preset: str, **given) -> Config:
 
 
 def _cached(name: str) -> bool:
-    return all((data.cache_dir() / f"{name}-{split}.npz").exists() for split in data.SETS[name].splits)
+    return all(data.file(name, split).exists() for split in data.SETS[name].splits)
 
 
 def tell(run: Config, runs_dir: Path = paths.RUNS, full_on_cpu: str = "no") -> str:

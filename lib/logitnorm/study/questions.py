@@ -5,7 +5,7 @@ import pandas as pd
 
 from logitnorm import metrics, scores
 
-from . import conventions, findings, offset, paper
+from . import conventions, findings, offset, paper, results
 
 TEMPERATURES = (0.01, 0.1, 1.0, 10.0, 100.0)  # of the energy score: the code has 0.1 and 0.01, the score's paper 1
 NONE = f"The runs that would show it: {paper.NOT_RUN}."
@@ -13,7 +13,7 @@ NONE = f"The runs that would show it: {paper.NOT_RUN}."
 
 def _with_logits(loaded: list) -> list:
     """The runs of cross-entropy and of LogitNorm at the paper's tau on CIFAR-10 that kept their logits."""
-    return [run for run in loaded if run.config.id_dataset == "cifar10" and not run.config.cutout and run.config.in_grid
+    return [run for run in loaded if run.config.id_dataset == "cifar10" and not run.config.cutout and run.in_grid
             and (run.config.method == "cross_entropy" or (run.config.method == "logitnorm"
                                                          and run.config.tau == paper.TAU["cifar10"]))
             and all(run.has(f"{name}/logits") for name in (run.config.id_dataset, *run.config.ood_sets))]
@@ -22,12 +22,12 @@ def _with_logits(loaded: list) -> list:
 def tau_of_cifar100(loaded: list) -> str:
     """Issue 2, Markdown: the tau that held-out noise chooses on CIFAR-100, and what each tau gives on the OOD sets."""
     frame = paper.ours([run for run in loaded if run.config.id_dataset == "cifar100" and run.config.method == "logitnorm"
-                        and run.config.seed == 1 and run.config.in_grid])
+                        and run.config.seed == 1 and run.in_grid])
     frame = frame[frame["score"].isin(["", "msp"])]
     lines = []
     for tau, part in frame.groupby("tau"):
-        value = {name: part[(part["ood_dataset"] == where) & (part["metric"] == metric)]["value"].item()
-                 for name, where, metric in (("noise", "gaussian_noise", "fpr95"), ("far", "average", "fpr95"),
+        value = {name: paper.where(part, ood_dataset=ood_set, metric=metric)["value"].item()
+                 for name, ood_set, metric in (("noise", "gaussian_noise", "fpr95"), ("far", "average", "fpr95"),
                                              ("accuracy", "", "accuracy"))}
         lines.append({"tau": tau, "n": 1, **value})
     if len(lines) < 2:
@@ -57,7 +57,7 @@ def crop_or_resize(loaded: list) -> str:
     lines = {}
     for run in loaded:
         if run.config.id_dataset == "cifar10" and run.config.method in ("cross_entropy", "logitnorm") and set(pair) <= set(run.sets):
-            found = run.metrics[(run.metrics["score"] == "msp") & (run.metrics["metric"] == "fpr95")].set_index("ood_dataset")["value"]
+            found = paper.where(run.metrics, score="msp", metric="fpr95").set_index("ood_dataset")["value"]
             lines.setdefault(run.config.method, []).append(found[pair[0]] - found[pair[1]])
     if not lines:
         return NONE
@@ -124,15 +124,14 @@ def gradnorm(loaded: list) -> str:
     return f"FPR95 of GradNorm over the OOD sets, {_nets(_with_logits(loaded), 'cifar10')}. {'; '.join(said)}." if said else NONE
 
 
-def near_and_far(loaded: list, size: str = "small") -> pd.DataFrame:
+def near_and_far(loaded: list) -> pd.DataFrame:
     """Mean FPR95 and AUROC (%) of MSP over OpenOOD's near and far sets at hand: a line for each loss, CIFAR-10."""
-    found = [run for run in loaded if run.config.size == size and run.config.id_dataset == "cifar10"
-             and run.config.in_grid and run.config.architecture == "wrn10_2"]
+    found = results.small_net(loaded)
     if not found:
         return pd.DataFrame()
     rows = offset.repairs(found)
-    rows = rows[(rows["score"] == "msp") & rows["group"].isin(["near", "far"])
-                & (rows["tau"].isna() | np.isclose(rows["tau"], paper.TAU["cifar10"]))]
+    rows = paper.where(rows, score="msp", group=["near", "far"])
+    rows = rows[rows["tau"].isna() | np.isclose(rows["tau"], paper.TAU["cifar10"])]
     lines = []
     for (method, cutout), part in rows.groupby(["method", "cutout"], sort=False):
         line = {("", "loss"): paper.LABELS[method] + ", Cutout" * bool(cutout)}

@@ -1,5 +1,6 @@
 """Finished runs as tables: a run folder with frames, all of them below a folder, one row per number."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pandas as pd
 import safetensors
 
 from logitnorm import paths, runs
-from logitnorm.config import TAU
+from logitnorm.config import IN_EVERY_NAME, IN_NO_NAME, TAU
 from logitnorm.runs import RunError
 
 from . import fetch, parcel, scoring
@@ -25,6 +26,17 @@ class Result(runs.Run):
     def sets(self) -> list[str]:
         """Names of the image sets that were scored, ID first."""
         return self.config.sets
+
+    @property
+    def in_grid(self) -> bool:
+        """Whether averages over seeds and the papers' tables take this run.
+
+        Of Wide ResNets only the size's own, with the size's schedule: others belong to a study of the network, the
+        length or the rate. The papers' other networks come with settings of their own.
+        """
+        if "architecture" in self.config.changed:
+            return not self.config.architecture.startswith("wrn")
+        return not set(self.config.changed) - set(IN_EVERY_NAME + IN_NO_NAME)
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -87,21 +99,37 @@ def load(path: Path, verify: bool = True) -> Result:
     return Result(run.path, run.info)
 
 
-def load_all(runs_dir: Path | str, size: str | None = None, verify: bool = True, everything: bool = False) -> list[Result]:
-    """The complete runs below runs_dir that may stand in one average (Config.in_grid), sorted by name.
+def load_all(runs_dir: Path | str = "", everything: bool = False, verify: bool = True) -> list[Result]:
+    """The complete runs below runs_dir that may stand in one average (Result.in_grid), sorted by name.
 
-    runs_dir: a folder of run folders; "+FOLDER", a text: the book's runs and those in FOLDER, which take the place of
-    the book's where both have one. everything: those of a second net, another length or another learning rate too, for
-    the studies of these. Runs in progress are left out. Raises RunError for a damaged run, or where FOLDER has none.
+    runs_dir: "", the book's runs; a folder of run folders; "+FOLDER", a text: the book's runs and those in FOLDER, which
+    take the place of the book's where both have one. everything: those of a second net, another length or another
+    learning rate too, for the studies of these. Runs in progress are left out. Raises RunError for a damaged run, or
+    where FOLDER has none.
     """
-    own = str(runs_dir).removeprefix("+")
-    folders = {p.parent.name: p.parent for p in Path(own).glob("*/run.json")}
-    if own != str(runs_dir):
+    own = Path(str(runs_dir).removeprefix("+") or paths.RUNS)
+    folders = {p.parent.name: p.parent for p in own.glob("*/run.json")}
+    if str(runs_dir).startswith("+"):
         if not folders:
-            raise RunError(f"{Path(own).absolute()} holds no finished run; name the folder in which your run folder lies")
+            raise RunError(f"{own.absolute()} holds no finished run; name the folder in which your run folder lies")
         folders = {p.parent.name: p.parent for p in paths.RUNS.glob("*/run.json")} | folders
     found = [load(folder, verify) for name, folder in sorted(folders.items()) if not name.endswith(".part")]
-    return [run for run in found if (size is None or run.config.size == size) and (everything or run.config.in_grid)]
+    return [run for run in found if everything or run.in_grid]
+
+
+def by_size(runs_dir: Path | str, sizes: Sequence[str], everything: bool = False) -> dict[str, list[Result]]:
+    """{size: its runs} of load_all, every folder read once."""
+    found = load_all(runs_dir, everything)
+    return {size: [run for run in found if run.config.size == size] for size in sizes}
+
+
+# The net on which this book asks most of its questions, because a seed of it takes an hour on a CPU core.
+SMALL_NET = {"size": "small", "architecture": "wrn10_2", "id_dataset": "cifar10"}
+
+
+def small_net(loaded: list[Result]) -> list[Result]:
+    """Of some runs those of SMALL_NET that may stand in one average."""
+    return [run for run in loaded if run.in_grid and all(getattr(run.config, k) == v for k, v in SMALL_NET.items())]
 
 
 TIDY = ["run", "size", "id_dataset", "architecture", "method", "tau", "cutout", "seed", "score", "ood_dataset", "metric",

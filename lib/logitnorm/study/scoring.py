@@ -66,10 +66,10 @@ def input_steps(config: Config) -> dict[str, scores.InputStep]:
     return steps
 
 
-def outputs(config: Config, net: torch.nn.Module, images: torch.Tensor, device: torch.device | None = None,
+def outputs(config: Config, net: torch.nn.Module, images: torch.Tensor,
             steps: dict[str, scores.InputStep] | None = None) -> dict[str, np.ndarray]:
     """What `score` reads of the images: scores.collect, with the score of a method's own head under its name."""
-    found = scores.collect(net, images, device, steps=steps)
+    found = scores.collect(net, images, steps=steps)
     if config.method in OWN_SCORES:
         found[OWN_SCORES[config.method][0]] = found.pop("own")
     return found
@@ -92,14 +92,13 @@ def score(config: Config, name: str, output: Callable[[str], np.ndarray]) -> np.
     return np.asarray(output(name), dtype=np.float64)
 
 
-def score_sets(config: Config, net: torch.nn.Module, test_sets: dict[str, data.ImageSet],
-               device: torch.device) -> dict[str, np.ndarray]:
+def score_sets(config: Config, net: torch.nn.Module, test_sets: dict[str, data.ImageSet]) -> dict[str, np.ndarray]:
     """SET/NAME: per image set one forward pass for all scores, one more per step on the input; and the ID labels."""
     labels = test_sets[config.id_dataset].labels
     assert labels is not None
     arrays = {f"{config.id_dataset}/labels": labels.numpy()}
     for name, image_set in test_sets.items():
-        found = outputs(config, net, image_set.images, device, input_steps(config))
+        found = outputs(config, net, image_set.images, input_steps(config))
         features = found.pop("features")
         arrays |= {f"{name}/{key}": value for key, value in found.items()}
         if config.keep_features:
@@ -118,11 +117,6 @@ def confidence_summary(c_logit) -> dict:
 
 
 # What a run keeps -----------------------------------------------------------------------------------------------
-
-def evenly(count: int, kept: int) -> np.ndarray:
-    """The places of `kept` evenly spaced ones of `count` images; all of them if there are no more."""
-    return np.arange(count) if count <= kept else np.arange(kept) * count // kept
-
 
 def of_set(arrays: Mapping[str, np.ndarray], name: str) -> Callable[[str], np.ndarray]:
     """The arrays of one image set of score_sets, as `score` reads them."""
@@ -160,7 +154,7 @@ def pack(config: Config, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]
         for name in dict.fromkeys((ID, config.history_ood)):
             packed[f"{name}/logits"] = arrays[f"{name}/logits"].astype(np.float16)
             features = arrays[f"{name}/features"]
-            packed[f"{name}/features"] = features[evenly(len(features), KEPT)].astype(np.float16)
+            packed[f"{name}/features"] = features[data.evenly(len(features), KEPT)].astype(np.float16)
     return packed
 
 

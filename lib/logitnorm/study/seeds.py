@@ -13,6 +13,7 @@ LEAST = 5  # seeds of each loss below which nothing is said about their spread
 CLAIMS = {"accuracy": ("", "accuracy"), "MSP, FPR95": ("msp", "fpr95"), "MSP, AUROC": ("msp", "auroc"),
           "ODIN, FPR95": ("odin", "fpr95"), "GradNorm, FPR95": ("gradnorm", "fpr95"), "Energy, FPR95": ("energy", "fpr95"),
           "Energy of f − m, FPR95": ("energy_centred", "fpr95")}
+RATES = {claim: claim.removesuffix(", FPR95") for claim, (_, metric) in CLAIMS.items() if metric == "fpr95"}  # -> name of the score
 
 
 def behind(loaded: list, architecture: str = "wrn10_1") -> list:
@@ -30,8 +31,7 @@ def many(loaded: list) -> pd.DataFrame:
 
 def pairs(frame: pd.DataFrame, score: str, metric: str) -> np.ndarray:
     """(seeds, 2): what each seed gave with cross-entropy and with LogitNorm, in the order of the seeds."""
-    rows = frame[(frame["score"] == score) & (frame["metric"] == metric)
-                 & (frame["ood_dataset"] == ("average" if score else ""))]
+    rows = paper.where(frame, score=score, metric=metric, ood_dataset="average" if score else "")
     return rows.pivot(index="seed", columns="method", values="value")[list(METHODS)].to_numpy()
 
 
@@ -41,11 +41,11 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     return tuple(found.confidence_interval)
 
 
-def wrong(values: np.ndarray, count: int, draws: int = 40_000) -> float:
+def wrong(values: np.ndarray, count: int) -> float:
     """The chance, in %, that the means of `count` seeds of each loss stand in the other order than those of all.
 
     Seeds are drawn without replacement, for each loss on its own: a table does not know whose seed was lucky. Of one
-    seed all pairs are counted, of more `draws` of them; a tie is wrong by half.
+    seed all pairs are counted, of more 40,000 draws, a tie is wrong by half.
     """
     a, b = values.T
     if not 1 <= count <= len(a):
@@ -54,13 +54,13 @@ def wrong(values: np.ndarray, count: int, draws: int = 40_000) -> float:
     if count == 1:
         difference = (b[None] - a[:, None]).ravel()
     else:
-        means = [side[rng.random((draws, len(side))).argsort(axis=1)[:, :count]].mean(axis=1) for side in (a, b)]
+        means = [side[rng.random((40_000, len(side))).argsort(axis=1)[:, :count]].mean(axis=1) for side in (a, b)]
         difference = means[1] - means[0]
     against = -np.sign(b.mean() - a.mean())
     return 100 * float(np.mean(np.sign(difference) == against) + np.mean(difference == 0) / 2)
 
 
-def unclear(values: np.ndarray, count: int, least: float, draws: int = 4_000) -> tuple[float, float]:
+def unclear(values: np.ndarray, count: int, least: float) -> tuple[float, float]:
     """(%, %): how often this book's rule on `count` seeds of each loss calls the change unclear, or the other way round.
 
     The rule is paper.direction: a change within twice the spread of the seeds (paper.noise), or below `least`, is none. The paper's change
@@ -68,7 +68,7 @@ def unclear(values: np.ndarray, count: int, least: float, draws: int = 4_000) ->
     """
     rng, change = np.random.default_rng(0), float(np.diff(values.mean(axis=0))[0])
     words = []
-    for _ in range(draws):
+    for _ in range(4_000):
         a, b = (rng.choice(side, count, replace=False) for side in values.T)
         noise = paper.noise(*(side.std(ddof=1) if count > 1 else 0.0 for side in (a, b)), least)
         words.append(paper.direction(change, float(b.mean() - a.mean()), noise, least))
@@ -94,8 +94,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def heaps(frame: pd.DataFrame) -> str:
     """Markdown: Energy under LogitNorm by the sign of the offset, which the seed chooses; "" where all have one sign."""
-    rows = frame[(frame["method"] == "logitnorm") & (frame["score"] == "energy") & (frame["metric"] == "fpr95")
-                 & (frame["ood_dataset"] == "average")]
+    rows = paper.where(frame, method="logitnorm", score="energy", metric="fpr95", ood_dataset="average")
     below, above = (rows[rows["offset"] * sign > 0]["value"] for sign in (-1, 1))
     if not len(below) or not len(above):
         return ""
@@ -108,8 +107,7 @@ def heaps(frame: pd.DataFrame) -> str:
 
 def finding(lines: pd.DataFrame, seeds: int) -> str:
     """Markdown: which number one seed decides, and which not even several do."""
-    rates = lines[lines["claim"].map(lambda claim: CLAIMS[claim][1] == "fpr95")].assign(
-        claim=lambda frame: frame["claim"].str.removesuffix(", FPR95"))
+    rates = lines[lines["claim"].isin(RATES)].assign(claim=lines["claim"].map(RATES))
     sure, loose = rates.loc[rates[1].idxmin()], rates.loc[rates[1].idxmax()]
     several = [count for count in COUNTS if count in lines and count > 1]
     said = (f"**One seed of each loss puts the FPR95 of {sure['claim']} in the right order in {100 - sure[1]:.0f} of 100 tables, and that "
@@ -138,8 +136,8 @@ def printed(lines: pd.DataFrame) -> pd.DataFrame:
 
 def rule_said(frame: pd.DataFrame) -> str:
     """Markdown: what this book's own verdict rule, with its three seeds, says of a change that is there."""
-    found = {claim: unclear(pairs(frame, *of), 3, paper.LEAST["fpr95"]) for claim, of in CLAIMS.items() if of[1] == "fpr95"}
-    said = "; ".join(f"{claim.removesuffix(', FPR95')} {vague:.0f} and {wrong:.0f}" for claim, (vague, wrong) in found.items())
+    found = {name: unclear(pairs(frame, *CLAIMS[claim]), 3, paper.LEAST["fpr95"]) for claim, name in RATES.items()}
+    said = "; ".join(f"{name} {vague:.0f} and {wrong:.0f}" for name, (vague, wrong) in found.items())
     return ("This book's rule asks whether a change exceeds twice the spread of its seeds. Of 100 draws of three seeds each, it would call the "
             f"change unclear, and call it the other way round, in: {said}. The rule buys rare wrong signs with a word that commits to "
             "nothing.")

@@ -22,8 +22,9 @@ from logitnorm import data, losses, runs, scores
 from logitnorm.config import Config
 from logitnorm.train import Trainer, resident
 
-from . import graph, scoring
+from . import graph, images, scoring
 from .provenance import device_name, provenance
+from .writing import finish, part, write_csv, write_tensors
 
 HISTORY_OOD = 2000  # so many OOD images, evenly spaced, are enough for a mean norm each epoch
 EVALUATION_BATCH = 2500  # images at once after each epoch on a GPU: no gradients, so they are small
@@ -44,7 +45,7 @@ def train(config: Config, runs_dir: Path, device: str | None = None) -> Path:
         require_same(runs.load(path, verify=True).info["config"], config, path)
         print(f"{config.run_id}: complete, nothing to train")
         return path
-    with runs.part(runs_dir, config.run_id) as folder:
+    with part(runs_dir, config.run_id) as folder:
         try:
             return _train(config, folder, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
         except FloatingPointError as error:
@@ -52,10 +53,10 @@ def train(config: Config, runs_dir: Path, device: str | None = None) -> Path:
 
 
 def _train(config: Config, folder: Path, device: torch.device) -> Path:
-    train_set = data.load(config.id_dataset, "train")
-    sets = {name: data.load(name, "test") for name in config.sets}
-    sums = {f"{config.id_dataset}-train": data.sha256(train_set.images),
-            **{f"{name}-test": data.sha256(found.images) for name, found in sets.items()}}
+    train_set = images.load(config.id_dataset, "train")
+    sets = {name: images.load(name, "test") for name in config.sets}
+    sums = {f"{config.id_dataset}-train": images.sha256(train_set.images),
+            **{f"{name}-test": images.sha256(found.images) for name, found in sets.items()}}
     trainer, kept = start(config, folder, resident(train_set, config.num_classes, device), device)
     ood = sets[config.history_ood].images
     ood = ood[::max(1, len(ood) // HISTORY_OOD)]
@@ -123,7 +124,7 @@ def save(trainer: Trainer, kept: dict, folder: Path) -> None:
 
 def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], state: dict) -> None:
     """Weights and momentum with the plain state (epoch, history, settings) in the same file: one atomic write."""
-    runs.write_tensors(path, tensors, {"state": json.dumps(state)})
+    write_tensors(path, tensors, {"state": json.dumps(state)})
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
@@ -152,9 +153,9 @@ def evaluate(trainer: Trainer, id_test: data.ImageSet, ood: Tensor) -> dict:
 
     In the precision of the training, because it is done after every epoch; the final scores are in float32.
     """
-    def logits(images: Tensor) -> Tensor:
-        batch = EVALUATION_BATCH if trainer.device.type == "cuda" else None
-        found = scores.collect(trainer.net, images, trainer.device, batch, precision=trainer.precision)
+    def logits(batch: Tensor) -> Tensor:
+        count = EVALUATION_BATCH if trainer.device.type == "cuda" else None
+        found = scores.collect(trainer.net, batch, count, trainer.precision)
         return torch.from_numpy(found["logits"])
 
     f, f_ood = logits(id_test.images), logits(ood)
@@ -169,16 +170,16 @@ def write_results(trainer: Trainer, kept: dict, folder: Path, sets: dict[str, da
     config, begun = trainer.config, time.perf_counter()
     print(f"{config.run_id}: trained; now scoring {len(sets)} image sets ({sum(len(found.images) for found in sets.values()):,} "
           "images)", flush=True)
-    arrays = scoring.score_sets(config, trainer.net, sets, trainer.device)
+    arrays = scoring.score_sets(config, trainer.net, sets)
     kept["seconds"]["total"] += time.perf_counter() - begun
     packed = scoring.pack(config, arrays)
     measured = scoring.measure(config, packed)
     label = {"run_id": config.run_id}
     write_history(folder / "history.csv", trainer.history)
-    runs.write_tensors(folder / "scores.safetensors", packed, label)
-    runs.write_csv(folder / "metrics.csv", measured)
+    write_tensors(folder / "scores.safetensors", packed, label)
+    write_csv(folder / "metrics.csv", measured)
     if config.keep_model:
-        runs.write_tensors(folder / "model.safetensors", {
+        write_tensors(folder / "model.safetensors", {
             name: value.half() if value.is_floating_point() else value
             for name, value in trainer.net.state_dict().items()}, label)
     info = {**label, "format": scoring.FORMAT, "config": config.model_dump(), **known, **kept["provenance"],
@@ -194,7 +195,7 @@ def write_results(trainer: Trainer, kept: dict, folder: Path, sets: dict[str, da
         if info["confidence"]["collapsed"]:
             print(f"{config.run_id}: warning: the confidence is the same for all ID test images (standard deviation "
                   f"{info['confidence']['sd']:.2g}); the branch has collapsed", file=sys.stderr)
-    return runs.finish(folder, info)
+    return finish(folder, info)
 
 
 def geometry(f: Tensor, config: Config) -> dict[str, float]:
@@ -209,14 +210,27 @@ def write_history(path: Path, rows: list[dict]) -> None:
     optional = [f"{name}_{where}" for name in ("offset", "centred_norm", "inverse_temperature")
                 for where in ("train", "test", "ood")]
     columns += [name for name in (*optional, "lambda", "confidence_loss") if any(name in row for row in rows)]
-    runs.write_csv(path, [{name: f"{row[name]:.8g}" if isinstance(row.get(name), float) else row.get(name, "")
+    write_csv(path, [{name: f"{row[name]:.8g}" if isinstance(row.get(name), float) else row.get(name, "")
                            for name in columns} for row in rows])
+
+
+def difference(found: Config, wanted: Config) -> str | None:
+    """The name of the first setting in which a run made with these settings is not the one that is wanted.
+
+    A run that names a precision fits one that leaves the precision to the processor ("mixed"), and what a run keeps of
+    its outputs makes no other run of it.
+    """
+    for name, value in found:
+        free = name.startswith("keep_") or (name, wanted.precision) == ("precision", "mixed")
+        if value != getattr(wanted, name) and not free:
+            return name
+    return None
 
 
 def require_same(found: dict, wanted: Config, path: Path) -> None:
     """Refuse to mix runs: name the first setting in which a folder differs from what was asked for."""
     found = Config(**found)
-    if name := found.differs_from(wanted):
+    if name := difference(found, wanted):
         raise runs.RunError(f"{path} was trained with {name} = {getattr(found, name)!r}, not {getattr(wanted, name)!r}; "
                             "delete the folder to train it again, or use another seed or size")
 

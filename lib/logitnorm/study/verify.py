@@ -26,7 +26,7 @@ from logitnorm import data, paths, runs
 from logitnorm.runs import RunError
 from logitnorm.train import learning_rate, network
 
-from . import experiments, parcel, report, results, scoring
+from . import experiments, images, parcel, report, results, scoring
 from .results import Result
 from .training import TRAIN_IMAGES
 
@@ -99,11 +99,8 @@ def _settings(run: Result, file: Path) -> str:
     listed = {planned.run_id: planned for planned in experiments.configs(file)}.get(name)
     if listed is None:
         return f"{Path(file).name} does not list this run, so no table shows it: its settings were compared with nothing"
-    if config.ood_sets == experiments.official(listed).ood_sets:
-        listed = experiments.official(listed)
-    if differs := config.differs_from(listed):
-        raise RunError(f"{name} was trained with {differs} = {getattr(config, differs)!r}, but {Path(file).name} says "
-                       f"{getattr(listed, differs)!r}")
+    if differs := experiments.unlike(config, listed, file):
+        raise RunError(f"{name} was trained with {differs}")
     return f"the settings are those of {Path(file).name}"
 
 
@@ -155,10 +152,10 @@ def _history(run: Result) -> str:
         if not math.isclose(row["lr"], rate, rel_tol=1e-6):
             raise RunError(f"{epoch}: the learning rate is {row['lr']:.6g}, the schedule of the settings gives {rate:.6g} "
                            f"for {TRAIN_IMAGES[name]:,} training images")
-        for which, images in (("train", steps * config.batch_size), ("test", len(run.correct))):
-            right = row[f"{which}_accuracy"] / 100 * images
+        for which, count in (("train", steps * config.batch_size), ("test", len(run.correct))):
+            right = row[f"{which}_accuracy"] / 100 * count
             if abs(right - round(right)) > 0.01:
-                raise RunError(f"{epoch}: no count of {images:,} images gives a {which} accuracy of "
+                raise RunError(f"{epoch}: no count of {count:,} images gives a {which} accuracy of "
                                f"{row[f'{which}_accuracy']:.6f} %; the net saw another number of images")
     last, stated = rows[-1], run.info["test_accuracy"]
     if abs(last["test_accuracy"] - stated) > HISTORY_ACCURACY or abs(100 * np.mean(run.correct) - stated) > 1e-6:
@@ -207,9 +204,9 @@ def _weights(run: Result, download: bool) -> str:
         return (f"the weights load, but the images of {config.id_dataset} or of every OOD set are not on this machine, so "
                 "its scores were not computed again; --download fetches them")
     ood = usable[0]
-    sets = {name: data.load(name, "test") for name in (config.id_dataset, ood)}
+    sets = {name: images.load(name) for name in (config.id_dataset, ood)}
     for name, found in sets.items():
-        if data.sha256(found.images) != run.info["data"][f"{name}-test"]:
+        if images.sha256(found.images) != run.info["data"][f"{name}-test"]:
             raise RunError(f"{run.id} was scored on other images of {name} than those on this machine")
     labels = sets[config.id_dataset].labels.numpy()
     if not np.array_equal(run.tensor(f"{config.id_dataset}/labels"), labels):
@@ -245,15 +242,14 @@ def load_weights(run: Result) -> torch.nn.Module:
 def _usable(name: str, download: bool) -> bool:
     """Whether the set is on this machine, is made here, or may and can be downloaded."""
     made = name in data.embedded.NAMES
-    return made or (data.cache_dir() / f"{name}-test.npz").exists() or (
-        download and data.SETS[name].stands_in_for is None)
+    return made or data.file(name, "test").exists() or (download and data.SETS[name].stands_in_for is None)
 
 
 def _stepped(run: Result, net: torch.nn.Module, sets: dict[str, data.ImageSet]) -> str:
     """The scores with a step on the input, of evenly spaced images of each set. The step is the sign of a gradient, so
     that a rounding of the weights moves single images far: only the average counts."""
     steps = scoring.input_steps(run.config)
-    places = {name: scoring.evenly(len(found.images), STEPPED) for name, found in sets.items()}
+    places = {name: data.evenly(len(found.images), STEPPED) for name, found in sets.items()}
     found = {name: scoring.outputs(run.config, net, sets[name].images[at], steps=steps) for name, at in places.items()}
     for step in steps:
         stated = np.concatenate([run.score(step, name)[at] for name, at in places.items()])
@@ -278,7 +274,7 @@ def changes(run: Result, runs_dir: Path = paths.RUNS) -> list[str]:
     from . import ledger
 
     others = [found for found in results.load_all(runs_dir) if found.id != run.id]
-    mine = [run] if run.config.in_grid else []
+    mine = [run] if run.in_grid else []
     tables = [ledger.build({size: [found for found in chosen if found.config.size == size] for size in ledger.SIZES})
               for chosen in (others, [*others, *mine])]
     both = tables[0].merge(tables[1], on="id", suffixes=("_before", ""))

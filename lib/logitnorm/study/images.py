@@ -1,6 +1,10 @@
-"""The official image sets: downloaded, checked, and kept as one .npz a split in the cache directory."""
+"""The official image sets: downloaded, checked, and kept as one .npz a split in the cache directory.
+
+    python -m logitnorm data cifar10 svhn      # and one line for each split
+"""
 
 import gzip
+import hashlib
 import http.client
 import os
 import re
@@ -12,14 +16,25 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from scipy.io import loadmat
+from torch import Tensor
 
-from .sets import SETS, Archive, DataError, cache_dir, evenly, fit
+from logitnorm import data
+from logitnorm.data import SETS, Archive, DataError, ImageSet, cache_dir, evenly, fit
 
-# The released LSUN crops are 36 x 36; the code of Learned Confidence (uoguelph-mlrg/confidence_estimation)
-# cuts out their centre and does not scale them.
-ONLY_CROPPED = {"lsun_c"}
+from . import report
 
 IMAGE = re.compile(r"(.*/)?[^./][^/]*\.(jpe?g|png)", re.I)
+
+
+def load(name: str, split: str = "test") -> ImageSet:
+    """data.load, after the download of an official set that is not on this machine.
+
+    Raises DataError, one sentence, as data.load does, and for a download that fails.
+    """
+    info = SETS.get(name)
+    if info and info.archive and split in info.splits and not data.file(name, split).exists():
+        download(name, split)
+    return data.load(name, split)
 
 
 def download(name: str, split: str = "test") -> None:
@@ -55,7 +70,7 @@ def fetch(name: str, folder: str, split: str = "test") -> dict[str, dict]:
         arrays = loadmat(path)
         return {split: {"images": arrays["X"].transpose(3, 0, 1, 2), "labels": arrays["y"].ravel().astype(np.int64) % 10}}
     images = (np.frombuffer(gzip.decompress(path.read_bytes())[16:], np.uint8).reshape(-1, 28, 28) if name == "mnist" else
-              from_tar(path, archive.take, name not in ONLY_CROPPED))
+              from_tar(path, archive.take, SETS[name].scaled))
     return {"test": {"images": images}}
 
 
@@ -97,9 +112,29 @@ def from_tar(path: Path, take: int | None = None, scale: bool = True) -> np.ndar
     with tarfile.open(path) as tar:
         members = [member for member in tar if member.isfile() and IMAGE.fullmatch(member.name)]
         names = sorted(member.name for member in members)
-        images = dict.fromkeys(evenly(names, take) if take else names, np.empty(0))
+        images = dict.fromkeys([names[i] for i in evenly(len(names), take or len(names))], np.empty(0))
         # in the archive's own order: going back in a compressed file is slow
         for member in tqdm(members, desc="reading images", unit=" files", disable=None):
             if member.name in images and (file := tar.extractfile(member)):
                 images[member.name] = fit(Image.open(file), scale)
     return np.stack(list(images.values()))
+
+
+def sha256(images: Tensor) -> str:
+    """SHA-256 (hexadecimal) of the raw bytes of `images` in C order; it names the data in a run's record."""
+    return hashlib.sha256(images.cpu().contiguous().numpy().data).hexdigest()
+
+
+def main(names: list[str]) -> int:
+    """Download or generate the named sets and print one line for each split."""
+    try:
+        if not names:
+            raise DataError(f"name the sets, for example cifar10 svhn; choose from {', '.join(SETS)}.")
+        for name in names:
+            for split in SETS[name].splits if name in SETS else ("test",):
+                images, labels = load(name, split)
+                print(f"{name}-{split}: {len(images):,} images, {'with' if labels is not None else 'no'} labels, "
+                      f"sha256 {sha256(images)}")
+    except DataError as error:
+        return report(error)
+    return 0
