@@ -58,6 +58,7 @@ def test_a_change_within_the_spread_of_the_seeds_is_no_change():
     assert netsize.wide(given, "Energy").iloc[0, 1] == "50.0 → 58.0 ?"
     clear = lines(energy=[8, -9, -8, -8], gradnorm=[6, 5, -24, -41])
     assert "Energy is worse in wrn10_1, better in resnet20 and wrn40_2." in netsize.finding(clear)
+    assert "in wrn40_2, which fits its training images best, and by " in netsize.finding(clear)
     assert netsize.wide(clear, "Energy").iloc[0, 1] == "50.0 → 58.0"
 
 

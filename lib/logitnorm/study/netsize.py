@@ -96,9 +96,10 @@ def finding(lines: pd.DataFrame) -> str:
         return f"The networks to compare: {paper.NOT_RUN}."
     msp = ours[ours["number"] == "MSP"].set_index("net")["change"]
     theirs = paper.where(lines, net=PAPER, number="MSP")["change"].item()
-    least, most = msp.abs().idxmin(), msp.abs().idxmax()
-    said = (f"**LogitNorm changes the FPR95 of MSP by {msp[least]:+.1f} points in {_names([least])} and by {msp[most]:+.1f} in "
-            f"{_names([most])}** (paper: {theirs:+.1f}).")
+    best = ours.loc[ours["fit"].idxmax(), "net"]
+    others = msp.drop(best)
+    said = (f"**LogitNorm changes the FPR95 of MSP by {msp[best]:+.1f} points in {_names([best])}, which fits its training images best, "
+            f"and by {others.max():+.1f} to {others.min():+.1f} in {_names(list(others.index))}** (paper: {theirs:+.1f}).")
     for number in LATE:
         turned = {way: [line.net for line in ours[ours["number"] == number].itertuples() if _turn(line) == way]
                   for way in (1, 0, -1)}
