@@ -14,7 +14,7 @@ from scipy.special import softmax
 from logitnorm import metrics
 from logitnorm.study import adopt, branches, ledger, netsize, offset, paper, questions, results, seeds
 
-from . import plots
+from . import hidden, plots
 from .ask import CLASSES
 from .build import colab_url
 from .pictures import THUMBNAILS, thumbnails
@@ -253,13 +253,18 @@ def _draw_scores(ax, run, name: str) -> str:
 
 
 def draw(folder: Path = THUMBNAILS) -> None:
-    """Write picture() as front-light.png and front-dark.png into `folder`, for README and for links to the book."""
+    """Write picture() as front-light.png and front-dark.png into `folder`, for README and for links to the book, and the
+    finding of the book's own as temperature.png."""
     loaded = results.by_size("", ledger.SIZES)
     lines = ledger.build(loaded)
     for name, dark in (("light", False), ("dark", True)):
         fig, _ = picture(loaded, lines, dark)
         fig.savefig(folder / f"front-{name}.png", dpi=100, facecolor=fig.get_facecolor())
         plt.close(fig)
+    plots.style()
+    fig = hidden.temperature_figure(offset.temperatures(offset.load()), wide=True)
+    fig.savefig(folder / "temperature.png", dpi=100)
+    plt.close(fig)
 
 
 # ---- what the prose pages include

@@ -27,12 +27,13 @@ def _ticks(axis, values):
     axis.set_minor_locator(NullLocator())
 
 
-def temperature_figure(frame: pd.DataFrame):
-    """Figure: nominal and effective 1/tau of all runs, and the offset on its two arms."""
-    fig, (upper, lower) = plt.subplots(2, figsize=(6.4, 8.2))
+def temperature_figure(frame: pd.DataFrame, wide: bool = False):
+    """Figure: nominal and effective 1/tau of all runs, and the offset on its two arms; wide: side by side, for README."""
+    fig, (upper, lower) = plt.subplots(1, 2, figsize=(12, 4.8)) if wide else plt.subplots(2, figsize=(6.4, 8.2))
     ends = np.array([frame["nominal"].min() / 1.3, frame["nominal"].max() * 1.3])
     upper.plot(ends, ends, color=PAPER.color, linestyle=":")
-    upper.text(17, 19.5, "as asked: s = 1/τ", color="#555555", fontsize=12, rotation=38, rotation_mode="anchor")
+    upper.text(14.5, 15.4, "as asked: s = 1/τ", color="#555555", fontsize=12, rotation=45, rotation_mode="anchor", va="bottom",
+               transform_rotates_text=True)
     for row in frame.itertuples():
         look, filled = METHODS[row.method], row.id_dataset == "cifar10"
         mark = dict(marker=NETS.get(row.architecture, "D"), s=170 if row.architecture == "wrn40_2" else 60, zorder=3,
