@@ -30,7 +30,7 @@ def test_a_preset_is_a_run_whose_weights_are_kept_and_given_settings_win(cache):
     put(cache, "svhn_part", "isun")
     quick = preset.config("quick", method="cross_entropy", seed=3, tau=None)
     assert quick == Config(size="small", epochs=4, method="cross_entropy", seed=3, keep_model=True,
-                           ood_sets=("svhn_part", "isun"), extra_sets=("gaussian_noise",))
+                           ood_sets=("svhn_part", "isun"), extra_sets=())
     assert preset.config("quick", epochs=2, keep_model=False).epochs == 2
     assert not preset.config("quick", keep_model=False).keep_model
     assert preset.config("quick", size="smoke") == Config(size="smoke")

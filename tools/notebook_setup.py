@@ -95,7 +95,7 @@ def tidy(text: str, page: str) -> str:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     # train.ipynb writes there; every other notebook that names the place reads what is there
-    reads_runs = page != "notebooks/train" and any("paths.RUNS" in cell.source for cell in body)
+    reads_runs = page != "notebooks/train" and any(re.search(r"paths\.RUNS|runs_dir", cell.source) for cell in body)
     notebook.cells = body[:1] + setup_cells(page, reads_runs) + body[1:]
     notebook.metadata = nbformat.from_dict(KERNEL)
     nbformat.validate(notebook)
