@@ -228,18 +228,10 @@ def reliability_figure(run):
     ):
         b = np.clip((confidence * 15).astype(int), 0, 14)
         kept = np.bincount(b, minlength=15) >= 20
-        x, y = (
-            np.bincount(b, weights=v, minlength=15)[kept] / np.bincount(b, minlength=15)[kept]
-            for v in (confidence, run.correct)
-        )
-        ax.plot(
-            x,
-            y,
-            color=look.color,
-            marker=look.marker,
-            linestyle=look.linestyle,
-            label=f"{name}: ECE {metrics.ece_of(confidence, run.correct):.1f} %",
-        )
+        x, y = (np.bincount(b, weights=v, minlength=15)[kept] / np.bincount(b, minlength=15)[kept]
+                for v in (confidence, run.correct))
+        ax.plot(x, y, color=look.color, marker=look.marker, linestyle=look.linestyle,
+                label=f"{name}: ECE {metrics.ece_of(confidence, run.correct):.1f} %")
     ax.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     ax.legend()
     return fig

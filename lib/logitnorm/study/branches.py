@@ -237,7 +237,4 @@ def training_table(stands: list[dict], loaded: list) -> pd.DataFrame:
             line |= {(f"{name} images", "accuracy (%)"): f"{found['accuracy']:.1f}", (f"{name} images", "s"): f"{found['own']:.1f}",
                      (f"{name} images", "bottom"): f"{found['bottom']:.1f}", (f"{name} images", "saved (%)"): f"{_saved(found):.0f}"}
         lines.append(line)
-    table = pd.DataFrame(lines)
-    if len(table):
-        table.columns = pd.MultiIndex.from_tuples(table.columns)
-    return table
+    return paper.grouped_columns(lines)

@@ -128,7 +128,7 @@ def side_by_side(rows: pd.DataFrame, by: str, metrics: tuple, head: str, decimal
             line[(paper.title(metric), "paper")] = arrow(row.theirs0, row.theirs1)
             if not math.isnan(row.ours1):
                 line[(paper.title(metric), "this book")] = f"{arrow(row.ours0, row.ours1)} {MARKS.get(row.verdict, '')}"
-    return pd.DataFrame(list(lines.values())).pipe(_in_order)
+    return paper.grouped_columns(list(lines.values())).fillna("")
 
 
 def grid(rows: pd.DataFrame, column: str, by: str = "score") -> pd.DataFrame:
@@ -149,11 +149,6 @@ def temperatures(runs: list) -> pd.DataFrame:
         lines.append({"ID set": paper.title(id_dataset), "loss": paper.LABELS[method], "accuracy (%)": value["accuracy"],
                       "fitted temperature": value["temperature"]})
     return pd.DataFrame(lines)
-
-
-def _in_order(table: pd.DataFrame) -> pd.DataFrame:
-    table.columns = pd.MultiIndex.from_tuples(table.columns)
-    return table.fillna("")
 
 
 def legend(rows: pd.DataFrame) -> str:

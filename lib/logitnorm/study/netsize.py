@@ -79,9 +79,7 @@ def wide(lines: pd.DataFrame, *numbers: str) -> pd.DataFrame:
             row["FPR95" if line.number in SCORES else "", line.number] = ("–" if np.isnan(line.end) else
                                                              f"{line.start:.1f} → {line.end:.1f}" + " ?" * (_turn(line) == 0))
         rows.append(row)
-    table = pd.DataFrame(rows)
-    table.columns = pd.MultiIndex.from_tuples(table.columns)
-    return table
+    return paper.grouped_columns(rows)
 
 
 def _turn(line) -> int:

@@ -87,10 +87,7 @@ def beside(frame: pd.DataFrame, found: list[Result], metric: str, score: str = "
             of_method = group[group["run"].map(method) == name]
             line |= {(name, "stand-in"): of_method["on_stand_in"].mean(), (name, "official"): of_method["on_official"].mean()}
         lines.append(line)
-    table = pd.DataFrame(lines)
-    if lines:
-        table.columns = pd.MultiIndex.from_tuples(table.columns)
-    return table
+    return paper.grouped_columns(lines)
 
 
 def told(frame: pd.DataFrame) -> str:

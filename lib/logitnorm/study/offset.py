@@ -215,10 +215,7 @@ def repair_pairs(repaired: pd.DataFrame) -> pd.DataFrame:
                 values = where(part, method=method, score=score)["fpr95"]
                 line[paper.LABELS[method], name] = paper.spread(values, 1) if len(values) else "–"
         lines.append(line)
-    table = pd.DataFrame(lines)
-    if len(table):
-        table.columns = pd.MultiIndex.from_tuples(table.columns)
-    return table
+    return paper.grouped_columns(lines)
 
 
 def repair_table(repaired: pd.DataFrame) -> pd.DataFrame:
@@ -372,10 +369,7 @@ def calibration_pairs(runs: list) -> pd.DataFrame:
                 line[name, "paper"] = "–" if normalised else f"{theirs[paper.counterpart(ID), method, metric]:.2f}"
                 line[name, "this book"] = paper.spread(soft[metric])
             lines.append(line)
-    table = pd.DataFrame(lines)
-    if len(table):
-        table.columns = pd.MultiIndex.from_tuples(table.columns)
-    return table
+    return paper.grouped_columns(lines)
 
 
 def along_offset(features: np.ndarray, weight: np.ndarray) -> tuple[float, float]:

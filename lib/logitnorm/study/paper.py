@@ -311,6 +311,14 @@ def grouped(items: list, key) -> list[tuple]:
     return list(groups.items())
 
 
+def grouped_columns(lines: list[dict]) -> pd.DataFrame:
+    """Lines whose names are pairs (group, column), as plots.table shows them; an empty table where there is none."""
+    table = pd.DataFrame(lines)
+    if lines:
+        table.columns = pd.MultiIndex.from_tuples(table.columns)
+    return table
+
+
 def value(row) -> str | None:
     """'15.65 ± 0.21 (n = 5)'; None where there is no run, so that a table says 'not yet run'."""
     if row["verdict"] == NOT_RUN:

@@ -139,10 +139,7 @@ def near_and_far(loaded: list) -> pd.DataFrame:
             for group in ("near", "far"):
                 line[paper.title(metric), group] = paper.spread(part[part["group"] == group][metric], 1)
         lines.append(line)
-    table = pd.DataFrame(lines)
-    if len(table):
-        table.columns = pd.MultiIndex.from_tuples(table.columns)
-    return table
+    return paper.grouped_columns(lines)
 
 
 def _nets(loaded: list, id_dataset: str) -> str:
