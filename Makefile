@@ -29,7 +29,7 @@ help:
 	echo "make check                     style, direction of imports and types, in seconds"
 	echo "make test                      run the test suite but for its slow part"
 	echo "make test-all                  ... with it: whole builds, killed processes, real images"
-	echo "make mutations                 break ten lines, one at a time: does make test see it?"
+	echo "make mutations                 break lines of the library, one at a time: does make test see it?"
 	echo "make site                      check the built pages in a headless browser (Chromium or Chrome)"
 	echo "make pdf                       the book as one page and as a PDF, printed by Chromium or Chrome"
 	echo "make picture                   draw the picture of README and of links to the book again, from the runs"
