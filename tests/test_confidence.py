@@ -5,8 +5,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from logitnorm import losses, metrics
-from logitnorm.study import confidence
+from logitnorm import losses, metrics, paths
+from logitnorm.study import confidence, results
 from logitnorm.train import LAMBDA
 
 
@@ -104,3 +104,42 @@ def test_the_threshold_curve_is_the_detection_error_and_its_flat_part_holds_the_
     assert (curve.error[within] <= curve.error.min() + 2).all() and within[np.argmin(curve.error)]
     outer = np.flatnonzero(within)[[0, -1]] + [-1, 1]  # just beyond either end it is worse
     assert all(curve.error[i] > curve.error.min() + 2 for i in outer if 0 <= i < 11)
+
+
+# ---- the price of hints
+
+@given(p=st.floats(0.01, 0.99), weight=st.floats(0.01, 1))
+@settings(max_examples=30, deadline=None)
+def test_the_cheapest_confidence_is_where_the_loss_of_the_library_is_lowest(p, weight):
+    c = torch.linspace(0.001, 0.999, 999, dtype=torch.float64)
+    f = torch.tensor([[np.log(p / (1 - p)), 0.0]], dtype=torch.float64).repeat(len(c), 1)
+    terms = [losses.learned_confidence(f[i:i + 1], torch.logit(c[i:i + 1]), torch.tensor([0]), torch.tensor([True])) for i in range(0, len(c), 9)]
+    loss = np.array([(L_t + weight * L_c).item() for L_t, L_c in terms])
+    np.testing.assert_allclose(loss, confidence.hinted_loss(p, c[::9].numpy(), weight), rtol=1e-6)
+    best = confidence.best_confidence(p, weight)
+    assert abs(best - c[::9][int(loss.argmin())].item()) < 0.012
+
+
+def test_a_sure_network_buys_nothing():
+    np.testing.assert_array_equal(confidence.best_confidence([1.0, 0.95], 0.1), [1, 1])
+    assert confidence.best_confidence(0.0, 0.1) == pytest.approx(0.1 / 1.1)
+
+
+def test_middle_and_border_and_what_is_said_of_them():
+    c = np.ones((81, 81))
+    c[40], c[:, 40] = 0.2, 0.2
+    assert confidence.middle_and_border(c) == (1.0, pytest.approx(0.2))
+    assert "c is 1.00 in the middles of the quadrants and 0.20 on their borders" in confidence.toy_finding(np.full((81, 81), 0.7), c)
+
+
+def test_the_threshold_of_a_run_is_that_of_its_errors():
+    run = results.load(paths.RUNS / "small-cifar10-wrn10_2-learned_confidence-cutout16-seed1")
+    found = confidence.from_errors(run)
+    raw = run.score("confidence", "cifar10")
+    assert found.score == "confidence"
+    assert np.log(found.threshold / (1 - found.threshold)) == pytest.approx(confidence.threshold_from_errors(raw[::2], run.correct[::2]))
+    outside = run.score("confidence", "isun")
+    isun = found.by_set.set_index("ood_dataset").loc["isun"]
+    assert isun["best"] == pytest.approx(metrics.detection_error(raw[1::2], outside)) and isun["error"] >= isun["best"]
+    logit = np.log(found.threshold / (1 - found.threshold)) - 1e-9  # an image is accepted at the threshold
+    assert isun["error"] == pytest.approx(50 * (np.mean(raw[1::2] < logit) + np.mean(outside >= logit)))

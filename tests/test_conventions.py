@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from logitnorm import metrics, paths, scores
-from logitnorm.study import conventions, results
+from logitnorm.study import conventions, paper, results
 from sklearn.metrics import (
     auc,
     average_precision_score,
@@ -331,3 +331,39 @@ def test_impossible_draws_are_refused():
         conventions.paper_protocol(np.arange(4.0), np.arange(19.0))
     with pytest.raises(ValueError, match="at least two draws"):
         conventions.paper_protocol(np.arange(100.0), np.arange(100.0), draws=1)
+
+
+def test_the_finding_and_the_order_of_the_losses_by_hand(measured_runs):
+    names = list(conventions.FPR95)
+    frame = pd.DataFrame([{"convention": name, "method": method, "seed": seed, "fpr95": value} for name in names
+                          for method, seed, value in (("cross_entropy", 1, 50.0), ("logitnorm", 1, 20.0), ("cross_entropy", 2, 50.0),
+                                                      ("logitnorm", 2, 60.0 if name == names[0] else 40.0), ("logitnorm", 3, 1.0))])
+    assert conventions.orders(frame)["rules"].tolist() == [8, 7]
+    assert conventions.orders_in_words(frame).endswith("seed 1 under 8, seed 2 under 7 of 8 rules: which loss is better depends on the rule")
+    said = conventions.finding(measured_runs, "svhn_part", [frame])
+    assert said.startswith("**The same scores have an FPR95 of 68.7 or of 27.9 %") and "in 1 of 2 comparisons" in said
+    alone = frame[frame["method"] == "logitnorm"]
+    assert conventions.orders(alone).empty and "not yet run" in conventions.orders_in_words(alone)
+    assert "depends" not in conventions.finding(measured_runs, "svhn_part", [alone]) and "not yet run" in conventions.finding([], "x", [])
+
+
+def test_the_overview_has_what_the_packages_gave(measured_runs):
+    table = conventions.overview(measured_runs, "msp", "svhn_part").set_index(("", "code"))
+    by_peer = {row["peer"]: row["values"] for row in MEASURED["rows"] if row["run"] == measured_runs[0].id and row["score"] == "msp"
+               and row["ood_set"] == "svhn_part"}
+    for peer, values in by_peer.items():
+        for metric in ("fpr95", "auroc", "aupr_in", "aupr_out"):
+            cell = table.loc[peer, (paper.title(metric), "Cross-entropy")]
+            assert cell == "–" if metric not in values else abs(float(cell) - values[metric]) < 0.06
+    assert table.loc["torchmetrics", ("FPR95 ↓", "Cross-entropy")] == "–"
+
+
+def test_small_tables_against_the_metrics(measured_runs):
+    ties = conventions.ties_by_precision(measured_runs[:1], "svhn_part")
+    assert ties["scores that tie (%)"].iloc[1] > ties["scores that tie (%)"].iloc[0] and len(ties) == 2
+    ece = conventions.ece_by_code(measured_runs, MEASURED["ece"])
+    assert (ece["this book"] - ece["torchmetrics"]).abs().max() < 0.01
+    frame = pd.DataFrame([{"convention": "this book; detectors", "method": "logitnorm", "seed": seed, "fpr95": value}
+                          for seed, value in ((1, 10.0), (2, 14.0))])
+    [row] = conventions.spread_by_divisor(frame).to_dict("records")
+    assert row["± of this book"] == pytest.approx(8 ** 0.5) and row["± of OpenOOD"] == pytest.approx(2.0)

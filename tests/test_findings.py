@@ -1,9 +1,12 @@
 """findings.py: a page's first sentence must say what the numbers say, also when they disappoint or are missing."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
-from logitnorm.study import findings, paper
+from logitnorm import metrics, paths
+from logitnorm.study import findings, paper, results
 
 EMPTY = paper.ours([])
 
@@ -105,3 +108,42 @@ def test_figures_without_runs_speak_of_the_paper_only():
 def test_neighbours_by_hand():
     p = np.array([[0.0, 0], [0, 0.1], [5, 5], [5, 5.1], [5, 5.2]])
     assert findings.neighbours(p, np.array([-1, 0, -1, -1, 0]), k=1) == pytest.approx(100 * 2 / 3)
+
+
+def learned(sd, collapsed):
+    """What the sentences on c read of a run."""
+    config = SimpleNamespace(id_dataset="cifar10")
+    correct = np.arange(100) < 80
+    scores = {"confidence": np.where(correct, 1.0, 0.5), "msp": np.where(correct, 1.0, 0.0) + np.arange(100) % 2}
+    return SimpleNamespace(config=config, correct=correct, score=lambda name, _: scores[name], info={"confidence": dict(
+        mean=0.8, sd=sd, collapsed=collapsed)})
+
+
+def test_what_c_knows_of_errors_and_whether_it_collapsed():
+    said = findings.confidence_errors([learned(0.12, False), learned(0.13, False)])
+    assert said.startswith("But c knows") and "AUROC of 100.0 %" in said and "It did not collapse" in said and "0.12 to 0.13" in said
+    assert "1 of 2 collapsed" in findings.confidence_errors([learned(0.12, False), learned(0.001, True)])
+    assert findings.confidence_errors([]) == ""
+
+
+@pytest.fixture(scope="module")
+def small_runs():
+    names = ("cross_entropy-cutout16", "learned_confidence-cutout16", "cross_entropy")
+    return {"small": [results.load(paths.RUNS / f"small-cifar10-wrn10_2-{name}-seed1", verify=False) for name in names]}
+
+
+def test_learned_confidence_beside_the_second_papers_table(small_runs):
+    frames = {"small": paper.ours(small_runs["small"])}
+    lines = findings.confidence_ends(small_runs, frames).set_index("label")
+    assert list(lines.index) == ["VGG13", "WRN-28-10\nhere WRN-10-2", "DenseNet-BC"]
+    row = lines.iloc[1]
+    assert (row["theirs0"], row["theirs1"]) == (36.7, 24.9) and lines["ours1"].isna().tolist() == [True, False, True]
+    for value, run, score in zip(row[["ours0", "ours1"]], small_runs["small"], ("msp", "confidence")):
+        assert value == pytest.approx(metrics.fpr95(run.score(score, "cifar10"), run.score(score, "isun")))
+    table = findings.confidence_table(frames)
+    assert table.set_index(("", "images")).loc["iSUN", ("FPR95 ↓", "paper")] == "41.2 → 16.3" and "this book" not in dict(table.columns).values()
+    mean = {run.id: run.metrics.query("metric == 'fpr95' and score == 'msp' and ood_dataset in @run.config.ood_sets")["value"].mean()
+            for run in small_runs["small"]}
+    cut, learned_, plain = mean.values()
+    assert f"from {plain:.1f} to {cut:.1f} %; branch and hints take it on to {learned_:.1f} %" in findings.confidence_steps(frames["small"])
+    assert findings.confidence_steps(paper.ours(small_runs["small"][:1])) == ""

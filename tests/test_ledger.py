@@ -13,7 +13,7 @@ from bs4 import BeautifulSoup
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from logitnorm import data, losses, paths
-from logitnorm.book import front, plots, sphinx_extension
+from logitnorm.book import front, pictures, plots, sphinx_extension
 from logitnorm.study import collapse, ledger, paper, results
 from scipy.stats import norm
 
@@ -63,6 +63,7 @@ def test_every_line_leads_to_a_page_of_the_book():
 @pytest.mark.parametrize("change, words", [
     (lambda c: c[0].pop("says"), "an entry has"), (lambda c: c[0].update(unjudged="x"), "an entry has"),
     (lambda c: c[-1].update(id=c[0]["id"]), "two entries with the id"),
+    (lambda c: c[-1].update(topic=c[0]["topic"]), "two entries with the topic"),
     (lambda c: next(x for x in c if "measure" in x).update(measure="nonsense"), "no measure 'nonsense'")])
 def test_a_wrong_entry_is_refused(change, words, tmp_path, monkeypatch):
     entries = yaml.safe_load((paths.PAPER_DATA / "claims.yaml").read_text())
@@ -293,18 +294,36 @@ def test_the_propositions_are_computed_and_can_fail(monkeypatch):
 def test_html_links_pages_and_runs(small):
     rows = ledger.build(loaded(small))
     soup = BeautifulSoup(ledger.html(rows, "All <claims>"), "html.parser")
-    lines = soup.find_all("tr", id=True)
-    assert [row["id"] for row in lines] == [f"claim-{name}" for name in rows["id"]]
+    lines = {row["id"].removeprefix("claim-"): row for row in soup.find_all("tr", id=True)}
+    assert sorted(lines) == sorted(rows["id"])
     assert soup.caption.text == "All <claims>" and all(th.has_attr("scope") for th in soup.find_all("th"))
-    row = soup.find(id="claim-svhn")
-    links = [a["href"] for a in row.find_all("a")]
+    links = [a["href"] for a in lines["svhn"].find_all("a")]
     assert links[0] == "../notebooks/table1.html" and len(links) == 3  # the page, and the runs of two methods
     shown = BeautifulSoup("".join(ledger.html_of_run(run) for run in results.load_all(small)), "html.parser")
     for link in links[1:]:
         assert shown.find(id=link.split("#")[1]), f"no anchor for {link}"
-    for found, wanted in zip(lines, rows["verdict"]):
-        text = found.find("td").get_text(" ")
-        assert wanted in text and ledger.MARKS[ledger.VERDICTS[wanted]] in text
+    for row in rows.to_dict("records"):
+        theirs, ours, verdict = lines[row["id"]].find_all("td")
+        assert verdict["title"] == row["verdict"] and ledger.MARKS[ledger.VERDICTS[row["verdict"]]] in verdict.text
+        assert lines[row["id"]].strong.text == row["topic"] and "±" not in theirs.text + ours.text
+        assert ours.text == "" or "±" not in row["ours"] or row["ours"] in lines[row["id"]].details.text
+
+
+def test_html_groups_the_claims_by_what_became_of_them(small):
+    rows = ledger.build(loaded(small))
+    soup = BeautifulSoup(ledger.html(rows, "c"), "html.parser")
+    for body, (name, kinds) in zip(soup.find_all("tbody"), ledger.GROUPS):
+        wanted = [name for name, word in zip(rows["id"], rows["verdict"]) if ledger.VERDICTS[word] in kinds]
+        assert [row["id"] for row in body.find_all("tr", id=True)] == [f"claim-{name}" for name in wanted]
+        assert body.th.text == f"{name}: {len(wanted)} of {len(rows)}"
+
+
+@pytest.mark.parametrize("numbers, plain", [
+    ("61.56 ± 1.20 → 26.84 ± 10.31 (n = 3)", "61.6 → 26.8"), ("3.20 → 66.95", "3.20 → 67.0"), ("10,000 of 10,000", "10,000 of 10,000"),
+    ("0.7966 for K = 10, τ = 1", "0.7966 for K = 10, τ = 1"), ("bound at τ = 0.1: 1.9e-08", "bound at τ = 0.1: 1.9e-08"),
+    ("45.93 ± 6.24, 43.08 (n = 1–3)", "45.9, 43.1"), (paper.NOT_RUN, ""), ("", "")])
+def test_a_line_shows_the_numbers_alone(numbers, plain):
+    assert ledger._plain(numbers) == plain
 
 
 def test_groups_of_runs():
@@ -314,10 +333,20 @@ def test_groups_of_runs():
 
 def test_summary_counts_every_line(small):
     rows = ledger.build(loaded(small))
-    total, computed, *counts = map(int, re.findall(r"\d+", ledger.summary(rows).replace("The other", "")))
-    assert (total, computed) == (len(rows), 4)
-    where = next(i for i in range(len(counts)) if sum(counts[:i]) == computed and counts[i] == total - computed)
-    assert sum(counts[where + 1:]) == total - computed
+    total, held, failed, still, *how = map(int, re.findall(r"\d+", ledger.summary(rows)))
+    assert (total, held + failed + still) == (len(rows), len(rows)) and sum(how) == held
+    assert held == sum(ledger.VERDICTS[word] == "good" for word in rows["verdict"])
+    assert "3 proved or computed" in ledger.summary(rows) and "in their numbers" not in ledger.summary(rows)
+
+
+def test_the_picture_of_all_claims_has_a_line_for_each_that_changes(small):
+    rows = ledger.build(loaded(small))
+    figure, alt = pictures.claims(rows)
+    changed = {row["topic"] for row in rows.to_dict("records") if row["changes"]}
+    assert {label.get_text()[2:] for label in figure.axes[0].get_yticklabels()} == changed
+    theirs, mine = rows.set_index("id").loc["svhn", "changes"][0]
+    assert round(theirs, 2) == -42.3 and f"paper -42.3, this book {mine:+.1f} (" in alt
+    assert "No run yet" in pictures.claims(ledger.build({"full": []}))[1]
 
 
 def test_what_the_pages_include_is_written(small, tmp_path):
@@ -499,10 +528,21 @@ def test_no_docstring_is_markup(words):
     assert not list(doctree.findall(lambda node: node.tagname in ("problematic", "system_message")))
 
 
-def test_every_module_on_the_api_page_exists():
+def test_every_module_on_the_api_page_exists_and_has_its_names_listed():
     import importlib
-    for name in re.findall(r"automodule:: (\S+)", (ROOT / "book" / "api.md").read_text()):
-        assert importlib.import_module(name).__doc__
+    page = (ROOT / "book" / "api.md").read_text()
+    modules = re.findall(r"automodule:: (\S+)", page)
+    assert re.findall(r"public-names:: (\S+)", page) == modules
+    for name in modules:
+        assert importlib.import_module(name).__doc__ and sphinx_extension.public_names(name)
+    assert {f"logitnorm.{path.stem}" for path in (ROOT / "lib/logitnorm").glob("*.py") if path.stem not in ("__init__", "__main__", "paths")} | {
+        "logitnorm.data"} == {name for name in modules if name.count(".") == 1}, "the whole science floor"
+
+
+def test_the_public_names_of_a_module_are_its_own_functions():
+    assert sphinx_extension.public_names("logitnorm.losses")[:3] == ["cross_entropy", "normalise", "logitnorm"]
+    names = sphinx_extension.public_names("logitnorm.data")
+    assert {"load", "crop_flip"} <= set(names) and "SIZE" not in names and "torch" not in sphinx_extension.public_names("logitnorm.scores")
 
 
 def test_a_page_may_name_its_language():

@@ -5,9 +5,9 @@ import re
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from logitnorm import data, paths
+from logitnorm import data, metrics, paths
 from logitnorm.book import pictures
-from logitnorm.study import findings, paper, results
+from logitnorm.study import confidence, conventions, findings, paper, results
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +78,8 @@ def test_norm_and_confidence_are_those_of_the_logits(runs):
         f = run.tensor("cifar10/logits").astype(float)
         p = np.exp(f - f.max(1, keepdims=True))
         points = dict(zip(np.linalg.norm(f, axis=1).round(9), (p / p.sum(1, keepdims=True)).max(1)))
-        for norm, confidence in zip(*ax.lines[0].get_data()):
-            assert points[round(norm, 9)] == pytest.approx(confidence, rel=1e-9)
+        for norm, msp in zip(*ax.lines[0].get_data()):
+            assert points[round(norm, 9)] == pytest.approx(msp, rel=1e-9)
         assert len(ax.lines[0].get_xdata()) == 50
     assert alt.count("median norm") == 4 and re.fullmatch(r".* 0\.\d\d under Cross-entropy and 0\.\d\d under LogitNorm\.", said)
 
@@ -98,7 +98,86 @@ def test_without_a_run_the_pictures_say_so():
     assert "No run yet" in pictures.roc_curves([])[1] and "No run yet" in pictures.norm_and_confidence([])[1]
 
 
-def test_the_drawing_says_what_its_heads_are():
-    figure, alt = pictures.two_heads()
+# ---- Learned Confidence
+
+def test_the_drawing_computes_what_its_hint_does():
+    figure, alt = pictures.two_heads(p=(0.5, 0.3, 0.2), label=1, c=0.5)
     drawn = " ".join(text.get_text() for text in figure.axes[0].texts)
-    assert "softmax" in drawn and r"\sigma" in drawn and "confidence" in alt
+    assert f"{-np.log(0.65):.2f}" in drawn and f"{-np.log(0.5):.2f}" in drawn and "from 0.30 to 0.65" in alt and "at test time" in drawn
+
+
+def test_the_price_of_hints_marks_the_lowest_point_of_each_curve():
+    figure, alt = pictures.price_of_hints()
+    lines = figure.axes[0].lines
+    for curve, mark in zip(lines[::2], lines[1::2]):
+        c, loss = curve.get_data()
+        assert mark.get_xdata()[0] == pytest.approx(c[np.argmin(loss)], abs=0.01) and mark.get_ydata()[0] <= loss.min() + 1e-4
+    assert alt.count("cheapest at c") == 3
+
+
+def test_learned_confidence_is_drawn_from_the_runs_scores():
+    run = results.load(paths.RUNS / "small-cifar10-wrn10_2-learned_confidence-cutout16-seed1")
+    c = 1 / (1 + np.exp(-run.score("confidence", "cifar10")))
+    assert f"in-distribution: mean {c.mean():.2f}, standard deviation {c.std():.2f}" in pictures.confidence_histogram(run)[1]
+    assert "No run yet" in pictures.confidence_histogram(None)[1] and "No run yet" in pictures.thresholds_from_errors([])[1]
+    found = confidence.from_errors(run)
+    assert f"{found.error:.1f} % at the threshold from ID errors, {found.threshold:.3f}" in pictures.thresholds_from_errors([run])[1]
+
+
+def test_a_map_of_each_toy_has_its_noise_as_title():
+    settings, maps = [confidence.Setting(flipped=0.1), confidence.Setting(jitter=0.2)], [np.full((3, 3), 0.5), np.eye(3)]
+    figure, alt = pictures.toy_maps(settings, maps)
+    assert [ax.get_title() for ax in figure.axes[:2]] == ["10% flipped", "moved by 0.2"]
+    assert "moved by 0.2: c from 0.00 to 1.00" in alt
+
+
+# ---- the papers' figures
+
+def test_two_examples_draw_the_papers_bars_and_ours(runs):
+    bars, pick = findings.examples(runs[:2])
+    figure = pictures.two_examples(bars, pick)
+    heights = [bar.get_height() for bar in figure.axes[1].patches[:10]]
+    np.testing.assert_allclose(heights, bars["cross_entropy"]["ID"])
+    assert len([ax for ax in pictures.two_examples({}, {}).axes if ax.get_title()]) == 2
+
+
+def test_tsne_maps_name_the_classes_of_the_id_set(runs):
+    sample = findings.sample(runs[1], 300, 60)
+    figure = pictures.tsne_maps(runs[1:2], [sample])
+    assert {text.get_text() for text in figure.axes[0].texts} <= set(pictures.CLASSES) and len(figure.axes[0].texts) == 10
+
+
+def test_score_densities_tell_the_means_and_show_the_papers_curves_on_svhn_only(runs):
+    figure, alt = pictures.score_densities(runs[:2], "svhn_part")
+    assert f"LogitNorm, OOD: mean {runs[1].score('msp', 'svhn_part').mean():.2f}" in alt and len(figure.axes[0].lines) == 2
+    assert len(pictures.score_densities(runs[:2], "isun")[0].axes[0].lines) == 1 and "The paper only" in pictures.score_densities([], "svhn")[1]
+
+
+def test_three_numbers_are_the_runs_own(runs):
+    _, alt = pictures.three_numbers(runs[1])
+    assert f"{printed(runs[1], 'svhn_part', 'fpr95', 'msp'):.1f} % of the OOD images" in alt
+    assert f"an area of {printed(runs[1], 'svhn_part', 'auroc', 'msp'):.1f} %" in alt and "No run yet" in pictures.three_numbers(None)[1]
+
+
+def test_learning_curves_end_where_the_runs_ended(runs):
+    figure, alt = pictures.learning_curves(runs[:2])
+    assert all(f"{run.id}: {run.history['test_accuracy'].iloc[-1]:.2f} %" in alt for run in runs[:2])
+    assert len(figure.axes[0].lines) == 4 and "no run" in pictures.learning_curves([])[1]
+
+
+# ---- other people's metric code
+
+def test_the_two_metrics_called_fpr95_are_those_of_the_packages(runs):
+    _, alt = pictures.two_metrics_one_name(runs[:2], "svhn_part")
+    for run in runs[:2]:
+        both = run.score("msp", "cifar10"), run.score("msp", "svhn_part")
+        caught = np.sort(both[1])[::-1][int(np.floor(0.05 * len(both[1])))]  # 95 % of OOD lie at or below it
+        assert f"{metrics.fpr95(*both):.1f} % of the OOD images pass" in alt
+        assert f"{100 * np.mean(both[0] <= caught):.1f} % of the ID images are refused" in alt
+    assert "No run yet" in pictures.two_metrics_one_name([], "svhn_part")[1]
+
+
+def test_every_rule_has_its_line(runs):
+    frame = conventions.fpr95_by_convention(runs[:2])
+    figure, alt = pictures.fpr95_rules({"msp": frame})
+    assert len(figure.axes[0].get_yticklabels()) == len(conventions.FPR95) and conventions.in_words(frame) in alt

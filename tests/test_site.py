@@ -136,9 +136,9 @@ ABOUT_CODE = {f"{page}.html" for page in (
     "book/use", "book/rerun", "book/batch", "book/map", "book/api", "book/cite", "book/training", "book/protocol", "book/data",
     "notebooks/train", "notebooks/metric_codes", "notebooks/derivation", "notebooks/provenance", "notebooks/ledger",
     "notebooks/speed", "notebooks/explore_norm", "notebooks/explore_threshold", "notebooks/hidden_temperature")}
-# The records and the whole ledger scroll in a box of their own; their cells may say what is open.
-MAY_SCROLL = {f"notebooks/{name}.html" for name in ("provenance", "ledger", "metric_codes", "speed", "hidden_temperature")}
-MAY_BE_OPEN = MAY_SCROLL | {"book/index.html", "book/limits.html"}  # they show the ledger and what each size costs
+# Records scroll in a box of their own; their cells may say what is open.
+MAY_SCROLL = {f"notebooks/{name}.html" for name in ("provenance", "metric_codes", "speed", "hidden_temperature")}
+MAY_BE_OPEN = MAY_SCROLL | {"notebooks/ledger.html", "book/index.html", "book/limits.html"}  # they show the ledger and what each size costs
 FINDINGS = [page for page in READ if page.startswith("notebooks/") and re.search(
     r'"id": "[^"]*-finding"', (REPOSITORY / page).with_suffix(".ipynb").read_text(encoding="utf-8"))]
 
@@ -186,6 +186,26 @@ def test_no_table_is_wider_than_the_page(visit, name):
     assert not page.evaluate("""[...document.querySelectorAll("article table")]
         .filter((t) => t.getBoundingClientRect().width > 0 && t.scrollWidth > t.parentElement.clientWidth + 1)
         .map((t) => t.innerText.slice(0, 80))""")
+
+
+def test_the_reference_lists_every_name_before_it_describes_them():
+    page = soup("book/api.html")
+    lines = page.select("table.autosummary tr")
+    targets = [line.find("a")["href"].removeprefix("#") for line in lines]
+    assert len(targets) > 200 and len(targets) == len(set(targets)) and all(line.find_all("td")[1].get_text(strip=True) for line in lines)
+    assert set(targets) <= anchors("book/api.html")
+
+
+def test_the_ledger_keeps_the_claims_with_a_word(visit):
+    page, _ = visit("notebooks/ledger.html")
+    rows = page.locator("table.ledger tr[id]")
+    assert rows.locator("visible=true").count() == rows.count()
+    page.fill(".ledger-find input", "energy")
+    shown = rows.locator("visible=true")
+    assert 0 < shown.count() < rows.count() and all("energy" in text.lower() for text in shown.all_text_contents())
+    page.fill(".ledger-find input", "no such claim")
+    assert page.locator("table.ledger tbody:visible").count() == 0
+    page.fill(".ledger-find input", "")
 
 
 @pytest.mark.parametrize("name", [page for page in FINDINGS if "class=\"switch\"" in (SITE / page).read_text(encoding="utf-8")])

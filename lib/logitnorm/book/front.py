@@ -12,9 +12,9 @@ from PIL import Image
 from scipy.special import softmax
 
 from logitnorm import metrics
-from logitnorm.study import adopt, branches, ledger, netsize, offset, paper, questions, results, seeds
+from logitnorm.study import adopt, branches, findings, ledger, netsize, offset, paper, questions, results, seeds
 
-from . import hidden, plots
+from . import hidden, pictures, plots
 from .ask import CLASSES
 from .build import colab_url
 from .pictures import THUMBNAILS, thumbnails
@@ -270,7 +270,7 @@ def draw(folder: Path = THUMBNAILS) -> None:
 # ---- what the prose pages include
 
 def write(folder: Path, runs_dir: Path | str = "", sizes: tuple = ledger.SIZES) -> None:
-    """Write what prose pages include into `folder` (made if missing): first.md, ledger.md, story.md and .png, cost.md,
+    """Write what prose pages include into `folder` (made if missing): first.md, ledger.md, story.md and .png, ood.md and .png, cost.md,
     adopt.md, summary_ja.md, summary_zh.md, answer2.md to
     answer6.md, own.md."""
     folder = Path(folder)
@@ -284,6 +284,13 @@ def write(folder: Path, runs_dir: Path | str = "", sizes: tuple = ledger.SIZES) 
     (folder / "story.md").write_text(
         f"```{{figure}} {folder.name}/story.png\n:alt: {alt}\n:class: dark-light\n:name: story\n\n{caption}\n```\n",
         encoding="utf-8")
+    two = findings.pair(loaded, "cross_entropy", "logitnorm")
+    fig, alt = pictures.three_numbers(two[1] if two else None)
+    fig.savefig(folder / "ood.png", format="png", dpi=150, facecolor="white")
+    plt.close(fig)
+    (folder / "ood.md").write_text(
+        f"```{{figure}} {folder.name}/ood.png\n:alt: {alt}\n:class: dark-light\n:name: three-numbers\n\nOne network, one score, two of the "
+        f"numbers. {f'LogitNorm: {findings.shown(two[1:])}.' if two else paper.NOT_RUN}\n```\n", encoding="utf-8")
     (folder / "cost.md").write_text(ledger.cost(loaded) + "\n", encoding="utf-8")
     lines = ledger.build(loaded)
     (folder / "ledger.md").write_text(_front_page(lines), encoding="utf-8")
@@ -313,22 +320,17 @@ def own_findings(loaded: list) -> str:
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1)) + "\n" if lines else f"Nothing yet: {paper.NOT_RUN}.\n"
 
 
-GROUPS = (("Held", ("good",)), ("Did not hold, or in part", ("fair", "bad")), ("Open", ("open",)))
-
-
 def _front_page(lines: pd.DataFrame) -> str:
     """The ledger in small: one line a claim, in three groups that unfold; the whole of it has its own page."""
-    kind = lines["verdict"].map(ledger.VERDICTS)
     groups = []
-    for title, kinds in GROUPS:
-        part = lines[kind.isin(kinds)]
+    for title, part in ledger.kinds(lines):
         rows = "".join(
             f'<tr><td><span aria-hidden="true">{ledger.MARKS[ledger.VERDICTS[row.verdict]]}</span> '
             f'<a href="../notebooks/ledger.html#claim-{row.id}" title="{escape(row.verdict)}">{escape(row.says)}</a></td>'
             f'<td data-label="paper">{escape(row.theirs)}</td><td data-label="this book">{escape(row.ours)}</td></tr>'
             for row in part.itertuples())
         groups.append(
-            f'<details class="claims"{" open" if title == GROUPS[0][0] else ""}><summary>{title}: {len(part)} of {len(lines)}</summary>'
+            f'<details class="claims"{" open" * (not groups)}><summary>{title}: {len(part)} of {len(lines)}</summary>'
             f'<table class="claims"><thead><tr><th scope="col">claim</th><th scope="col">paper</th><th scope="col">this book'
             f"</th></tr></thead><tbody>{rows}</tbody></table></details>")
     return f"```{{raw}} html\n{''.join(groups)}\n```\n"

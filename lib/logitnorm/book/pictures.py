@@ -1,4 +1,4 @@
-"""Pictures of single pages: contact sheets, ROC curves, norm against confidence, the two-headed network."""
+"""Pictures of single pages: contact sheets, ROC curves, norm against confidence, all claims, Learned Confidence."""
 
 import json
 
@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.patches import FancyBboxPatch
 from PIL import Image
-from scipy.special import softmax
+from scipy.special import expit, softmax
+from sklearn.manifold import TSNE
 
 from logitnorm import metrics, paths
-from logitnorm.study import netsize, paper, scoring, seeds
+from logitnorm.study import confidence, conventions, ledger, netsize, paper, scoring, seeds
 
 from . import plots
+from .ask import CLASSES
 
 THUMBNAILS = paths.ROOT / "data/thumbnails"
 WRONG = (0xD5, 0x5E, 0x00)  # the frame of an image that a detector gets wrong
@@ -37,6 +39,94 @@ def two_images(fig, ax, pick: dict) -> None:
         inset.imshow(image, interpolation="lanczos")
         inset.set_axis_off()
         ax.text(x + 0.04, 1.41, kind, transform=ax.transAxes, ha="right", va="center", fontsize=13)
+
+
+def two_examples(bars: dict, pick: dict):
+    """Figure 2: the softmax of an ID and an OOD image under both losses, the paper's beside ours (`findings.examples`; empty: paper only)."""
+    read = paper.figure(2).pivot_table(index="class", columns=["panel", "input"], values="probability", fill_value=0)
+    both = {"cross_entropy": "a_CE", "logitnorm": "b_LogitNorm"}
+    columns = {"paper": {name: {kind: read[panel, kind].to_numpy() for kind in ("ID", "OOD")} for name, panel in both.items()}}
+    columns |= {"this book": bars} if bars else {}
+    fig, axes = plt.subplots(2, len(columns), figsize=(6.4, 6), sharex=True, sharey=True, squeeze=False)
+    two_images(fig, axes[0, -1], pick)
+    for j, (name, column) in enumerate(columns.items()):
+        for ax, method in zip(axes[:, j], both):
+            for shift, look, kind in ((-0.2, plots.ID, "ID"), (0.2, plots.OOD, "OOD")):
+                p = column[method][kind]
+                ax.bar([i + shift for i in range(len(p))], p, 0.4, color=look.color, hatch=look.hatch, edgecolor="black", linewidth=0.5,
+                       label=f"{kind} image")
+            ax.set(ylim=(0, 1.05), xticks=range(0, 10, 3))
+            ax.set_title(f"{paper.LABELS[method]}, {name}", fontsize=13, y=1)
+    fig.supylabel("probability", fontsize=13)
+    fig.supxlabel("class", fontsize=13)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return fig
+
+
+def tsne_maps(runs: list, samples: list):
+    """Figure 3: t-SNE of softmax outputs, every third image; samples: for each run what `findings.sample` gives."""
+    fig, axes = plt.subplots(1, max(len(runs), 1), figsize=(6.4, 3.7), squeeze=False)
+    for ax, run, (p, labels) in zip(axes[0], runs, [[part[::3] for part in both] for both in samples]):
+        xy, is_id = TSNE(init="pca", perplexity=min(30, len(p) // 4), random_state=0).fit_transform(p), labels >= 0
+        ax.scatter(*xy[is_id].T, c=labels[is_id], cmap="tab10", s=1, alpha=0.5, rasterized=True)
+        ax.scatter(*xy[~is_id].T, color="black", marker="x", s=6, linewidth=0.6)
+        for k in np.unique(labels[is_id]):
+            ax.text(*np.median(xy[labels == k], axis=0), CLASSES[k] if run.config.id_dataset == "cifar10" else str(k), fontsize=11,
+                    weight="bold", ha="center", va="center", bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8})
+        ax.set_title(paper.LABELS[run.config.method])
+    for ax in axes[0]:
+        ax.set(xticks=[], yticks=[])
+    return fig
+
+
+def score_densities(runs: list, name: str):
+    """(figure, alt text) of Figure 4: both losses' MSP on the ID set and one OOD set; on SVHN or its stand-in the paper's curves beside."""
+    theirs, said = paper.figure(4), []
+    fig, axes = plt.subplots(2, figsize=(6.4, 5.4), sharex=True)
+    for ax, method, panel in zip(axes, ("cross_entropy", "logitnorm"), ("a_CE", "b_LogitNorm")):
+        run = {run.config.method: run for run in runs}.get(method)
+        for kind, look in (("ID", plots.ID), ("OOD", plots.OOD)):
+            curve = theirs[(theirs["panel"] == panel) & theirs["series"].str.startswith(kind + "_")]
+            if paper.counterpart(name) == "svhn" or kind == "ID":
+                ax.plot(curve["msp"], curve["density"], color=look.color, linestyle=":", label=f"{kind}, paper")
+            if run:
+                score = run.score("msp", run.config.id_dataset if kind == "ID" else name)
+                ax.hist(score, 50, density=True, color=look.color, alpha=0.4, label=f"{kind}, this book")
+                said.append(f"{paper.LABELS[method]}, {kind}: mean {score.mean():.2f}")
+        ax.set(title=paper.LABELS[method], ylabel="density")
+    axes[0].legend(fontsize=12)
+    axes[1].set_xlabel("maximum softmax probability")
+    return fig, f"Scores of ID images and {paper.title(name)}. {'; '.join(said) or 'The paper only'}."
+
+
+def three_numbers(run):
+    """(figure, alt text): a detector's scores with the threshold that keeps 95 % of the ID images, and the ROC curve of the same scores."""
+    if run is None:
+        return plt.figure(), "No run yet: here stand the scores of a detector with its threshold, and their ROC curve."
+    both = inside, outside = [run.score("msp", name) for name in (run.config.id_dataset, run.config.history_ood)]
+    threshold, passed, area = metrics.threshold95(inside), metrics.fpr95(*both), metrics.auroc(*both)
+    fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.9), width_ratios=(3, 2))
+    bins = np.linspace(min(map(np.min, both)), max(map(np.max, both)), 41)
+    for values, look in ((inside, plots.ID), (outside, plots.OOD)):
+        left.hist(values, bins, weights=np.full(len(values), 100 / len(values)), color=look.color, hatch=look.hatch, alpha=0.5, label=look.label)
+    left.axvline(threshold, color="black", linestyle=":")
+    left.annotate("threshold:\n95 % of ID\nlie right", (threshold, left.get_ylim()[1] * 0.5), (threshold + 0.12, left.get_ylim()[1] * 0.45),
+                  fontsize=11, arrowprops={"arrowstyle": "-"})
+    left.set_xlabel("score S(x)", fontsize=13)
+    left.set_ylabel("share of images (%)", fontsize=13)
+    left.set_title(f"FPR95: {passed:.1f} % of OOD pass", fontsize=12)
+    left.legend(fontsize=11, loc="upper right")
+    tpr, fpr = metrics.roc(*both)
+    right.plot(100 * fpr, 100 * tpr, color="black")
+    right.fill_between(100 * fpr, 100 * tpr, color="#dddddd")
+    right.plot(passed, 95, "o", color=plots.OOD.color, markeredgecolor="black")
+    right.text(55, 40, f"area:\nAUROC\n{area:.1f} %", ha="center", va="center", fontsize=12)
+    right.set(xlim=(0, 100), ylim=(0, 101), xticks=(0, 50, 100), yticks=(0, 50, 95))
+    right.set_xlabel("OOD let in (%)", fontsize=13)
+    right.set_ylabel("ID let in (%)", fontsize=13)
+    right.set_title("every threshold", fontsize=12)
+    return fig, (f"Left, histograms of the scores of ID and OOD images with the threshold that keeps 95 % of the ID images: {passed:.1f} % of "
+                 f"the OOD images pass it. Right, the ROC curve of the same scores, with an area of {area:.1f} %.")
 
 
 # ---- what a detector lets in
@@ -100,6 +190,27 @@ def roc_curves(runs: list):
     return fig, "ROC curves of both losses on six OOD sets. " + ("; ".join(said) or "No run yet") + "."
 
 
+def learning_curves(runs: list):
+    """(figure, alt text): accuracy and training loss of each run against the epoch, a look a method."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.9), sharex=True)
+    named = set()
+    for run in runs:
+        look, epochs, first = plots.METHODS[run.config.method], run.history["epoch"], run.config.method not in named
+        left.plot(epochs, run.history["test_accuracy"], color=look.color, linewidth=1.5, label=look.label + ", test" if first else None)
+        left.plot(epochs, run.history["train_accuracy"], color=look.color, linewidth=1, linestyle=":",
+                  label=look.label + ", training" if first else None)
+        right.plot(epochs, run.history["train_loss"], color=look.color, linestyle=look.linestyle, linewidth=1.5)
+        named.add(run.config.method)
+    left.set_title("accuracy (%)", fontsize=13)
+    right.set_title("training loss (nats)", fontsize=13)
+    left.set(xlabel="epoch")
+    right.set(xlabel="epoch", ylim=(0, None))
+    if runs:
+        fig.legend(loc="outside lower center", ncols=2, fontsize=12)
+    ends = "; ".join(f"{run.id}: {run.history['test_accuracy'].iloc[-1]:.2f} %" for run in runs) or "no run"
+    return fig, f"Learning curves of every seed, accuracy left and loss right, against the epoch. Last test accuracy: {ends}."
+
+
 def norm_and_confidence(runs: list, shown: int = 600):
     """(figure, alt text, sentence): the norm of an image's logits against its MSP, `shown` images of the ID and the OOD set."""
     fig, axes = plt.subplots(1, 2, figsize=(6.4, 4), sharey=True)
@@ -125,39 +236,220 @@ def norm_and_confidence(runs: list, shown: int = 600):
     return fig, alt, f"On familiar images norm and confidence have a rank correlation of {' and '.join(orders)}." if orders else ""
 
 
-# ---- a drawing
+# ---- other people's metric code
 
-def two_heads():
-    """(figure, alt text): the network of Learned Confidence, its two heads, and how a hint enters the loss."""
-    fig, ax = plt.subplots(figsize=(6.4, 3.7))
-    ax.set(xlim=(-0.1, 13.1), ylim=(0, 6.6))
+def two_metrics_one_name(runs: list, ood_set: str):
+    """(figure, alt text): the two points of a ROC curve that are called FPR95, for each loss, and AUPR against the base rate."""
+    fig = plt.figure(figsize=(6.4, 7.2))
+    above, below = fig.subfigures(2, height_ratios=(3, 2.2))
+    said, axes = [], above.subplots(1, 2, sharey=True)
+    for ax, run in zip(axes, runs):
+        look, both = plots.METHODS[run.config.method], conventions.scores_of(run, "msp", ood_set)
+        tpr, fpr = metrics.roc(*both)
+        one, two = metrics.fpr95(*both), conventions.ood_positive(metrics.fpr95)(*both)
+        ax.plot(100 * fpr, 100 * tpr, color=look.color, linestyle=look.linestyle)
+        ax.plot([0, one], [95, 95], color="black", linewidth=1.5)
+        ax.plot(one, 95, "o", color="black")
+        ax.plot([5, 5], [100 - two, 100], color="#555555", linewidth=1.5, linestyle=":")
+        ax.plot(5, 100 - two, "D", color="#555555")
+        ax.annotate(f"ID positive:\n{one:.1f} %", (one, 95), (max(one, 45), 78), fontsize=12, ha="center", va="top")
+        ax.annotate(f"OOD positive: {two:.1f} %", (5, 100 - two), (14, min(100 - two, 70) - 18), fontsize=12, va="top",
+                    arrowprops={"arrowstyle": "-", "color": "#555555"})
+        ax.set_title(look.label)
+        ax.set(xlim=(-1, 101), ylim=(0, 101), xticks=(0, 5, 50, 100), yticks=(0, 50, 95))
+        ax.tick_params(labelsize=11)
+        said.append(f"{look.label}: with ID as positive {one:.1f} % of the OOD images pass where 95 % of ID pass, with OOD as positive "
+                    f"{two:.1f} % of the ID images are refused where 95 % of OOD are caught")
+    above.supxlabel("OOD images let in (%)", fontsize=13)
+    above.supylabel("ID images let in (%)", fontsize=13)
+    ax = below.subplots()
+    ratios = np.geomspace(0.2, 10, 15)
+    for run in runs:
+        look, both = plots.METHODS[run.config.method], conventions.scores_of(run, "msp", ood_set)
+        ax.plot(ratios, [metrics.aupr_in(*both, ratio) for ratio in ratios], color=look.color, linestyle=look.linestyle, label=look.label)
+        for ratio in (1, 5):
+            ax.plot(ratio, metrics.aupr_in(*both, ratio), look.marker, color=look.color)
+        said.append(f"{look.label}, AUPR: {metrics.aupr_in(*both):.1f} % with as many ID as OOD images, {metrics.aupr(*both):.1f} % with five times "
+                    "as many")
+    ax.set_xscale("log")
+    ax.set_xticks([0.2, 1, 5, 10], ["1:5", "1:1", "5:1", "10:1"])
+    ax.minorticks_off()
+    ax.set_xlabel("ID images to OOD images", fontsize=13)
+    ax.set_ylabel("AUPR (%)", fontsize=13)
+    ax.tick_params(labelsize=11)
+    if runs:
+        ax.legend(fontsize=11)
+    return fig, f"ROC curves with the two points called FPR95, and AUPR against the base rate. {'; '.join(said) or 'No run yet'}."
+
+
+def fpr95_rules(frames: dict):
+    """(figure, alt text): the mean FPR95 of both losses under each program's rule; frames: {score: fpr95_by_convention}."""
+    order, said = list(conventions.FPR95), []
+    fig, axes = plt.subplots(1, max(len(frames), 1), figsize=(6.4, 5.6), sharey=True, squeeze=False)
+    for ax, (score, frame) in zip(axes[0], frames.items()):
+        for shift, (method, part) in zip((-0.14, 0.14), frame.groupby("method")):
+            look = plots.METHODS[method]
+            ax.plot(part["fpr95"], part["convention"].map(order.index) + shift, look.marker, color=look.color, alpha=0.7, label=look.label,
+                    markersize=7)
+        ax.set_title(paper.title(score), fontsize=13)
+        ax.tick_params(axis="x", labelsize=11)
+        said.append(f"{paper.title(score)}: {conventions.in_words(frame)}")
+    axes[0, 0].set_yticks(range(len(order)), [name.replace(" (", "\n(") for name in order], fontsize=11)
+    axes[0, 0].invert_yaxis()
+    fig.supxlabel("mean FPR95 over six OOD sets (%)", fontsize=13)
+    if frames:
+        fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=12)
+    return fig, "Mean FPR95 under eight rules, one mark per seed. " + (" ".join(said) or "No run yet.")
+
+
+# ---- all claims
+
+def claims(rows: pd.DataFrame):
+    """(figure, alt text): of every claim of `ledger.build` that is about a change, the paper's change and ours.
+
+    A line a claim, its verdict's mark before its name; a claim with several changes has several marks.
+    """
+    part = rows[rows["changes"].map(len) > 0]
+    part = part.assign(order=part["changes"].map(lambda changes: changes[0][0])).sort_values("order", kind="stable")
+    fig, ax = plt.subplots(figsize=(6.4, 1.3 + 0.3 * len(part)))
+    said = []
+    for y, row in enumerate(part.itertuples()):
+        for theirs, mine in row.changes:
+            ax.plot([theirs, mine], [y - 0.15, y + 0.15], color="#999999", linewidth=1.2, zorder=1)
+            for look, x, shift in ((plots.PAPER, theirs, -0.15), (plots.OURS, mine, 0.15)):
+                ax.plot(x, y + shift, look.marker, color=look.color, markersize=6)
+            said.append(f"{row.topic}: paper {theirs:+.1f}, this book {mine:+.1f} ({ledger.short(row.verdict)})")
+    ax.axvline(0, color="black", linewidth=1)
+    names = [f"{ledger.MARKS[ledger.VERDICTS[row.verdict]]} {row.topic}" for row in part.itertuples()]
+    ax.set_yticks(range(len(part)), names, fontsize=11)
+    ax.set_xlabel("change (points; norms in their own unit)", fontsize=13)
+    ax.set_ylim(len(part) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.tick_params(axis="x", labelsize=12)
+    ax.grid(False, axis="y")
+    for look in (plots.PAPER, plots.OURS):
+        ax.plot([], [], look.marker, color=look.color, label=look.label)
+    fig.legend(loc="outside upper center", ncols=2, fontsize=12)
+    return fig, "The paper's change and this book's, claim by claim. " + ("; ".join(said) or "No run yet") + "."
+
+
+# ---- Learned Confidence
+
+def two_heads(p=(0.04, 0.08, 0.06, 0.28, 0.05, 0.30, 0.06, 0.05, 0.04, 0.04), label: int = 3, c: float = 0.4):
+    """(figure, alt text): the network of Learned Confidence with the numbers of one made-up example that buys a hint.
+
+    p: its ten class probabilities; label: the true class; c: its confidence.
+    """
+    p, y = np.array(p), np.eye(len(p))[label]
+    mixed = c * p + (1 - c) * y
+    fig, ax = plt.subplots(figsize=(6.4, 4.6))
+    ax.set(xlim=(-0.1, 13.2), ylim=(-0.2, 9.4))
     ax.set_axis_off()
     ours, other = plots.METHODS["learned_confidence"].color, plots.OOD.color
 
-    def box(x, y, width, text, color="#eeeeee", height=1.3):
-        ax.add_patch(FancyBboxPatch((x, y - height / 2), width, height, boxstyle="round,pad=0.05,rounding_size=0.15", facecolor=color,
+    def box(x, y, width, height, text="", color="#eeeeee", fontsize=11):
+        ax.add_patch(FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0.05,rounding_size=0.15", facecolor=color,
                                     edgecolor="black", linewidth=1))
-        ax.text(x + width / 2, y, text, ha="center", va="center", fontsize=11)
+        ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=fontsize)
 
     def arrow(start, end, **style):
         ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": "black", "linewidth": 1.4, **style})
 
-    box(0, 3.6, 1.3, "image\n$x$")
-    box(1.9, 3.6, 1.8, "trunk,\nany net")
-    box(4.3, 3.6, 1.5, "features\n$h$")
-    box(6.5, 5.1, 2.7, "$p = $ softmax$(f)$\nten numbers", "#dddddd")
-    box(6.5, 2.1, 2.7, "$c = \\sigma(w^\\top h + b)$\none number", ours)
-    box(10.0, 3.6, 3.0, "$p' = c\\,p + (1-c)\\,y$", other)
-    box(10.0, 5.9, 3.0, "loss  $-\\log\\,p'_y$", "white", 0.9)
-    box(6.5, 0.5, 2.7, "price  $-\\lambda\\,\\log\\,c$", "white", 0.8)
-    box(10.0, 1.5, 3.0, "the hint: label $y$", "white", 0.9)
-    for start, end in (((1.35, 3.6), (1.85, 3.6)), ((3.75, 3.6), (4.25, 3.6)), ((5.85, 3.9), (6.45, 5.0)), ((5.85, 3.3), (6.45, 2.2)),
-                       ((9.25, 5.0), (9.95, 4.0)), ((9.25, 2.3), (9.95, 3.3)), ((11.5, 4.3), (11.5, 5.4)), ((7.85, 1.4), (7.85, 0.95))):
+    def bars(x, y, width, height, values, title, color):
+        box(x, y, width, height, color="white")
+        for i, value in enumerate(values):
+            at = x + 0.15 + i * (width - 0.3) / len(values)
+            ax.bar(at, value * (height - 0.7), 0.8 * (width - 0.3) / len(values), y + 0.1, align="edge", edgecolor="black", linewidth=0.4,
+                   color=other if i == label else color)
+        ax.text(x + width / 2, y + height - 0.28, title, ha="center", va="center", fontsize=10)
+
+    box(0, 4.1, 1.3, 1.2, "image\n$x$")
+    box(1.9, 4.1, 1.9, 1.2, "trunk:\nany net")
+    bars(4.9, 5.7, 3.2, 2.2, p, "class probabilities $p$", "#999999")
+    box(4.9, 2.0, 3.2, 1.5, f"confidence\n$c = {c:g}$", ours)
+    bars(9.7, 5.7, 3.3, 2.2, mixed, f"$p' = {c:g}\\,p + {1 - c:g}\\,y$", "#999999")
+    box(9.7, 8.4, 3.3, 0.9, f"loss $-\\log\\,p'_y$ = {-np.log(mixed[label]):.2f}", "white")
+    box(9.7, 2.0, 3.3, 1.5, f"plus the price\n$-\\lambda\\,\\log\\,c = {-np.log(c):.2f}\\,\\lambda$", "white")
+    box(4.9, 0, 3.2, 0.9, "the score at test time", "white", 9.5)
+    ax.text(6.5, 4.6, "the hint: label $y$,\nas much as $c$ leaves", ha="center", va="center", fontsize=10)
+    for start, end in (((1.35, 4.7), (1.85, 4.7)), ((3.85, 4.9), (4.85, 6.4)), ((3.85, 4.5), (4.85, 3.0)), ((8.2, 6.8), (9.65, 6.8)),
+                       ((11.35, 8.0), (11.35, 8.35)), ((8.2, 2.75), (9.65, 2.75)), ((6.5, 1.95), (6.5, 0.98))):
         arrow(start, end)
-    arrow((11.5, 2.0), (11.5, 2.9), linestyle="--")
-    return fig, ("Drawing: an image goes through the trunk of a network to features h. One head makes the class probabilities p, the other one "
-                 "number, the confidence c. In training p' mixes p with the label by c; the loss is minus log p' of the label plus a price, minus "
-                 "lambda log c. At test time c alone is the score.")
+    arrow((8.2, 3.4), (10.2, 5.65), linestyle="--")
+    return fig, ("Drawing: an image goes through the trunk of a network to two heads, class probabilities p and a confidence c. In training "
+                 f"p' mixes p with the label y by c. In the example c is {c:g}, and the label's probability rises from {p[label]:.2f} to "
+                 f"{mixed[label]:.2f}; the loss is minus log of it, {-np.log(mixed[label]):.2f} instead of {-np.log(p[label]):.2f}, plus a price, "
+                 f"lambda times {-np.log(c):.2f}. At test time c alone is the score.")
+
+
+def price_of_hints(weight: float = 0.1, weights: tuple = (0.03, 0.1, 0.3), budget: float = 0.3):
+    """(figure, alt text): the loss against c for an easy, a middling and a hard example; the best c by probability and lambda."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 4.3))
+    c, said = np.linspace(0.01, 1, 400), []
+    looks = ((0.95, "#009E73", "-", "easy"), (0.6, "#E69F00", "--", "middling"), (0.1, "#D55E00", ":", "hard"))
+    for p, color, linestyle, name in looks:
+        best = float(confidence.best_confidence(p, weight))
+        left.plot(c, confidence.hinted_loss(p, c, weight), color=color, linestyle=linestyle, label=f"{name}, $p_y$ = {p:g}")
+        left.plot(best, confidence.hinted_loss(p, best, weight), "o", color=color, zorder=3, clip_on=False)
+        said.append(f"{name}, probability {p:g}: cheapest at c = {best:.2f}")
+    left.set(xlabel="confidence c", ylabel="loss (nats)", xlim=(0, 1), ylim=(0, 1.7))
+    left.set_title(f"what a hint costs, λ = {weight:g}", fontsize=13)
+    left.legend(fontsize=10, loc="upper left")
+    p = np.linspace(0, 1, 400)
+    for value, color, linestyle in zip(weights, ("#56B4E9", "#0072B2", "#000000"), (":", "-", "--")):
+        right.plot(p, confidence.best_confidence(p, value), color=color, linestyle=linestyle, label=f"λ = {value:g}")
+    right.axhline(np.exp(-budget), color="#767676", linewidth=1)
+    right.text(0.02, np.exp(-budget) + 0.02, "exp(−β)", color="#555555", fontsize=10)
+    right.set(xlabel="probability of the true class", xlim=(0, 1), ylim=(0, 1.03))
+    right.set_title("the cheapest c", fontsize=13)
+    right.legend(fontsize=10, loc="center left", bbox_to_anchor=(0, 0.57))
+    return fig, (f"Left, the loss against the confidence c at lambda {weight:g}: {'; '.join(said)}. Right, the cheapest c against the "
+                 f"probability of the true class for lambda {', '.join(f'{value:g}' for value in weights)}: the dearer the hint, the higher c.")
+
+
+def confidence_histogram(run):
+    """(figure, alt text): the confidence c of a run's ID test images and of its far OOD images."""
+    fig, ax = plt.subplots(figsize=(6.4, 3.6))
+    said = []
+    for names, look in (([run.config.id_dataset], plots.ID), (run.config.ood_sets, plots.OOD)) if run else ():
+        c = expit(run.score("confidence", *names))
+        ax.hist(c, np.linspace(0, 1, 51), density=True, color=look.color, hatch=look.hatch, alpha=0.5, label=look.label)
+        said.append(f"{look.label}: mean {c.mean():.2f}, standard deviation {c.std():.2f}")
+    ax.set(xlabel="confidence c", ylabel="density", xlim=(0, 1))
+    if run:
+        ax.legend()
+    return fig, f"Histograms of the confidence c. {'; '.join(said) or 'No run yet'}."
+
+
+def toy_maps(settings: list, maps: list):
+    """(figure, alt text): c over the square for each noise of `confidence.train_toys`, flipped labels above moved points."""
+    fig, axes = plt.subplots(2, -(-len(maps) // 2), figsize=(6.4, 4.9), sharex=True, sharey=True)
+    said = []
+    for ax, setting, c in zip(axes.flat, settings, maps):
+        name = f"{setting.flipped:.0%} flipped" if setting.flipped else f"moved by {setting.jitter:g}"
+        drawn = ax.imshow(c, origin="lower", extent=(-1, 1, -1, 1), cmap="cividis", vmin=0, vmax=1)
+        ax.set_title(name, fontsize=12)
+        ax.grid(False)
+        said.append(f"{name}: c from {c.min():.2f} to {c.max():.2f}, standard deviation {c.std():.2f}")
+    fig.colorbar(drawn, ax=axes, label="confidence c", shrink=0.8)
+    return fig, "Maps of the confidence c over the square. " + "; ".join(said) + "."
+
+
+def thresholds_from_errors(runs: list):
+    """(figure, alt text): the detection error against the threshold for each run, with the threshold from ID errors marked."""
+    fig, ax = plt.subplots(figsize=(6.4, 4))
+    said = []
+    for run in runs:
+        look, found = plots.METHODS[run.config.method], confidence.from_errors(run)
+        ax.plot(found.curve.threshold, found.curve.error, color=look.color, linestyle=look.linestyle, label=look.label)
+        ax.plot(found.threshold, found.error, look.marker, color="black")
+        said.append(f"{look.label}: lowest error {found.curve.error.min():.1f} %, within 2 points of it for thresholds from "
+                    f"{found.curve.flat[0]:.3f} to {found.curve.flat[1]:.3f}; {found.error:.1f} % at the threshold from ID errors, "
+                    f"{found.threshold:.3f}")
+    ax.set(xlabel="threshold on the score", ylabel="detection error (%)", ylim=(0, 52))
+    if runs:
+        ax.legend()
+    return fig, "Detection error against the threshold. " + ("; ".join(said) or "No run yet") + "."
 
 
 # ---- how much depends on the net, and on the seed

@@ -1,4 +1,4 @@
-"""Sphinx extension with the three things that the book's pages need and no package gives.
+"""Sphinx extension with the four things that the book's pages need and no package gives.
 
 The library's docstrings are plain text, but autodoc reads them as reStructuredText, to which |f| and f^ are
 markup. Here paragraphs stay paragraphs, indented parts become literal blocks, `code` becomes code, and nothing
@@ -7,8 +7,11 @@ else has a special meaning.
 A page whose front matter says `language: ja` is marked as Japanese, so that screen readers and fonts fit.
 
 The foot of every page names the edition (version, commit and the commit's date), and says how to cite the page.
+
+The directive `public-names` lists the names of a module, one line each, as autosummary does with names that are given.
 """
 
+import importlib
 import re
 import shutil
 import subprocess
@@ -50,6 +53,7 @@ def _split_at_indent(block: str) -> tuple[list[str], list[str]]:
 def _inline(line: str) -> str:
     parts = CODE.split(line)  # every second part is what stood between backticks
     text = "".join(f"``{part}``" if i % 2 else SPECIAL.sub(r"\\\1", part) for i, part in enumerate(parts))
+    text = text.replace("Eq. ", "Eq.\u2060 ")  # not the end of a sentence, for a list that shows the first one
     return re.sub("::$", r":\\:", text)  # a paragraph's end in :: would announce a literal block
 
 
@@ -90,7 +94,38 @@ def set_foot(app, page, template, context, doctree):
                                          context["pathto"]("book/cite"))
 
 
+def public_names(module: str) -> list[str]:
+    """The functions and classes that automodule documents, in the order of the source: `__all__`, or those defined there."""
+    found = importlib.import_module(module)
+    names = getattr(found, "__all__", None) or [name for name, value in vars(found).items()
+                                                if getattr(value, "__module__", None) == module and not name.startswith("_")]
+    values = {name: vars(found)[name] for name in names}
+    return [name for name, value in values.items()  # a docstring that begins with the name is Python's own, of a NamedTuple
+            if callable(value) and value.__doc__ and not value.__doc__.startswith(f"{name}(")]
+
+
+def directive():
+    """`.. public-names:: logitnorm.losses`: a line for each public name, which leads to its description on the page."""
+    from docutils import nodes  # the library is imported without Sphinx too
+    from docutils.statemachine import StringList
+    from sphinx.util.docutils import SphinxDirective
+
+    class PublicNames(SphinxDirective):
+        required_arguments = 1
+
+        def run(self):
+            module = self.arguments[0]
+            lines = [".. autosummary::", "   :nosignatures:", "", *(f"   ~{module}.{name}" for name in public_names(module))]
+            node = nodes.container()
+            self.state.nested_parse(StringList(lines, source=module), self.content_offset, node)
+            return node.children
+
+    return PublicNames
+
+
 def setup(app):
+    app.setup_extension("sphinx.ext.autosummary")
+    app.add_directive("public-names", directive())
     app.connect("autodoc-process-docstring", lambda app, what, name, obj, options, lines:
                 lines.__setitem__(slice(None), to_rst(lines)))
     app.connect("html-page-context", set_language)

@@ -1,4 +1,4 @@
-"""Learned Confidence at toy size, and its threshold (DeVries & Taylor 2018).
+"""Learned Confidence at toy size, the price of its hints, and its threshold (DeVries & Taylor 2018).
 
 The toy is the paper's Figure 3: points in a square, labelled by quadrant like XOR, some labels flipped. The author
 describes the data in issue 5 of the released code; net, optimiser and number of points are ours, as neither says them.
@@ -8,11 +8,15 @@ from copy import deepcopy
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
+from scipy.special import expit
 from torch import Tensor, nn
 
-from logitnorm import losses, models
+from logitnorm import losses, metrics, models
 from logitnorm.train import LAMBDA
+
+from . import scoring
 
 
 class Toy(NamedTuple):
@@ -149,3 +153,58 @@ def _error(inside: np.ndarray, outside: np.ndarray, thresholds: np.ndarray) -> n
     below = np.searchsorted(inside, thresholds, side="left") / len(inside)
     above = 1 - np.searchsorted(outside, thresholds, side="left") / len(outside)
     return (below + above) / 2
+
+
+def best_confidence(p, weight: float):
+    """The c that costs least where a hint may be seen: min(1, lambda / ((1 + lambda)(1 - p))), p the probability of the true class.
+
+    The root of the derivative of -log(c p + 1 - c) - lambda log c; p: array in [0, 1].
+    """
+    with np.errstate(divide="ignore"):  # at p = 1 a hint is worth nothing: c = 1
+        return np.minimum(1, weight / ((1 + weight) * (1 - np.asarray(p, dtype=float))))
+
+
+def hinted_loss(p, c, weight: float):
+    """The loss of an example that may see its hint, -log(c p + 1 - c) - lambda log c, in nats; arrays that fit each other."""
+    return -np.log(c * p + 1 - c) - weight * np.log(c)
+
+
+MIDDLES, AXIS = np.ix_((20, 60), (20, 60)), 40  # of a grid of side 81: the middles of the quadrants, and their borders
+
+
+def middle_and_border(c: np.ndarray) -> tuple[float, float]:
+    """Mean c in the middles of the four quadrants and on the borders between them, of `grid` at side 81."""
+    return float(c[MIDDLES].mean()), float(np.concatenate([c[AXIS], c[:, AXIS]]).mean())
+
+
+def toy_finding(flipped: np.ndarray, moved: np.ndarray, budget: float = Setting().budget) -> str:
+    """What kind of doubt c learned, from its grids under flipped labels and under moved points, as Markdown."""
+    inside, border = middle_and_border(moved)
+    return (f"**Moved points** give low confidence where the classes meet: c is {inside:.2f} in the middles of the quadrants and "
+            f"{border:.2f} on their borders. **Flipped labels** make every place equally doubtful, and then the budget fixes the "
+            f"answer: c is {flipped.mean():.2f} on average with a standard deviation of {flipped.std():.2f}, near exp(−β) = "
+            f"{np.exp(-budget):.2f}, the constant that costs exactly the budget. Such a c hardly ranks.")
+
+
+class FromErrors(NamedTuple):
+    """A threshold from the errors among one half of a run's ID test images, tried on the other half and the far OOD sets."""
+
+    score: str
+    threshold: float  # of c or of the MSP, between 0 and 1
+    error: float  # detection error there, percent, on all far OOD images together
+    curve: ThresholdCurve
+    by_set: pd.DataFrame  # columns ood_dataset, error, best (the lowest error of any threshold), percent
+
+
+def from_errors(run) -> FromErrors:
+    """`threshold_from_errors` on every second ID test image of a run, by c where the network has it, else by MSP."""
+    score = "confidence" if "confidence" in scoring.OWN_SCORES.get(run.config.method, ()) else "msp"
+    as_share = expit if score == "confidence" else np.asarray  # c is stored as its logit
+    inside, half = as_share(run.score(score, run.config.id_dataset)), np.arange(len(run.correct)) % 2 == 0
+    threshold = threshold_from_errors(inside[half], run.correct[half])
+    outside = {name: as_share(run.score(score, name)) for name in run.config.ood_sets}
+    by_set = pd.DataFrame([{"ood_dataset": name, "error": detection_error_at(inside[~half], values, threshold),
+                            "best": metrics.detection_error(inside[~half], values)} for name, values in outside.items()])
+    everything = np.concatenate(list(outside.values()))
+    return FromErrors(score, threshold, detection_error_at(inside[~half], everything, threshold),
+                      threshold_curve(inside[~half], everything), by_set)

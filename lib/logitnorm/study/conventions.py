@@ -308,6 +308,91 @@ def fpr95_by_convention(runs: list, score="msp") -> pd.DataFrame:
         for name, function in FPR95.items() for run in runs])
 
 
+def overview(runs: list, score: str, ood_set: str) -> pd.DataFrame:
+    """One row per code and this book's: each metric that it has of each run by our function, columns (metric, loss) for plots.table."""
+    own = {"fpr95": metrics.fpr95, "auroc": metrics.auroc, "aupr_in": aupr_as_given, "aupr_out": ood_positive(aupr_as_given)}
+    scores = {paper.LABELS[run.config.method]: scores_of(run, score, ood_set) for run in runs}
+    lines = []
+    for code, functions in {"this book": own, **PEERS, **READ_ONLY}.items():
+        values = {(paper.title(metric), label): f"{functions[metric](*both):.1f}" if metric in functions else "–"
+                  for metric in own for label, both in scores.items()}
+        if set(values.values()) != {"–"}:
+            lines.append({("", "code"): code} | values)
+    table = pd.DataFrame(lines)
+    table.columns = pd.MultiIndex.from_tuples([(metric, label.replace("Norm", "\u00adNorm")) for metric, label in table.columns])
+    return table  # a soft hyphen, so that eight columns fit the page
+
+
+def finding(runs: list, ood_set: str, frames: list[pd.DataFrame]) -> str:
+    """The page's finding as Markdown: both FPR95s of the first run by MSP, its AUROC, and whether the order of the losses depends on
+    the rule; frames: of `fpr95_by_convention`.
+    """
+    if not runs:
+        return f"**FPR95 is a word for two numbers**; our own scores: {paper.NOT_RUN}."
+    both = scores_of(runs[0], "msp", ood_set)
+    same, other = metrics.fpr95(*both), ood_positive(metrics.fpr95)(*both)
+    depends = [one for frame in frames for one in orders(frame)["rules"].between(1, len(FPR95) - 1)]
+    word = f" Which loss is better by FPR95 depends on the program in {sum(depends) or 'none'} of {len(depends)} comparisons, a score and a seed each." if depends else ""
+    return (f"**The same scores have an FPR95 of {same:.1f} or of {other:.1f} %, whichever class the program calls positive; their AUROC is "
+            f"{metrics.auroc(*both):.1f} % in every program** ({paper.LABELS[runs[0].config.method]}, MSP, {paper.title(ood_set)}).{word}")
+
+
+def orders(frame: pd.DataFrame) -> pd.DataFrame:
+    """Per seed under how many rules of `fpr95_by_convention` LogitNorm's FPR95 is below cross-entropy's: columns seed, rules.
+
+    Empty where one of the losses has not run.
+    """
+    if not {"logitnorm", "cross_entropy"} <= set(frame["method"]):
+        return pd.DataFrame({"seed": [], "rules": []})
+    wide = frame.pivot(index=["convention", "seed"], columns="method", values="fpr95").dropna()
+    lower = (wide["logitnorm"] < wide["cross_entropy"]).groupby("seed").sum()
+    return lower.rename("rules").reset_index()
+
+
+def orders_in_words(frame: pd.DataFrame) -> str:
+    """'seed 1 under 8, seed 2 under 8 of 8 rules: which loss is better does not depend on the rule'."""
+    found = orders(frame)
+    if found.empty:
+        return f"both losses: {paper.NOT_RUN}"
+    word = "depends" if found["rules"].between(1, len(FPR95) - 1).any() else "does not depend"
+    each = ", ".join(f"seed {row.seed} under {row.rules}" for row in found.itertuples())
+    return f"LogitNorm's FPR95 is below that of cross-entropy with {each} of {len(FPR95)} rules: which loss is better {word} on the rule"
+
+
+def ties_by_precision(runs: list, ood_set: str) -> pd.DataFrame:
+    """MSP in float64 and rounded to float32: how many scores tie, and what the ties do to FPR95 and AUROC."""
+    rows = []
+    for run in runs:
+        for score in ("msp", "msp_float32"):
+            both = scores_of(run, score, ood_set)
+            rows.append({"loss, precision": f"{paper.method_title(run.config)}, float{32 if '_' in score else 64}",
+                         "scores that tie (%)": metrics.ties(*both), "FPR95 (%)": metrics.fpr95(*both),
+                         "FPR95, OOD positive (%)": ood_positive(metrics.fpr95)(*both), "AUROC (%)": f"{metrics.auroc(*both):.4f}"})
+    return pd.DataFrame(rows)
+
+
+def ece_by_code(runs: list, measured: list[dict]) -> pd.DataFrame:
+    """ECE of the raw logits on the ID test set: ours, torchmetrics' where it was run (rows `ece` of peers.json), OpenOOD's."""
+    theirs = {row["run"]: row["values"]["float32"] for row in measured}
+    rows = []
+    for run in runs:
+        logits, labels = (run.tensor(f"{run.config.id_dataset}/{name}") for name in ("logits", "labels"))
+        package = {"torchmetrics": theirs[run.id]} if run.id in theirs else {}
+        rows.append({"loss": paper.method_title(run.config), "this book": metrics.ece(logits, labels), **package,
+                     "largest logit (OpenOOD)": ece_of_logits(logits, labels),
+                     "images with largest logit below 1": f"{(logits.max(axis=1) < 1).sum():,} of {len(labels):,}"})
+    return pd.DataFrame(rows)
+
+
+def spread_by_divisor(frame: pd.DataFrame) -> pd.DataFrame:
+    """The spread over seeds of the book's FPR95 in a frame of `fpr95_by_convention`, with divisor n - 1 and n."""
+    ours = frame[frame["convention"] == next(iter(FPR95))]
+    return pd.DataFrame([{"loss": paper.LABELS[method], "seeds": str(len(part)), "mean FPR95": part["fpr95"].mean(),
+                          "± of this book": part["fpr95"].std() if len(part) > 1 else "one seed",
+                          "± of OpenOOD": population_sd(part["fpr95"]) if len(part) > 1 else "one seed"}
+                         for method, part in ours.groupby("method")])
+
+
 def in_words(frame: pd.DataFrame) -> str:
     """One sentence on a frame of `fpr95_by_convention`: for each positive class the range of each method's means."""
     means = frame.groupby(["convention", "method"], sort=False)["fpr95"].mean().dropna().reset_index()

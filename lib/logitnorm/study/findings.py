@@ -15,6 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 from logitnorm import metrics
 
 from . import collapse, ledger, paper, scoring
+from . import confidence as confidence_  # a function here has the name
 from .paper import where
 
 GROUP = ["id_dataset", "architecture"]
@@ -513,7 +514,114 @@ def confidence(frame: pd.DataFrame) -> str:
     word = "about as good as" if abs(mine - base) < least else "better than" if mine < base else "worse than"
     other = f", LogitNorm {mean['logitnorm', 'msp']:.1f} %" if ("logitnorm", "msp") in mean else ""
     return (f"**On CIFAR-10 the learned confidence is {word} the softmax of an ordinary network: FPR95 {mine:.1f} % "
-            f"against {base:.1f} %{other}**.")
+            f"against {base:.1f} %{other}**, the mean over six OOD sets.")
+
+
+def confidence_ends(loaded: dict, frames: dict, architectures: tuple = ("vgg13", "wrn28_10", "densenet")) -> pd.DataFrame:
+    """Rows for plots.dumbbells: FPR95 on iSUN, CIFAR-10, from an ordinary network's softmax to the learned confidence.
+
+    A line per network of the second paper, ours of the same kind beside it at the first size that has both methods.
+    """
+    lines = []
+    for architecture in architectures:
+        found = [ledger.learned_confidence(loaded[size], frames[size], "cifar10", architecture, "fpr95") for size in loaded]
+        shown = next((one for one in found if one["ours"].notna().all()), found[0])
+        used = {run.config.architecture for runs in loaded.values() for run in runs if run.id in shown.attrs["runs"]}
+        here = [f"here {paper.network(name)}" for name in used if name != architecture] if shown["ours"].notna().all() else []
+        (theirs0, ours0, sd0), (theirs1, ours1, sd1) = shown[["paper", "ours", "sd"]].to_numpy()
+        lines.append({"label": "\n".join([paper.network(architecture), *here]), "theirs0": theirs0, "theirs1": theirs1,
+                      "ours0": ours0, "ours1": ours1, "sd0": sd0, "sd1": sd1})
+    return pd.DataFrame(lines)
+
+
+def confidence_steps(frame: pd.DataFrame) -> str:
+    """Whether Cutout or the confidence branch makes the difference, by MSP (rows of `ours`); "" where a step is missing."""
+    rows = paper.main_network(frame)
+    rows = rows[(rows["score"] == "msp") & (rows["metric"] == "fpr95") & (rows["ood_dataset"] == "average")]
+    far = rows.groupby(["method", "cutout"])["value"].mean()
+    steps = [("cross_entropy", 0), ("cross_entropy", 16), ("learned_confidence", 16)]  # method, side of Cutout
+    if not all(step in far.index for step in steps):
+        return ""
+    plain, cut, learned = far[steps]
+    return (f"Cutout, or the confidence branch? By MSP, Cutout alone takes cross-entropy's mean FPR95 from {plain:.1f} to {cut:.1f} %; "
+            f"branch and hints take it on to {learned:.1f} %.")
+
+
+def confidence_errors(found: list) -> str:
+    """What c knows of the network's own errors, and whether it collapsed, as Markdown; found: runs with the branch."""
+    if not found:
+        return ""
+    knows = {}
+    for name in ("confidence", "msp"):
+        own = [run.score(name, run.config.id_dataset) for run in found]
+        knows[name] = np.mean([metrics.auroc(s[run.correct], s[~run.correct]) for s, run in zip(own, found)])
+    told = [run.info["confidence"] for run in found]
+    word = f"{sum(one['collapsed'] for one in told)} of {len(told)} collapsed" if any(one["collapsed"] for one in told) else (
+        "It did not collapse")
+    sd = " to ".join(dict.fromkeys(f"{value:.2f}" for value in (min(one["sd"] for one in told), max(one["sd"] for one in told))))
+    start = "Nor does c know the network's own errors better" if knows["confidence"] < knows["msp"] else (
+        "But c knows the network's own errors better")
+    return (f"{start}: as a score of right against wrong predictions on ID test images it has an AUROC of {knows['confidence']:.1f} %, "
+            f"MSP on the same networks {knows['msp']:.1f} %. {word}: over these images c has a standard deviation of {sd}; below 0.01 "
+            "it would count as collapsed.")
+
+
+def confidence_table(frames: dict, architecture: str = "vgg13") -> pd.DataFrame:
+    """Table 1 of Learned Confidence on CIFAR-10, grouped for plots.table: softmax → learned confidence, the paper's and ours.
+
+    A line per OOD set; a column of ours only where the network ran.
+    """
+    theirs = ledger.confidence_table()
+    theirs = theirs[(theirs["id_dataset"] == "cifar10") & (theirs["architecture"] == architecture)]
+    mine = pd.concat(frames.values())
+    mine = mine[mine["architecture"] == architecture]
+    names = {"": "ID test set", "tinyimagenet_resize": "TinyImageNet (resize)", "lsun_r": "LSUN (resize)", "isun": "iSUN", "all": "all five sets"}
+    lines = {}
+    for (ood, metric), pair in theirs.groupby(["ood_dataset", "metric"], sort=False):
+        line = lines.setdefault(ood, {("", "images"): names.get(ood, ood)})
+        line[(paper.title(metric), "paper")] = " → ".join(f"{value:.1f}" for value in pair["paper"])
+        ours = [mine.loc[(mine["method"] == row.method) & (mine["metric"] == metric) & (mine["ood_dataset"] == ood)
+                         & mine["score"].isin(["", row.score]), "value"] for row in pair.itertuples()]
+        if all(map(len, ours)):
+            line[(paper.title(metric), "this book")] = " → ".join(f"{values.mean():.1f}" for values in ours)
+    return pd.DataFrame(list(lines.values())).pipe(_in_order)
+
+
+def joint(frame: pd.DataFrame, *methods: str) -> pd.DataFrame:
+    """paper.joint as a table to read, grouped for plots.table: a line per loss and score, without AUPR and the number of seeds."""
+    table = paper.joint(frame, *methods)
+    table = table[table["seeds"] != "0"]
+    named = [f"{row.loss}, {row.score}" for row in table.itertuples()]
+    columns = {(paper.title(metric), "%"): list(table[f"{paper.title(metric)} (%)"]) for metric in ("accuracy", "fpr95", "auroc")}
+    return pd.DataFrame({("", "loss, score"): named} | columns)
+
+
+def norms_in_training(runs: list) -> pd.DataFrame:
+    """Per method the mean norm of the logits of training images and the factor 1 / (tau norm) of LogitNorm's gradient, seeds averaged."""
+    lines = []
+    for (method, tau), part in paper.grouped(runs, lambda run: (run.config.method, run.config.tau)):
+        norm = pd.concat([run.history.set_index("epoch")["norm_train"] for run in part], axis=1).mean(axis=1)
+        lines.append({"loss": paper.LABELS[method], "epoch 1": norm.iloc[1], "highest": f"{norm.max():.2f} (epoch {norm.idxmax()})",
+                      "last epoch": norm.iloc[-1]}
+                     | {f"1/(τ‖f‖), {when}": f"{1 / (tau * value):.1f}" if method == "logitnorm" else "–"
+                        for when, value in (("highest ‖f‖", norm.max()), ("last epoch", norm.iloc[-1]))})
+    return pd.DataFrame(lines)
+
+
+def confidence_thresholds(runs: list) -> pd.DataFrame:
+    """Per run and OOD set the detection error at the threshold from ID errors, and the lowest of any threshold, percent."""
+    return pd.DataFrame([
+        {"run": paper.method_title(run.config), "score": paper.title(found.score), "OOD set": paper.named(row.ood_dataset),
+         "detection error (%)": row.error, "best (%)": row.best}
+        for run in runs for found in [confidence_.from_errors(run)] for row in found.by_set.itertuples()])
+
+
+def confidence_branch(runs: list) -> pd.DataFrame:
+    """Per run with the branch: c over the ID test images, the price at the end, lambda, and whether c collapsed."""
+    return pd.DataFrame([
+        {"run": f"seed {run.config.seed}", "mean of c": run.info["confidence"]["mean"], "sd of c": run.info["confidence"]["sd"],
+         "final λ": f"{run.history['lambda'].iloc[-1]:.2g}", "mean price at the end": run.history["confidence_loss"].iloc[-1],
+         "collapsed": "yes" if run.info["confidence"]["collapsed"] else "no"} for run in runs])
 
 
 def heat_of(frame: pd.DataFrame, sets: list) -> pd.DataFrame:

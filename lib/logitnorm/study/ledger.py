@@ -68,17 +68,18 @@ def claims() -> list[dict]:
     entries = yaml.safe_load((paths.PAPER_DATA / "claims.yaml").read_text(encoding="utf-8"))
     for entry in entries:
         keys, kinds = set(entry), {"table", "measure", "unjudged"} & set(entry)
-        if not {"id", "paper", "where", "says", "page"} <= keys or len(kinds) != 1:
-            raise ValueError(f"claims.yaml, entry {entry.get('id')!r}: an entry has id, paper, where, says, page and "
-                             "one of table, measure and unjudged")
+        if not {"id", "topic", "paper", "where", "says", "page"} <= keys or len(kinds) != 1:
+            raise ValueError(f"claims.yaml, entry {entry.get('id')!r}: an entry has id, topic, paper, where, says, "
+                             "page and one of table, measure and unjudged")
         if entry.get("beside", "energy_centred") not in offset.ENERGIES:
             raise ValueError(f"claims.yaml, entry {entry['id']!r}: beside names {entry['beside']!r}; known: {', '.join(offset.ENERGIES)}")
         if "measure" in entry and entry["measure"] not in MEASURES:
             raise ValueError(f"claims.yaml, entry {entry['id']!r}: no measure {entry['measure']!r}; known: "
                              f"{', '.join(MEASURES)}")
-    twice = [name for name, n in Counter(entry["id"] for entry in entries).items() if n > 1]
-    if twice:
-        raise ValueError(f"claims.yaml has two entries with the id {twice[0]!r}")
+    for key in ("id", "topic"):
+        twice = [name for name, n in Counter(entry[key] for entry in entries).items() if n > 1]
+        if twice:
+            raise ValueError(f"claims.yaml has two entries with the {key} {twice[0]!r}")
     return entries
 
 
@@ -87,7 +88,8 @@ def claims() -> list[dict]:
 def build(loaded: dict[str, list]) -> pd.DataFrame:
     """The ledger of the loaded runs ({size: runs}, the most telling size first), one row per entry.
 
-    Columns: id, paper, where, says, page, size, theirs, ours, difference, verdict, tally, runs (list of run ids).
+    Columns: id, topic, paper, where, says, page, size, theirs, ours, difference, verdict, tally, runs (list of run ids), changes
+    (list of pairs, the paper's change and ours).
     """
     frames = {size: paper.ours(found) for size, found in loaded.items()}
     tables = sorted({entry["table"] for entry in claims() if "table" in entry})
@@ -98,10 +100,10 @@ def build(loaded: dict[str, list]) -> pd.DataFrame:
 
 
 def _row(entry: dict, loaded: dict, frames: dict, compared: dict, networks: dict) -> dict:
-    row = {key: entry[key] for key in ("id", "paper", "where", "says", "page")}
+    row = {key: entry[key] for key in ("id", "topic", "paper", "where", "says", "page")}
     if "unjudged" in entry:
         return row | dict(size="", theirs="", ours="", difference=entry["unjudged"], verdict=NOT_JUDGED, tally="",
-                          runs=[])
+                          runs=[], changes=[])
     found = {size: _judged(entry, loaded[size], frames[size], compared[size], networks[size]) for size in loaded}
     # the first size that has all numbers; without one, the first size, whose row then says what is missing
     size = next((size for size, (shown, _, _) in found.items() if shown["ours"].notna().all()), next(iter(found)))
@@ -113,7 +115,7 @@ def _row(entry: dict, loaded: dict, frames: dict, compared: dict, networks: dict
         tally = "; ".join(filter(None, [tally, *_beside(entry["beside"], [run for run in loaded[size] if run.id in used])]))
     return row | dict(size="" if computed or not complete else size, theirs=_numbers(shown, "paper"),
                       ours=_numbers(shown, "ours"), difference=_difference(shown), verdict=lowered(verdict(shown), among),
-                      tally=tally, runs=used if complete else [])
+                      tally=tally, runs=used if complete else [], changes=_changes(shown) if complete and not computed else [])
 
 
 def _beside(score: str, runs: list) -> list[str]:
@@ -410,6 +412,12 @@ def _difference(shown: pd.DataFrame) -> str:
     return "; ".join(parts)
 
 
+def _changes(shown: pd.DataFrame) -> list[tuple[float, float]]:
+    """Where something changes: how much in the paper, how much here."""
+    changes = shown.loc[shown["change"].notna(), ["paper_change", "change"]]
+    return list(changes.itertuples(index=False, name=None))
+
+
 def _tally(among: pd.DataFrame) -> str:
     """'61 of 84 numbers reproduced', for changes '30 of 42 changes agree'; empty for a single number."""
     agreeing, judged = _agreeing(among)
@@ -421,59 +429,88 @@ def _tally(among: pd.DataFrame) -> str:
     return f"{agreeing} of {judged} {'numbers and changes' if exact.any() else 'changes'} agree"
 
 
+GROUPS = (("Held", ("good",)), ("Did not hold, or in part", ("fair", "bad")), ("Open", ("open",)))
+
+
+def kinds(ledger: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The ledger's rows as (heading, rows): what held, what did not or in part, what is open."""
+    kind = ledger["verdict"].map(VERDICTS)
+    return [(name, ledger[kind.isin(wanted)]) for name, wanted in GROUPS]
+
+
 def summary(ledger: pd.DataFrame) -> str:
-    """Two sentences that count the verdicts, those that need no run by themselves."""
-    computed = (ledger["size"] == "") & (ledger["verdict"].map(VERDICTS) != "open")
+    """The finding in one sentence, as Markdown: how many claims held, how many did not, how many are open."""
+    held, failed, still = (part for _, part in kinds(ledger))
+    computed = int(((held["size"] == "") & held["verdict"].eq("reproduced")).sum())
+    exact = int(held["verdict"].eq("reproduced").sum()) - computed
+    how = [f"{exact} in their numbers"] * bool(exact) + [f"{computed} proved or computed"] * bool(computed)
+    how += [f"{len(held) - exact - computed} in direction, on smaller networks or other images"] * (len(held) > exact + computed)
+    return (f"**Of {len(ledger)} claims, tables and figures {len(held)} held, {len(failed)} did not or only in part, and {len(still)} "
+            f"are open**" + (f". Of those that held: {', '.join(how)}." if how else "."))
 
-    def counted(rows: pd.DataFrame) -> str:
-        counts = rows["verdict"].value_counts()
-        return ", ".join(f"{counts[word]} {word}" for word in VERDICTS if word in counts)
 
-    return (f"Of {len(ledger)} claims, tables and figures, {computed.sum()} are checked by computation alone: "
-            f"{counted(ledger[computed])}. The other {(~computed).sum()}: "
-            f"{counted(ledger[~computed])}.")
+def short(verdict: str) -> str:
+    """A verdict for a narrow column: 'agrees' of 'stand-in: direction agrees'."""
+    return verdict.removeprefix("stand-in: ").removeprefix("direction ")
 
 
 def html(ledger: pd.DataFrame, caption: str) -> str:
-    """The ledger as an HTML table for a page in book/ or notebooks/: links to the pages and to the runs behind.
+    """The ledger as an HTML table for a page in book/ or notebooks/, one line a claim; reasons, page and runs unfold.
 
-    Each row has the anchor claim-ID. The table scrolls sideways in its own box on a narrow page.
+    Three groups (`kinds`); each row has the anchor claim-ID. A field above it, which needs a script, keeps the rows with a word.
     """
-    heads = ("claim", "verdict", "paper", "ours")  # a phone shows the first two
+    heads = ("claim", "paper", "this book", "verdict")
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     body = []
-    for name, part in ledger.groupby("paper", sort=False):
-        lines = [f'<tr><th scope="rowgroup" colspan="{len(heads)}">{escape(PAPERS[name])}</th></tr>']
+    for name, part in kinds(ledger):
+        lines = [f'<tr class="group"><th scope="rowgroup" colspan="{len(heads)}">{name}: {len(part)} of {len(ledger)}</th></tr>']
         lines += [_html_row(row) for row in part.to_dict("records")]
         body.append("<tbody>\n" + "\n".join(lines) + "\n</tbody>")
-    return (f'<div style="overflow-x:auto" tabindex="0" role="region" aria-label="{escape(caption)}">\n'
-            f'<table class="dataframe table ledger" style="font-size:0.85em; min-width:36rem">\n'
-            f"<caption>{escape(caption)}</caption>\n"
-            f"<thead><tr>{head}</tr></thead>\n" + "\n".join(body) + "\n</table>\n</div>")
+    return (f'<p class="ledger-find" hidden><label>Find <input type="search" placeholder="Energy, ECE, SVHN, CIFAR-100 …"></label></p>\n'
+            f'<table class="ledger">\n<caption>{escape(caption)}</caption>\n'
+            f"<thead><tr>{head}</tr></thead>\n" + "\n".join(body) + f"\n</table>\n<script>{FIND}</script>")
+
+
+# Rows without the word go, and a group's heading with its last row; without a script all rows stay.
+FIND = """(() => {
+  const field = document.querySelector(".ledger-find"), bodies = document.querySelectorAll("table.ledger tbody");
+  field.hidden = false;
+  document.querySelector("tr:target details")?.setAttribute("open", "");
+  field.addEventListener("input", (event) => {
+    const word = event.target.value.trim().toLowerCase();
+    for (const body of bodies) {
+      const rows = [...body.querySelectorAll("tr[id]")];
+      for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(word);
+      body.hidden = rows.every((row) => row.hidden);
+    }
+  });
+})();"""
 
 
 def _html_row(row: dict) -> str:
-    claim = f'{escape(row["says"])} <a href="../{row["page"]}.html">{escape(row["where"])}</a>'
-    ours = [_unbroken(row["ours"])]
+    more = [f'<a href="../{row["page"]}.html">{escape(row["where"])}</a> of {escape(PAPERS[row["paper"]])}']
+    more += [escape(row[key]) for key in ("difference", "tally") if row[key]]
+    if "±" in row["ours"] or "n =" in row["ours"]:
+        more.append(f"with spread and seeds: {escape(row['ours'])}")
     if row["runs"]:
         links = ", ".join(f'<a href="../notebooks/provenance.html#{first}" title="{escape(label)}">{number}</a>'
                           for number, (label, first) in enumerate(groups(row["runs"]).items(), 1))
-        ours.append(_aside(f"size {escape(row['size'])}, runs {links}"))
+        more.append(f"size {escape(row['size'])}, runs {links}")
+    claim = (f'<details><summary><strong>{escape(row["topic"])}</strong> {escape(row["says"])}</summary>'
+             f"<p>{'; '.join(more)}.</p></details>")
+    numbers = "".join(f'<td data-name="{name}">{escape(_plain(row[key]))}</td>'
+                      for name, key in (("paper", "theirs"), ("this book", "ours")))
     mark = MARKS[VERDICTS[row["verdict"]]]
-    said = [f'<span aria-hidden="true">{mark}</span> {escape(row["verdict"])}']
-    said += [_aside(escape(row[key])) for key in ("difference", "tally") if row[key]]
-    cells = "".join(f"<td>{cell}</td>" for cell in ("<br>".join(said), _unbroken(row["theirs"]), "<br>".join(ours)))
-    return f'<tr id="claim-{row["id"]}"><th scope="row" style="font-weight:normal">{claim}</th>{cells}</tr>'
+    return (f'<tr id="claim-{row["id"]}"><th scope="row">{claim}</th>{numbers}<td title="{escape(row["verdict"])}">'
+            f'<span aria-hidden="true">{mark}</span> {escape(short(row["verdict"]))}</td></tr>')
 
 
-def _aside(text: str) -> str:
-    return f'<span style="font-size:0.92em">{text}</span>'  # the theme's <small> is larger than this table's text
-
-
-def _unbroken(numbers: str) -> str:
-    """Escaped text that breaks between numbers only, never inside '81.53 ± 1.77'."""
-    return re.sub(r" (→|±|\(n) ?", lambda found: "&nbsp;" + found[0].strip() + (
-        " " if found[1] == "→" else "&nbsp;"), escape(numbers)) if "→" in numbers else escape(numbers)
+def _plain(numbers: str) -> str:
+    """'61.6 → 26.8' of '61.56 ± 1.20 → 26.84 ± 0.31 (n = 3)': from ten up one decimal. Other words stay, verdicts go."""
+    if numbers in VERDICTS:
+        return ""
+    bare = re.sub(r" ± [\d.]+|\s*\(n = [^)]*\)", "", numbers)
+    return re.sub(r"(?<![\d.,])\d{2,}\.\d\d(?!\d)", lambda found: f"{float(found[0]):.1f}", bare)
 
 
 def groups(run_ids: list[str]) -> dict[str, str]:
