@@ -571,20 +571,18 @@ def confidence_table(frames: dict, architecture: str = "vgg13") -> pd.DataFrame:
 
     A line per OOD set; a column of ours only where the network ran.
     """
-    theirs = ledger.confidence_table()
-    theirs = theirs[(theirs["id_dataset"] == "cifar10") & (theirs["architecture"] == architecture)]
-    mine = pd.concat(frames.values())
-    mine = mine[mine["architecture"] == architecture]
+    theirs = where(ledger.confidence_table(), id_dataset="cifar10", architecture=architecture)
+    mine = where(pd.concat(frames.values()), architecture=architecture)
     names = {"": "ID test set", "tinyimagenet_resize": "TinyImageNet (resize)", "lsun_r": "LSUN (resize)", "isun": "iSUN", "all": "all five sets"}
     lines = {}
     for (ood, metric), pair in theirs.groupby(["ood_dataset", "metric"], sort=False):
         line = lines.setdefault(ood, {("", "images"): names.get(ood, ood)})
         line[(paper.title(metric), "paper")] = " → ".join(f"{value:.1f}" for value in pair["paper"])
-        ours = [mine.loc[(mine["method"] == row.method) & (mine["metric"] == metric) & (mine["ood_dataset"] == ood)
-                         & mine["score"].isin(["", row.score]), "value"] for row in pair.itertuples()]
+        ours = [where(mine, method=row.method, metric=metric, ood_dataset=ood, score=["", row.score])["value"]
+                for row in pair.itertuples()]
         if all(map(len, ours)):
             line[(paper.title(metric), "this book")] = " → ".join(f"{values.mean():.1f}" for values in ours)
-    return pd.DataFrame(list(lines.values())).pipe(_in_order)
+    return paper.grouped_columns(list(lines.values())).fillna("")
 
 
 def joint(frame: pd.DataFrame, *methods: str) -> pd.DataFrame:
