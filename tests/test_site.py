@@ -134,10 +134,10 @@ def test_every_launch_link_opens_a_file_of_the_repository():
 # Pages that are about code show it first; on every other page a reader meets a figure, or no code at all.
 ABOUT_CODE = {f"{page}.html" for page in (
     "book/use", "book/rerun", "book/batch", "book/map", "book/api", "book/cite", "book/training", "book/protocol", "book/data",
-    "notebooks/train", "notebooks/metric_codes", "notebooks/derivation", "notebooks/provenance", "notebooks/ledger",
+    "notebooks/train", "notebooks/derivation", "notebooks/provenance",
     "notebooks/speed", "notebooks/explore_norm", "notebooks/explore_threshold", "notebooks/hidden_temperature")}
 # Records scroll in a box of their own; their cells may say what is open.
-MAY_SCROLL = {f"notebooks/{name}.html" for name in ("provenance", "metric_codes", "speed", "hidden_temperature")}
+MAY_SCROLL = {f"notebooks/{name}.html" for name in ("provenance", "speed", "hidden_temperature")}
 MAY_BE_OPEN = MAY_SCROLL | {"notebooks/ledger.html", "book/index.html", "book/limits.html"}  # they show the ledger and what each size costs
 FINDINGS = [page for page in READ if page.startswith("notebooks/") and re.search(
     r'"id": "[^"]*-finding"', (REPOSITORY / page).with_suffix(".ipynb").read_text(encoding="utf-8"))]
