@@ -322,7 +322,7 @@ def claims(rows: pd.DataFrame):
     ax.axvline(0, color="black", linewidth=1)
     names = [f"{ledger.MARKS[ledger.VERDICTS[row.verdict]]} {row.topic}" for row in part.itertuples()]
     ax.set_yticks(range(len(part)), names, fontsize=11)
-    ax.set_xlabel("change (points; norms in their own unit)", fontsize=13)
+    ax.set_xlabel("change (points, or of a norm)", fontsize=13)
     ax.set_ylim(len(part) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.tick_params(axis="x", labelsize=12)
