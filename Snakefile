@@ -1,10 +1,11 @@
-# The graph train -> results -> book. Every node but the last is one papermill execution by logitnorm.runner.
+# The graph train -> results -> book. Every training and every results notebook is one papermill execution by logitnorm.runner.
 #
 #   build/runs/RUN/                   a smoke training (experiments.yaml), its notebook beside it: build/runs/RUN.ipynb
 #   build/executed/NAME.ipynb         a results notebook on the finished runs in data/runs/ (sizes full, medium and small)
 #   build/smoke/NAME.ipynb            the same notebook on the smoke trainings: does all of it work, image to table?
 #   build/checked.txt                 the finished runs are whole, as experiments.yaml lists them, and their metrics follow from
 #                                     their scores
+#   build/generated/                  what prose pages include of the runs: the ledger in small, the answers
 #   build/book/_build/html/           the pages
 #
 # Each job ends with a line "step: NAME  12 s", which make shows; all else that is said belongs in a log.
@@ -126,6 +127,7 @@ rule html:
         results=expand("build/executed/{name}.ipynb", name=RESULTS),
         smoke=expand("build/smoke/{name}.ipynb", name=AT_SMOKE),
         train=f"build/runs/{SHOWN}.ipynb",
+        generated="build/generated",
         checked="build/checked.txt",  # no page of a run that is damaged
         lib=MODULES,
         paper=PAPER,
@@ -148,6 +150,20 @@ rule check:
     message: "check of the finished runs"
     shell:  # a run that is damaged, or not as experiments.yaml lists it, must not be published
         step("check of the finished runs", "{PY} -m logitnorm experiments --check; date > {output}")
+
+
+rule prose:
+    input:
+        runs=FINISHED,
+        config=["_config.yml", "experiments.yaml"],
+        lib=MODULES,
+        paper=PAPER,
+    output:
+        directory("build/generated")
+    priority: 1
+    message: "numbers in prose"
+    shell:
+        step("numbers in prose", "{PY} -m logitnorm book prose")
 
 
 rule runs:

@@ -34,8 +34,8 @@ def few_images(tmp_path_factory):
     from logitnorm import data
 
     folder = tmp_path_factory.mktemp("few")
-    for name, split, count in (("digits", "train", 384), ("digits", "test", 120), ("brick", "test", 40),
-                               ("text", "test", 40)):
+    for name, split, count in (("digits", "train", 384), ("digits", "test", 120), *((name, "test", 40) for name in
+                               ("brick", "grass", "gravel", "text", "hubble", "photos", "gaussian_noise"))):
         images, labels = data.load(name, split)
         np.savez(folder / f"{name}-{split}.npz", images=images[:count],
                  **({} if labels is None else {"labels": labels[:count]}))

@@ -342,8 +342,10 @@ def test_one_run_that_fails_does_not_stop_the_others(stored, monkeypatch, capsys
     assert capsys.readouterr().err.count("is being trained by another process") == 2 and len(trained) == 2
 
 
-def test_together_trains_in_processes_of_their_own(tmp_path, monkeypatch, capfd):
+@pytest.mark.slow
+def test_together_trains_in_processes_of_their_own(tmp_path, monkeypatch, capfd, few_images):
     """Two smoke runs at a time, one of which cannot be trained: its sentence, and the other's folder."""
+    monkeypatch.setenv("LOGITNORM_DATA", str(few_images))
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/smoke-digits-wrn10_1-cross_entropy-seed1").write_text("in the way")
     arguments = ["--size", "smoke", "--only", "cross_entropy|learned", "--together", "2", "--runs-dir", str(tmp_path / "runs")]

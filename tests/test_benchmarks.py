@@ -20,6 +20,7 @@ def script(name):
     return module
 
 
+@pytest.mark.slow
 def test_speed_writes_every_number_of_its_page(tmp_path, monkeypatch, capsys):
     speed = script("speed")
     few = speed.random_set(2048)

@@ -433,7 +433,7 @@ def test_a_new_finished_run_redoes_the_results_but_no_training(tiny):
     assert plan(tiny) == []
     (tiny / "data/runs/small-y").mkdir()
     (tiny / "data/runs/small-y/run.json").write_text("{}")
-    assert plan(tiny) == ["HTML pages", "check of the finished runs", "results a", "results b"]
+    assert plan(tiny) == ["HTML pages", "check of the finished runs", "numbers in prose", "results a", "results b"]
     shutil.rmtree(tiny / "data/runs/small-y")
 
 

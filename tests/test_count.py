@@ -1,6 +1,5 @@
 """How many printed numbers have one of ours: by hand on few runs, and on the committed ones against the tables."""
 
-import pytest
 from fake_runs import write_run
 from logitnorm.study import count, paper, results
 
@@ -43,7 +42,8 @@ def test_the_command_prints_the_sum(tmp_path, capsys):
     assert "damaged" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("table", [f"LogitNorm, Table {n}" for n in range(1, 10)])
-def test_no_table_has_more_of_ours_than_it_prints(table):
-    row = line(count.first_paper(results.load_all(count.paths.RUNS)), table)
-    assert 0 <= row["ours"] <= row["printed"]
+def test_no_table_has_more_of_ours_than_it_prints():
+    table = count.first_paper(results.load_all(count.paths.RUNS))
+    for n in range(1, 10):
+        row = line(table, f"LogitNorm, Table {n}")
+        assert 0 <= row["ours"] <= row["printed"], row

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 import sys
 
 import numpy as np
@@ -172,7 +173,7 @@ def open_block(loaded, tmp_path_factory):
     site = tmp_path_factory.mktemp("site")
     (site / "_static").mkdir()
     (site / "notebooks").mkdir()
-    explorers.copy_script(site / "_static")
+    shutil.copy2(explorers.SCRIPT, site / "_static")
     with opened() as browser:
         def go(block):
             path = site / "notebooks" / "page.html"

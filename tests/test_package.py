@@ -92,6 +92,7 @@ def test_the_wheels_metadata_is_the_projects(wheel):
     assert {"torch", "numpy", "safetensors"} <= needed
 
 
+@pytest.mark.slow
 def test_without_the_books_tools_every_module_imports_and_the_commands_say_what_is_missing(installed, tmp_path):
     names = sorted(".".join(path.relative_to(REPOSITORY / "lib").with_suffix("").parts)
                    for path in (REPOSITORY / "lib/logitnorm").rglob("*.py") if not path.stem.startswith("__"))

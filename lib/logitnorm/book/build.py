@@ -1,8 +1,9 @@
 """From executed notebooks and prose to checked HTML pages.
 
+    python -m logitnorm book prose
     python -m logitnorm book build --train EXECUTED_TRAIN.ipynb
 
-stages build/book (configuration, book/, lib/, executed notebooks made ready for pages), runs Jupyter Book on it
+The first writes the parts of prose pages that follow from the runs into build/generated. The second stages build/book (configuration, book/, lib/, executed notebooks made ready for pages), runs Jupyter Book on it
 with every warning an error, and then checks the HTML: pages, alt texts, Colab links.
 
     python -m logitnorm book pdf
@@ -30,6 +31,7 @@ STAGE = ROOT / "build" / "book"
 MATHJAX = "mathjax/tex-chtml.js"  # as _config.yml names it; a third of tex-svg.js, and its fonts lie beside it
 FONTS = "mathjax/output/chtml/fonts/woff-v2"
 EXECUTED = ROOT / "build" / "executed"
+GENERATED = ROOT / "build" / "generated"
 ONE_PAGE = STAGE / "_build" / "singlehtml"
 PDF = ROOT / "build" / "book.pdf"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -149,18 +151,8 @@ def stage(train: Path) -> None:
         shutil.copy2(sheet, STAGE / "_static")  # Jupyter Book adds each style sheet found there to every page
     if (picture := ROOT / "data" / "thumbnails" / "front-light.png").is_file():
         shutil.copy2(picture, STAGE / "_static")  # what a link to the book shows elsewhere (ogp_image)
-    prose = [path.read_text(encoding="utf-8") for path in (STAGE / "book").glob("*.md")]
-    if any("{include} generated/" in text for text in prose):
-        from logitnorm import runs
-
-        from . import ask, front  # they import torch, which nothing else here needs
-
-        try:
-            front.write(STAGE / "book" / "generated")
-            if any("generated/ask.md" in text for text in prose):
-                ask.write_page(STAGE / "book" / "generated")
-        except runs.RunError as error:
-            raise BookError(str(error)) from error
+    if GENERATED.is_dir():
+        shutil.copytree(GENERATED, STAGE / "book" / GENERATED.name)
     for page in pages():
         if not page.startswith("notebooks/"):
             continue
@@ -169,6 +161,25 @@ def stage(train: Path) -> None:
         notebook = ready_for_page(nbformat.read(source, as_version=4), name)
         (STAGE / "notebooks").mkdir(exist_ok=True)
         nbformat.write(notebook, STAGE / f"{page}.ipynb")
+
+
+def prose() -> None:
+    """Fill build/generated with what prose pages include; empty where none of them includes anything."""
+    shutil.rmtree(GENERATED, ignore_errors=True)
+    GENERATED.mkdir(parents=True)
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "book").glob("*.md")]
+    if not any("{include} generated/" in text for text in texts):
+        return
+    from logitnorm import runs
+
+    from . import ask, front  # they import torch, which nothing else here needs
+
+    try:
+        front.write(GENERATED)
+        if any("generated/ask.md" in text for text in texts):
+            ask.write_page(GENERATED)
+    except runs.RunError as error:
+        raise BookError(str(error)) from error
 
 
 def jupyter_book(builder: str = "html") -> None:
@@ -211,11 +222,9 @@ def finish(html: Path) -> None:
         shutil.copy2(source / MATHJAX, html / "_static" / MATHJAX)
         shutil.copytree(source / FONTS, html / "_static" / FONTS, dirs_exist_ok=True)
     if explored:
-        from .explorers import copy_script  # imports torch, which nothing else here needs
-
-        copy_script(html / "_static")
+        shutil.copy2(ROOT / "book" / "_static" / "explorers.js", html / "_static")
     if asked:
-        from . import ask  # imports torch too
+        from . import ask  # imports torch, which nothing else here needs
 
         ask.write(html / "_static")
     weight.lighten(html)
@@ -354,7 +363,7 @@ def check(html: Path = STAGE / "_build" / "html") -> None:
 
 def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m logitnorm book", description=__doc__.split("\n\n")[0])
-    parser.add_argument("action", choices=["build", "check", "pdf"])
+    parser.add_argument("action", choices=["prose", "build", "check", "pdf"])
     parser.add_argument("--train", type=Path, help="the executed training notebook that becomes notebooks/train")
     options = parser.parse_args(arguments)
     try:
@@ -365,7 +374,9 @@ def main(arguments=None) -> int:
             jupyter_book()
             finish(STAGE / "_build" / "html")
             write_index_of_site(STAGE / "_build" / "html")
-        if options.action == "pdf":
+        if options.action == "prose":
+            prose()
+        elif options.action == "pdf":
             one_page()
             pdf()
         else:

@@ -1,18 +1,16 @@
 """Figures the reader can move: a detector's threshold, the norm and temperature of the logits, the valley of the offset.
 
 Each is one block of HTML: native form controls (they come with labels and keyboard), places for charts, a table of the
-numbers, and the data. book/_static/explorers.js connects them and draws the charts; `copy_script` puts it once into the
+numbers, and the data. book/_static/explorers.js connects them and draws the charts; the build puts it once into the
 built site, so the pages need no network. Inside Colab, where there is no site, the block carries the script itself.
 Every number on the threshold explorer is a count made here.
 """
 
 import json
 import math
-import shutil
 import sys
 import textwrap
 from html import escape
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -33,11 +31,6 @@ PRINTED, EXACT = "#CC79A7", "#009E73"  # the two bounds
 
 
 # ---- the script
-
-def copy_script(static: Path) -> None:
-    """Put explorers.js into the _static folder of a built site."""
-    shutil.copyfile(SCRIPT, Path(static) / SCRIPT.name)
-
 
 def _look(look, label: str = "", **style) -> dict:
     """How explorers.js draws one thing, in the colours of plots.py: label, color; dash, hatch, opacity, mark if given."""
