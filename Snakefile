@@ -39,6 +39,7 @@ from logitnorm.study import experiments
 shell.prefix("set -euo pipefail; export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; ")
 
 PY = sys.executable
+RUN = f'{PY} -IS {shlex.quote(kernels.__file__)} "${{LOGITNORM_KERNELS:-}}" runner'  # a fork where there are warm kernels
 TOC = yaml.safe_load(Path("_toc.yml").read_text())
 PAGES = [TOC["root"]] + [chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]
 NOTEBOOKS = [Path(page).name for page in PAGES if page.startswith("notebooks/")]
@@ -183,7 +184,7 @@ rule train:
         flags=lambda wildcards: flags(SMOKE[wildcards.run] | {"runs_dir": "build/runs"}),
     message: "training {wildcards.run}"
     shell:
-        step("training {wildcards.run}", "{PY} -m logitnorm runner {input.notebook} {output.notebook} {params.flags}")
+        step("training {wildcards.run}", "{RUN} {input.notebook} {output.notebook} {params.flags}")
 
 
 rule train_listed:
@@ -214,7 +215,7 @@ rule results:
         "build/executed/{name}.ipynb",
     message: "results {wildcards.name}"
     shell:
-        step("results {wildcards.name}", "{PY} -m logitnorm runner {input.notebook} {output}")
+        step("results {wildcards.name}", "{RUN} {input.notebook} {output}")
 
 
 rule results_at_smoke:
@@ -228,4 +229,4 @@ rule results_at_smoke:
     message: "results {wildcards.name}, at size smoke"
     shell:
         step("results {wildcards.name}, at size smoke",
-             "{PY} -m logitnorm runner {input.notebook} {output} -p sizes '[\"smoke\"]' -p runs_dir build/runs")
+             "{RUN} {input.notebook} {output} -p sizes '[\"smoke\"]' -p runs_dir build/runs")

@@ -146,8 +146,11 @@ def test_a_warm_kernel_has_the_imports_and_is_a_process_of_its_own(tmp_path):
     program = f"""
 from logitnorm.book import kernels, runner
 kernels.start()
-for name in "ab":
-    runner.run({str(notebook)!r}, {str(tmp_path)!r} + f"/{{name}}.ipynb")
+runner.run({str(notebook)!r}, {str(tmp_path)!r} + "/a.ipynb")
+import os, subprocess, sys
+ask = [sys.executable, "-IS", kernels.__file__, os.environ["LOGITNORM_KERNELS"], "runner", {str(notebook)!r}]
+assert subprocess.run([*ask, {str(tmp_path)!r} + "/b.ipynb"]).returncode == 0
+assert subprocess.run([*ask, {str(tmp_path)!r} + "/c.ipynb", "-p", "nothing", "1"]).returncode == 1
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, cwd=tmp_path,
                           env={**{k: v for k, v in os.environ.items() if k != "LOGITNORM_KERNELS"}, "MARK": "here"})

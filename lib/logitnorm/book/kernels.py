@@ -1,11 +1,15 @@
-"""Warm kernels: one process imports once what every notebook imports, and forks a kernel for each notebook.
+"""Warm kernels: one process imports once what every notebook imports, and forks a runner and a kernel for each notebook.
 
-A build starts some forty kernels, and most of their time would be the import of PyTorch, seaborn and scikit-learn.
-`start` makes the process and names its socket in LOGITNORM_KERNELS, which `logitnorm.book.runner` uses; it goes when the
+A build executes some forty notebooks, and most of their time would be the import of papermill, PyTorch, seaborn and
+scikit-learn. `start` makes the process and names its socket in LOGITNORM_KERNELS, which `logitnorm.book.runner` uses; it goes when the
 process that called `start` does. The socket lies in a folder that only this user can enter.
 
-As a script, this file is the process that Jupyter takes for the kernel: it hands its arguments, environment and output to
-the fork, and lives as long as the fork does. It imports nothing but the standard library.
+As a script, this file is the process that Jupyter takes for the kernel, or Snakemake for the runner: it hands its
+arguments, environment and output to the fork, and lives as long as the fork does. It imports nothing but the standard
+library.
+
+    python -IS kernels.py SOCKET kernel -f FILE ...
+    python -IS kernels.py "$LOGITNORM_KERNELS" runner NOTEBOOK OUT ...    (without such a socket: a runner that imports)
 """
 
 import importlib
@@ -19,7 +23,7 @@ import sys
 import tempfile
 import threading
 
-IMPORTED = ("ipykernel.kernelapp", "torch", "torchvision", "safetensors.torch", "pandas", "scipy.stats", "sklearn.neighbors",
+IMPORTED = ("ipykernel.kernelapp", "papermill", "torch", "torchvision", "safetensors.torch", "pandas", "scipy.stats", "sklearn.neighbors",
             "seaborn")
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # none to lose in a fork
 
@@ -50,14 +54,14 @@ def manager() -> type:
     class Warm(AsyncKernelManager):
         def format_kernel_cmd(self, extra_arguments=None):
             cold = super().format_kernel_cmd(extra_arguments)  # python -m ipykernel_launcher -f FILE ...
-            return [sys.executable, "-IS", __file__, os.environ["LOGITNORM_KERNELS"],
+            return [sys.executable, "-IS", __file__, os.environ["LOGITNORM_KERNELS"], "kernel",
                     *cold[cold.index("ipykernel_launcher") + 1:]]
 
     return Warm
 
 
 def serve(listener: socket.socket) -> None:
-    """Fork a kernel for each connection, until the input ends."""
+    """Fork a process for each connection, until the input ends."""
     for name in IMPORTED:
         importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how a kernel ended
@@ -65,14 +69,15 @@ def serve(listener: socket.socket) -> None:
         connection, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
-            become_kernel(connection)
+            become(connection)
         connection.close()
 
 
-def become_kernel(connection: socket.socket) -> None:
-    """Turn this fork into the kernel that the other end asks for; it ends when that end does."""
-    from ipykernel.kernelapp import IPKernelApp
+def become(connection: socket.socket) -> None:
+    """Turn this fork into the kernel or the runner that the other end asks for; it ends when that end does.
 
+    A runner's exit status goes to the other end.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     asked, files, _, _ = socket.recv_fds(connection, 1 << 20, 2)
@@ -85,24 +90,39 @@ def become_kernel(connection: socket.socket) -> None:
     os.environ.update(wanted["environment"])
     sys.path[0] = wanted["folder"]
     threading.Thread(target=lambda: connection.recv(1) or os._exit(1), daemon=True).start()
+    what, *arguments = wanted["arguments"]
+    status = 1
     try:
-        IPKernelApp.launch_instance(argv=wanted["arguments"])
+        if what == "runner":
+            from logitnorm.book import runner
+
+            status = runner.main(arguments)
+        else:
+            from ipykernel.kernelapp import IPKernelApp
+
+            IPKernelApp.launch_instance(argv=arguments)
+            status = 0
     finally:
         sys.stdout.flush()
-        os._exit(0)
+        sys.stderr.flush()
+        connection.send(bytes([status]))
+        os._exit(status)
 
 
-def ask(path: str, arguments: list[str]) -> None:
-    """Have a kernel forked, and wait until it has ended."""
+def ask(path: str, arguments: list[str]) -> int:
+    """Have a kernel or a runner forked, wait until it has ended, and return its exit status: 1 where it was killed."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
         connection.connect(path)
         asked = {"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd()}
         socket.send_fds(connection, [json.dumps(asked).encode()], [1, 2])
-        connection.recv(1)
+        return (connection.recv(1) or b"\1")[0]
 
 
 if __name__ == "__main__":
     if sys.argv[1].isdigit():
         serve(socket.socket(fileno=int(sys.argv[1])))
     else:
-        ask(sys.argv[1], sys.argv[2:])
+        path, what, *arguments = sys.argv[1:]
+        if what == "runner" and not os.path.exists(path):
+            os.execv(sys.executable, [sys.executable, "-m", "logitnorm", "runner", *arguments])
+        sys.exit(ask(path, [what, *arguments]))
