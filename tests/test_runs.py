@@ -151,7 +151,9 @@ def test_provenance_names_commit_versions_and_the_library(tmp_path, monkeypatch)
 COMMITTED = sorted(p.parent for p in paths.RUNS.glob("*/run.json"))
 
 
-@pytest.mark.parametrize("folder", COMMITTED, ids=lambda p: p.name)
+# Every fifth here; all of them in test-all, and in each build (experiments --check).
+@pytest.mark.parametrize("folder", [pytest.param(folder, id=folder.name, marks=[pytest.mark.slow] * (i % 5 > 0))
+                                    for i, folder in enumerate(COMMITTED)])
 def test_committed_runs_are_intact_and_their_metrics_follow_from_their_scores(folder):
     run = results.load(folder)
     assert run.id == folder.name == run.config.run_id
