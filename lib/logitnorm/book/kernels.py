@@ -123,6 +123,8 @@ if __name__ == "__main__":
         serve(socket.socket(fileno=int(sys.argv[1])))
     else:
         path, what, *arguments = sys.argv[1:]
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # Jupyter interrupts a kernel before it ends it: no traceback
         if what == "runner" and not os.path.exists(path):
             os.execv(sys.executable, [sys.executable, "-m", "logitnorm", "runner", *arguments])
         sys.exit(ask(path, [what, *arguments]))
