@@ -91,6 +91,7 @@ def test_what_no_page_can_use_is_left_out():
     assert "bs-tooltip-top" in css and "@keyframes fade" in css and 'content: "} .x { ;"' in css and "md\\:wide" in css
     assert weight.prune(css, words) == css
     assert weight.prune("a{}", {"a"}) == "" and weight.prune("", words) == ""
+    assert weight.can_match(".note:not(:is(.gone, .other:not(.far)))", {"note"}), "parentheses in parentheses are not looked at"
 
 
 @pytest.mark.parametrize("scheme, stored, theme", [("dark", None, "dark"), ("light", None, "light"), ("dark", "light", "light"),
