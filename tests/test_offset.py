@@ -129,7 +129,7 @@ def test_judges_say_held_and_did_not_hold(tmp_path):
 
 
 def test_one_run_can_decide_a_prediction_about_all():
-    scaled = pd.DataFrame({"tau": [0.02, 0.04], "fpr95": [40.0, 38.0], "score": "msp", "group": "six", "size": "small", "seed": 1,
+    scaled = pd.DataFrame({"tau": [0.02, 0.04], "fpr95": [40.0, 38.0], "score": "msp", "group": "six", "size": "small", "seed": 1, "epochs": 12,
                            "architecture": "wrn10_2", "id_dataset": "cifar10", "method": "logitnorm", "lr": [0.1, 0.2]})
     judge = offset.JUDGES["scaled-step"]
     assert judge([], None, scaled, [])[0] is None and judge([], None, scaled.assign(fpr95=[37.0, 38.0]), [])[0] is True

@@ -17,7 +17,7 @@ import yaml
 from torch import Tensor
 
 from logitnorm import losses, metrics, paths, scores
-from logitnorm.config import TAU
+from logitnorm.config import TAU, Config
 
 from . import paper, results, scoring
 from .paper import where
@@ -487,7 +487,7 @@ def _cifar100(plain, frame, repaired, loaded):
 
 
 def _larger(plain, frame, repaired, loaded):
-    rows = where(frame, id_dataset="cifar10", method="logitnorm", tau=0.04)
+    rows = where(frame, id_dataset="cifar10", method="logitnorm", tau=0.04, in_grid=True)
     small, large = (rows[rows["architecture"] == name]["effective"] for name in ("wrn10_2", "wrn40_2"))
     if not len(large) or not len(small):
         return None, ""
@@ -510,7 +510,7 @@ def _larger_energy(plain, frame, repaired, loaded):
 
 def scaled(frame: pd.DataFrame) -> pd.DataFrame:
     """Of `temperatures` or `repairs` the LogitNorm runs whose learning rate goes with tau, seed 1, one line a tau."""
-    rows = where(frame, **SMALL_NET, method="logitnorm", seed=1)
+    rows = where(frame, **SMALL_NET, method="logitnorm", seed=1, epochs=Config(size="small").epochs)
     return rows[np.isclose(rows["lr"], RATE * rows["tau"])].sort_values("tau")
 
 
