@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 from logitnorm import data, paths, scores
-from logitnorm.data import augment
 from logitnorm.study import branches, results
 from logitnorm.study.verify import load_weights
 from speed import save
@@ -21,13 +20,12 @@ from speed import save
 COUNT = 5_000
 
 
-def as_trained(images: data.ImageSet, count: int = COUNT) -> data.ImageSet:
-    """`count` images, evenly from the set, each with one random crop and flip."""
-    step = len(images.images) // count
-    kept, labels = images.images[::step][:count], images.labels[::step][:count]
-    padded = augment.pad(kept)
-    draws = augment.draw_crops(padded, len(kept), torch.Generator().manual_seed(0))
-    return data.ImageSet(augment.crop_flip(padded, torch.arange(len(kept)), *draws), labels)
+def as_trained(images: data.ImageSet) -> data.ImageSet:
+    """COUNT images, evenly from the set, each with one random crop and flip."""
+    kept = data.evenly(len(images.images), COUNT)
+    padded = data.pad(images.images[kept])
+    draws = data.draw_crops(padded, len(kept), torch.Generator().manual_seed(0))
+    return data.ImageSet(data.crop_flip(padded, torch.arange(len(kept)), *draws), images.labels[kept])
 
 
 def measured(run, images: data.ImageSet, net) -> dict:

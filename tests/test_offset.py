@@ -97,7 +97,7 @@ def test_the_share_along_a_direction_is_worked_by_hand():
 def test_every_prediction_has_a_judge_and_open_ones_say_so(loaded):
     entries = offset.predictions()
     assert [entry["id"] for entry in entries] == list(offset.JUDGES)
-    assert set(offset.judged(loaded)["became"]) == {"not yet run"}
+    assert set(offset.judged(loaded, offset.temperatures(loaded), offset.repairs(loaded))["became"]) == {"not yet run"}
 
 
 def grid(folder, method, taus, seeds=(1, 2, 3)):
@@ -152,3 +152,10 @@ def test_what_the_intervention_says_names_both_losses():
     said = offset.intervention_said(found)
     assert "between 87.0 and 88.0 %" in said and "between 60.0 and 86.0 %" in said and "0.01 to 0.1" in said
     assert offset.intervention_said(found[:2]) == ""
+
+
+def test_a_run_of_another_length_does_not_move_the_plateau():
+    frame = offset.temperatures(offset.load())
+    kept = offset.plateau(frame)
+    assert len(kept) >= 12 and set(kept["epochs"]) == {12} and kept["tau"].max() < 0.05 and np.allclose(kept["lr"], 0.2)
+    assert 6 in set(frame["epochs"]), "a run of another length is there"

@@ -10,7 +10,6 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from logitnorm import metrics, scores
 from logitnorm.study import branches, offset, paper
-from logitnorm.study.results import SMALL_NET
 
 from . import explorers
 from .plots import METHODS, PAPER
@@ -55,7 +54,7 @@ def temperature_figure(frame: pd.DataFrame, wide: bool = False):
                        fontsize=12)
     upper.set(xscale="log", yscale="log", xlabel="inverse temperature asked for, 1/τ", ylabel="inverse temperature in training, s",
               xlim=(ends[0], ends[1] * 2.4))
-    s_star = plateau(frame)
+    s_star = offset.plateau(frame)["effective"].mean()
     tau = np.geomspace(frame["tau"].min() / 1.1, frame["tau"].max() * 1.1, 400)
     for sign in (1, -1):
         lower.plot(tau, sign * offset.fork(tau, s_star), color="black", linewidth=1.2)
@@ -65,12 +64,6 @@ def temperature_figure(frame: pd.DataFrame, wide: bool = False):
     lower.set_yticks([-10, -5, -2, -1, 0, 1, 2, 5, 10], ["−10", "−5", "−2", "−1", "0", "1", "2", "5", "10"])
     _ticks(upper.xaxis, (10, 20, 50, 100)), _ticks(upper.yaxis, (10, 20, 50, 100)), _ticks(lower.xaxis, (0.01, 0.02, 0.05, 0.1))
     return fig
-
-
-def plateau(frame: pd.DataFrame) -> float:
-    """The inverse temperature that the small CIFAR-10 runs set themselves where tau is too small to matter (< 0.05)."""
-    rows = paper.where(frame, **SMALL_NET, method="logitnorm")
-    return float(rows[rows["tau"] < 0.05]["effective"].mean())
 
 
 def valley_figure(found: dict, taus=(0.02, 0.04, 0.06, 0.1)):

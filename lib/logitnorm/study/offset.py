@@ -165,10 +165,15 @@ def set_temperatures(loaded: list) -> pd.Series:
     return temperatures(runs).groupby("tau")["effective"].mean() if runs else pd.Series(dtype=float)
 
 
+def plateau(frame: pd.DataFrame) -> pd.DataFrame:
+    """Of `temperatures` the small CIFAR-10 runs of LogitNorm whose tau is too small to matter (< 0.05)."""
+    rows = where(frame, **SMALL10, method="logitnorm")
+    return rows[rows["tau"] < 0.05]
+
+
 def finding(frame: pd.DataFrame, repaired: pd.DataFrame) -> str:
     """The page's one sentence with its numbers, from the small CIFAR-10 runs of the paper's loss."""
-    rows = where(frame, **SMALL10, method="logitnorm")
-    small, large = rows[rows["tau"] < 0.05], rows[rows["tau"] >= 0.1]
+    small, large = plateau(frame), where(frame, **SMALL10, method="logitnorm", tau=0.1)
     if not len(small):
         return f"The runs that would show it: {paper.NOT_RUN}."
     ends = small.groupby("tau")["effective"].mean()
@@ -402,9 +407,11 @@ def predictions() -> list[dict]:
     return yaml.safe_load((paths.ROOT / "data" / "predictions.yaml").read_text(encoding="utf-8"))
 
 
-def judged(loaded: list) -> pd.DataFrame:
-    """The predictions in the order in which they were made, with what the finished runs say of each."""
-    frame, repaired = temperatures(loaded), repairs(loaded)
+def judged(loaded: list, frame: pd.DataFrame, repaired: pd.DataFrame) -> pd.DataFrame:
+    """The predictions in the order in which they were made, with what the finished runs say of each.
+
+    frame, repaired: `temperatures` and `repairs` of the runs.
+    """
     plain = [run for run in loaded if run.config.size == "small" and run.config.architecture == "wrn10_2"
              and run.in_grid]
     rows = []
