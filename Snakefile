@@ -156,6 +156,8 @@ rule check:
 rule prose:
     input:
         runs=FINISHED,
+        ask=["book/ask.html", *sorted(str(path) for path in Path("book/_static/ask").rglob("*") if path.is_file())],
+        thumbnails=sorted(str(path) for path in Path("data/thumbnails").glob("*")),
         config=["_config.yml", "experiments.yaml"],
         lib=MODULES,
         paper=PAPER,
