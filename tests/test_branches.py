@@ -103,6 +103,8 @@ def test_what_follows_the_accuracy_is_told_from_what_follows_tau():
     assert branches.explained(rows["train_accuracy"], rows["s"]) == pytest.approx(100)
     assert branches.explained(rows["s"].sample(frac=1, random_state=0).to_numpy(), rows["s"].to_numpy()) < 60
     assert "training accuracy alone explains 100 % of the variance" in branches.fitting_said(rows)
+    assert branches.fitting_said(rows).startswith("**The softmax is as sharp")
+    assert branches.fitting_said(rows.assign(s=rows["nominal"])).startswith("**How well the training images are fitted does not settle")
     assert set(branches.fitted(rows)["epoch"]) == {2, 3, 4, 5}, "without the start and the first epoch"
 
 
@@ -130,7 +132,8 @@ def test_the_measurement_on_training_images_is_of_committed_weights():
     said = branches.training_said([{"run": "a", "training": made, "test": {**made, "bottom": 8.0}},
                                    {"run": "b", "training": {**made, "loss": 1.5, "accuracy": 99.0, "bottom": 9.5}, "test": made}])
     assert said.startswith("**1 of 2 networks have saved more than 95 %") and "right on 99 % of them, has saved 50 % of what is only 1.000" in said
-    assert "are 5 to 10 % below" in said and "In 1 of 2" in said
+    assert "are 5 to 10 % below" in said and "In 1 of 2" in said and "lags" not in said
+    assert "lags" in branches.training_said([{"run": "a", "training": made, "test": {**made, "bottom": 8.0}}])
 
 
 def test_the_explorer_holds_the_valley(run):

@@ -151,6 +151,7 @@ def test_what_the_intervention_says_names_both_losses():
                           "accuracy": [87.0, 88.0, 60.0, 86.0]})
     said = offset.intervention_said(found)
     assert "between 87.0 and 88.0 %" in said and "between 60.0 and 86.0 %" in said and "0.01 to 0.1" in said
+    assert "τ is real" in said and "matters little more" in offset.intervention_said(found.assign(accuracy=[87.0, 88.0, 86.0, 87.0]))
     assert offset.intervention_said(found[:2]) == ""
 
 

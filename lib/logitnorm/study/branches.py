@@ -164,9 +164,10 @@ def branch_said(found: pd.DataFrame) -> str:
     kept = int((np.sign(ends["first"]) == np.sign(ends["last"])).sum())
     chance = stats.binomtest(kept, len(ends), alternative="greater").pvalue
     means = rows.assign(size=rows["share"].abs()).groupby("epoch")["size"].mean()
-    return (f"**{(ends['last'] > 0).sum()} of {len(ends)} seeds go up, {(ends['last'] < 0).sum()} go down, and none stays**: after one epoch "
-            f"the offset's share is {means.loc[1]:.1f} on either side, at the end {means.iloc[-1]:.1f}. The untrained network's lean "
-            f"names the branch in {kept} of {len(ends)} (by chance with probability {chance:.2g}).")
+    return (f"**{(ends['last'] > 0).sum()} of {len(ends)} seeds go up, {(ends['last'] < 0).sum()} go down**, the nearest to 0 to "
+            f"{ends['last'].abs().min():.1f}: after one epoch the offset's share is {means.loc[1]:.1f} on either side, at the end "
+            f"{means.iloc[-1]:.1f}. "
+            f"The untrained network's lean names the branch in {kept} of {len(ends)} (by chance with probability {chance:.2g}).")
 
 
 def fitted(found: pd.DataFrame) -> pd.DataFrame:
@@ -186,7 +187,9 @@ def fitting_said(found: pd.DataFrame) -> str:
     if rows["tau"].nunique() < 2:
         return ""
     by_fit, by_tau, by_epoch = (explained(rows[name], rows["s"]) for name in ("train_accuracy", "nominal", "epoch"))
-    return (f"**The softmax is as sharp as the training images are fitted, whatever τ asks for.** Over {len(rows)} epochs of "
+    leads = ("The softmax is as sharp as the training images are fitted, whatever τ asks for." if by_fit > 2 * by_tau else
+             "How well the training images are fitted does not settle how sharp the softmax is.")
+    return (f"**{leads}** Over {len(rows)} epochs of "
             f"{rows['run'].nunique()} runs, {rows['architecture'].nunique()} networks and {rows['tau'].nunique()} values of τ, which ask for "
             f"{rows['nominal'].min():g} to {rows['nominal'].max():g}, the training accuracy alone explains {by_fit:.0f} % of the variance of s, "
             f"1/τ alone {by_tau:.0f} %, and the number of the epoch alone {by_epoch:.0f} %.")
@@ -221,8 +224,9 @@ def training_said(stands: list[dict]) -> str:
     for found in (found for found in on if found not in there):
         said += (f"; one, right on {found['accuracy']:.0f} % of them, has saved {_saved(found):.0f} % of what is only "
                  f"{found['loss_without'] - found['least_loss']:.3f} nats there")
-    return (said + f". Their temperatures are {min(short):.0f} to {max(short):.0f} % below the bottom's. In {between} of {len(on)} it lies between "
-            "what the test images want and what the training images want: networks learn it from the training images, and it lags behind them.")
+    said += (f". Their temperatures are {min(short):.0f} to {max(short):.0f} % below the bottom's. In {between} of {len(on)} it lies between what the "
+             "test images want and what the training images want")
+    return said + (": networks learn it from the training images, and it lags behind them." if between == len(on) else ".")
 
 
 def training_table(stands: list[dict], loaded: list) -> pd.DataFrame:

@@ -319,7 +319,8 @@ def intervention_said(found: pd.DataFrame) -> str:
     both = means.dropna()
     spans = {method: (both[method].min(), both[method].max()) for method in both}
     (low, high), (least, most) = spans["logitnorm"], spans["centred_logitnorm"]
-    return (f"**Without the offset τ is real**: from τ = {both.index.min():g} to {both.index.max():g} the test accuracy of LogitNorm "
+    real = most - least > 2 * (high - low)
+    return (f"**Without the offset τ {'is real' if real else 'matters little more'}**: from τ = {both.index.min():g} to {both.index.max():g} the test accuracy of LogitNorm "
             f"lies between {low:.1f} and {high:.1f} %, that of the loss without an offset between {least:.1f} and {most:.1f} %.")
 
 
