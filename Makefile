@@ -19,6 +19,8 @@ ERRORS := build/errors.txt
 LOG    := build/log.txt
 # One BLAS thread a process: Snakemake runs as many processes as there are cores.
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+# Each module is compiled once and not by every process, whatever the shell that calls make says.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help venv book check test test-all mutations site pdf picture runs unlock clean
@@ -62,7 +64,7 @@ check: $(STAMP)
 	echo "style, import directions and types are as they should be"
 
 # Quiet: a line a file, and the last line, both written by tests/conftest.py.
-PYTEST = $(THREADS) $(BIN)/python -m pytest -n 2 --dist loadgroup -qq
+PYTEST = $(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile -qq
 
 test: $(STAMP)
 	$(PYTEST) -m "not slow"

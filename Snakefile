@@ -156,7 +156,7 @@ rule check:
 rule prose:
     input:
         runs=FINISHED,
-        ask=["book/ask.html", *sorted(str(path) for path in Path("book/_static/ask").rglob("*") if path.is_file())],
+        ask=sorted(str(path) for path in Path("book").rglob("ask*") if path.is_file()),
         thumbnails=sorted(str(path) for path in Path("data/thumbnails").glob("*")),
         config=["_config.yml", "experiments.yaml"],
         lib=MODULES,

@@ -57,8 +57,10 @@ def two_examples(bars: dict, pick: dict):
                        label=f"{kind} image")
             ax.set(ylim=(0, 1.05), xticks=range(0, 10, 3))
             ax.set_title(f"{paper.LABELS[method]}, {name}", fontsize=13, y=1)
-    fig.supylabel("probability", fontsize=13)
-    fig.supxlabel("class", fontsize=13)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("probability", fontsize=13)
+    for ax in axes[-1]:
+        ax.set_xlabel("class", fontsize=13)
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 
