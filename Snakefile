@@ -39,7 +39,8 @@ from logitnorm.study import experiments
 shell.prefix("set -euo pipefail; export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; ")
 
 PY = sys.executable
-RUN = f'{PY} -IS {shlex.quote(kernels.__file__)} "${{LOGITNORM_KERNELS:-}}" runner'  # a fork where there are warm kernels
+LOGITNORM = f'{PY} -IS {shlex.quote(kernels.__file__)} "${{LOGITNORM_KERNELS:-}}"'  # a fork where there are warm kernels
+RUN = f"{LOGITNORM} runner"
 TOC = yaml.safe_load(Path("_toc.yml").read_text())
 PAGES = [TOC["root"]] + [chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]
 NOTEBOOKS = [Path(page).name for page in PAGES if page.startswith("notebooks/")]
@@ -136,7 +137,7 @@ rule html:
         "build/book/_build/html/index.html",
     message: "HTML pages"
     shell:
-        step("HTML pages", "{PY} -m logitnorm book build --train {input.train}")
+        step("HTML pages", "{LOGITNORM} book build --train {input.train}")
 
 
 rule check:
@@ -150,7 +151,7 @@ rule check:
     priority: 1  # long: among the first, so that nothing waits for it at the end
     message: "check of the finished runs"
     shell:  # a run that is damaged, or not as experiments.yaml lists it, must not be published
-        step("check of the finished runs", "{PY} -m logitnorm experiments --check; date > {output}")
+        step("check of the finished runs", "{LOGITNORM} experiments --check; date > {output}")
 
 
 rule prose:
@@ -166,7 +167,7 @@ rule prose:
     priority: 1
     message: "numbers in prose"
     shell:
-        step("numbers in prose", "{PY} -m logitnorm book prose")
+        step("numbers in prose", "{LOGITNORM} book prose")
 
 
 rule runs:

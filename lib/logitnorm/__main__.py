@@ -17,12 +17,19 @@ COMMANDS = {"experiments": "logitnorm.study.experiments",  # train the runs of e
 USAGE = f"usage: python -m logitnorm {{{','.join(COMMANDS)}}} ...  (--help after the word says more)"
 OF_THE_BOOK = ("book", "count")  # these read files of the repository, which a wheel does not bring
 
-if sys.argv[1:] in (["--help"], ["-h"]):
-    print(USAGE)
-    sys.exit()
-if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
-    sys.exit(USAGE)
-if sys.argv[1] in OF_THE_BOOK and "--help" not in sys.argv and not (paths.ROOT / "_config.yml").is_file():
-    sys.exit(f"error: `{sys.argv[1]}` reads files of the book, and {paths.ROOT} is no checkout of it; set LOGITNORM_ROOT to "
-             "a checkout")
-sys.exit(importlib.import_module(COMMANDS[sys.argv[1]]).main(sys.argv[2:]))
+
+def main(arguments: list[str]) -> int:
+    """Run a command; its exit status, or SystemExit with what is wrong with the arguments."""
+    if arguments in (["--help"], ["-h"]):
+        print(USAGE)
+        return 0
+    if not arguments or arguments[0] not in COMMANDS:
+        sys.exit(USAGE)
+    if arguments[0] in OF_THE_BOOK and "--help" not in arguments and not (paths.ROOT / "_config.yml").is_file():
+        sys.exit(f"error: `{arguments[0]}` reads files of the book, and {paths.ROOT} is no checkout of it; set LOGITNORM_ROOT to "
+                 "a checkout")
+    return importlib.import_module(COMMANDS[arguments[0]]).main(arguments[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,15 +1,16 @@
 """Warm kernels: one process imports once what every notebook imports, and forks a runner and a kernel for each notebook.
 
-A build executes some forty notebooks, and most of their time would be the import of papermill, PyTorch, seaborn and
-scikit-learn. `start` makes the process and names its socket in LOGITNORM_KERNELS, which `logitnorm.book.runner` uses; it goes when the
-process that called `start` does. The socket lies in a folder that only this user can enter.
+A build executes some forty notebooks, and most of their time would be the import of papermill, PyTorch, seaborn,
+scikit-learn and this library. `start` makes the process and names its socket in LOGITNORM_KERNELS, which `logitnorm.book.runner`
+uses; it goes when the process that called `start` does. The socket lies in a folder that only this user can enter. Any command
+of the library can be such a fork.
 
-As a script, this file is the process that Jupyter takes for the kernel, or Snakemake for the runner: it hands its
+As a script, this file is the process that Jupyter takes for the kernel, or Snakemake for the command: it hands its
 arguments, environment and output to the fork, and lives as long as the fork does. It imports nothing but the standard
 library.
 
     python -IS kernels.py SOCKET kernel -f FILE ...
-    python -IS kernels.py "$LOGITNORM_KERNELS" runner NOTEBOOK OUT ...    (without such a socket: a runner that imports)
+    python -IS kernels.py "$LOGITNORM_KERNELS" runner NOTEBOOK OUT ...    (without such a socket: python -m logitnorm runner ...)
 """
 
 import importlib
@@ -24,7 +25,7 @@ import tempfile
 import threading
 
 IMPORTED = ("ipykernel.kernelapp", "papermill", "torch", "torchvision", "safetensors.torch", "pandas", "scipy.stats", "sklearn.neighbors",
-            "seaborn")
+            "seaborn", "logitnorm.book.evidence", "logitnorm.book.pictures", "logitnorm.study.findings")
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # none to lose in a fork
 
 
@@ -74,9 +75,9 @@ def serve(listener: socket.socket) -> None:
 
 
 def become(connection: socket.socket) -> None:
-    """Turn this fork into the kernel or the runner that the other end asks for; it ends when that end does.
+    """Turn this fork into the kernel or the command that the other end asks for; it ends when that end does.
 
-    A runner's exit status goes to the other end.
+    A command's exit status goes to the other end.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
@@ -93,15 +94,15 @@ def become(connection: socket.socket) -> None:
     what, *arguments = wanted["arguments"]
     status = 1
     try:
-        if what == "runner":
-            from logitnorm.book import runner
-
-            status = runner.main(arguments)
-        else:
+        if what == "kernel":
             from ipykernel.kernelapp import IPKernelApp
 
             IPKernelApp.launch_instance(argv=arguments)
             status = 0
+        else:
+            from logitnorm.__main__ import main
+
+            status = main([what, *arguments])
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -110,7 +111,7 @@ def become(connection: socket.socket) -> None:
 
 
 def ask(path: str, arguments: list[str]) -> int:
-    """Have a kernel or a runner forked, wait until it has ended, and return its exit status: 1 where it was killed."""
+    """Have a kernel or a command forked, wait until it has ended, and return its exit status: 1 where it was killed."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
         connection.connect(path)
         asked = {"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd()}
@@ -125,6 +126,6 @@ if __name__ == "__main__":
         path, what, *arguments = sys.argv[1:]
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # Jupyter interrupts a kernel before it ends it: no traceback
-        if what == "runner" and not os.path.exists(path):
-            os.execv(sys.executable, [sys.executable, "-m", "logitnorm", "runner", *arguments])
+        if what != "kernel" and not os.path.exists(path):
+            os.execv(sys.executable, [sys.executable, "-m", "logitnorm", what, *arguments])
         sys.exit(ask(path, [what, *arguments]))

@@ -66,9 +66,9 @@ def two_examples(bars: dict, pick: dict):
 
 
 def tsne_maps(runs: list, samples: list):
-    """Figure 3: t-SNE of softmax outputs, every eighth image; samples: for each run what `findings.sample` gives."""
+    """Figure 3: t-SNE of softmax outputs, every twelfth image; samples: for each run what `findings.sample` gives."""
     fig, axes = plt.subplots(1, max(len(runs), 1), figsize=(6.4, 3.7), squeeze=False)
-    for ax, run, (p, labels) in zip(axes[0], runs, [[part[::8] for part in both] for both in samples]):
+    for ax, run, (p, labels) in zip(axes[0], runs, [[part[::12] for part in both] for both in samples]):
         xy, is_id = TSNE(init="pca", perplexity=min(30, len(p) // 4), random_state=0).fit_transform(p), labels >= 0
         ax.scatter(*xy[is_id].T, c=labels[is_id], cmap="tab10", s=3, alpha=0.5, rasterized=True)
         ax.scatter(*xy[~is_id].T, color="black", marker="x", s=6, linewidth=0.6)

@@ -10,6 +10,7 @@ import posixpath
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 FONT_AWESOME = "_static/scripts/fontawesome.js"
@@ -62,10 +63,11 @@ def pictures(html: Path) -> None:
     """Put the same pictures as WebP, without loss, in place of the pages' PNGs, where that is smaller."""
     from PIL import Image
 
-    lighter = {}
-    for picture in html.glob("_images/*.png"):
+    lighter, found = {}, sorted(html.glob("_images/*.png"))
+    with ThreadPoolExecutor() as pool:  # Pillow lets another thread work while it compresses
+        list(pool.map(lambda picture: Image.open(picture).save(picture.with_suffix(".webp"), lossless=True, method=6), found))
+    for picture in found:
         other = picture.with_suffix(".webp")
-        Image.open(picture).save(other, lossless=True, method=6)
         if other.stat().st_size < picture.stat().st_size:
             lighter[picture.name] = other.name
         (picture if picture.name in lighter else other).unlink()

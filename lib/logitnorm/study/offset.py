@@ -173,16 +173,19 @@ def plateau(frame: pd.DataFrame) -> pd.DataFrame:
 
 def finding(frame: pd.DataFrame, repaired: pd.DataFrame) -> str:
     """The page's one sentence with its numbers, from the small CIFAR-10 runs of the paper's loss."""
+    said = temperature_said(frame)
+    return said + " " + repair_said(repaired) if len(plateau(frame)) else said
+
+
+def temperature_said(frame: pd.DataFrame) -> str:
+    """The inverse temperatures that were asked for, and those that came, in one sentence."""
     small, large = plateau(frame), where(frame, **SMALL10, method="logitnorm", tau=0.1)
     if not len(small):
         return f"The runs that would show it: {paper.NOT_RUN}."
     ends = small.groupby("tau")["effective"].mean()
     tail = f"; at τ = 0.1, where 10 is asked for, it is {large['effective'].mean():.1f}" if len(large) else ""
-    return (
-        f"**Asked for an inverse temperature of {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, the network "
-        f"trains at {ends.min():.1f} to {ends.max():.1f}**, whichever τ is chosen ({len(small)} runs){tail}. "
-        + repair_said(repaired)
-    )
+    return (f"**Asked for an inverse temperature of {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, the network "
+            f"trains at {ends.min():.1f} to {ends.max():.1f}**, whichever τ is chosen ({len(small)} runs){tail}.")
 
 
 def repair_said(repaired: pd.DataFrame) -> str:
