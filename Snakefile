@@ -31,8 +31,13 @@ from pathlib import Path
 
 import yaml
 
-from logitnorm.book import kernels, runner
+from logitnorm.book import kernels
+
+if workflow.is_main_process and not workflow.dryrun and "size" not in config:
+    kernels.start()  # it imports while the graph is made; a training of hours has a process of its own
+
 from logitnorm import study
+from logitnorm.book import runner
 from logitnorm.study import experiments
 
 # Snakemake runs as many jobs as there are cores, so each job keeps to one thread.
@@ -107,11 +112,6 @@ if workflow.is_main_process and not workflow.dryrun:
         notebook = Path(RUNS_DIR, f"{run}.ipynb")
         if notebook.exists() and not notebook.with_suffix("").joinpath("run.json").exists():
             notebook.rename(notebook.with_suffix(".old.ipynb"))
-
-
-onstart:
-    if not LISTED:  # a training of hours has a process of its own
-        kernels.start()
 
 
 wildcard_constraints:

@@ -104,9 +104,13 @@ def _row(entry: dict, loaded: dict, frames: dict, compared: dict, networks: dict
     if "unjudged" in entry:
         return row | dict(size="", theirs="", ours="", difference=entry["unjudged"], verdict=NOT_JUDGED, tally="",
                           runs=[], changes=[])
-    found = {size: _judged(entry, loaded[size], frames[size], compared[size], networks[size]) for size in loaded}
-    # the first size that has all numbers; without one, the first size, whose row then says what is missing
-    size = next((size for size, (shown, _, _) in found.items() if shown["ours"].notna().all()), next(iter(found)))
+    found = {}
+    for size in loaded:  # the first that has all numbers; without one, the first of all, whose row then says what is missing
+        found[size] = _judged(entry, loaded[size], frames[size], compared[size], networks[size])
+        if found[size][0]["ours"].notna().all():
+            break
+    else:
+        size = next(iter(found))
     shown, among, used = found[size]
     computed = bool(shown["computed"].all()) if "computed" in shown else False
     complete = shown["ours"].notna().all()
