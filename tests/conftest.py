@@ -119,9 +119,11 @@ def _expect(config, ids):
 
 
 def pytest_report_teststatus(report, config):
-    """No dots where there is a line a file."""
+    """No dots where there is a line a file; what was skipped stands in the last line."""
     if FILES in config.stash and report.passed:
         return ("passed" if report.when == "call" else ""), "", ""
+    if FILES in config.stash and report.skipped:
+        return "skipped", "", ""
 
 
 @pytest.hookimpl(trylast=True)

@@ -142,7 +142,7 @@ def test_two_examples_draw_the_papers_bars_and_ours(runs):
 
 
 def test_tsne_maps_name_the_classes_of_the_id_set(runs):
-    sample = findings.sample(runs[1], 300, 60)
+    sample = findings.sample(runs[1], 600, 60)
     figure = pictures.tsne_maps(runs[1:2], [sample])
     assert {text.get_text() for text in figure.axes[0].texts} <= set(pictures.CLASSES) and len(figure.axes[0].texts) == 10
 
