@@ -207,7 +207,7 @@ def repair_figure(repaired: pd.DataFrame):
 
 
 def reliability_figure(run):
-    """Figure: accuracy against confidence on the ID test images, of the raw and of the normalised softmax of a run."""
+    """(figure, alt text): accuracy against confidence on the ID test images, of the raw and of the normalised softmax of a run."""
     fig, ax = plt.subplots()
     ID = run.config.id_dataset
     if run.has(f"{ID}/msp"):
@@ -226,8 +226,8 @@ def reliability_figure(run):
         ax.plot(x, y, color=look.color, marker=look.marker, linestyle=look.linestyle,
                 label=f"{name}: ECE {metrics.ece_of(confidence, run.correct):.1f} %")
     ax.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-    ax.legend()
-    return fig
+    said = "; ".join(text.get_text() for text in ax.legend().get_texts())
+    return fig, f"Reliability diagram of one LogitNorm network. {said}."
 
 
 def intervention_figure(found: pd.DataFrame):

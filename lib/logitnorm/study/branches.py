@@ -164,8 +164,8 @@ def branch_said(found: pd.DataFrame) -> str:
     kept = int((np.sign(ends["first"]) == np.sign(ends["last"])).sum())
     chance = stats.binomtest(kept, len(ends), alternative="greater").pvalue
     means = rows.assign(size=rows["share"].abs()).groupby("epoch")["size"].mean()
-    return (f"**{(ends['last'] > 0).sum()} of {len(ends)} seeds go up, {(ends['last'] < 0).sum()} go down**, the nearest to 0 to "
-            f"{ends['last'].abs().min():.1f}: after one epoch the offset's share is {means.loc[1]:.1f} on either side, at the end "
+    return (f"**{(ends['last'] > 0).sum()} of {len(ends)} seeds go up, {(ends['last'] < 0).sum()} go down**, none nearer to 0 than "
+            f"{ends['last'].abs().min():.1f}. After one epoch the offset's share is {means.loc[1]:.1f} on either side, at the end "
             f"{means.iloc[-1]:.1f}. "
             f"The untrained network's lean names the branch in {kept} of {len(ends)} (by chance with probability {chance:.2g}).")
 

@@ -470,7 +470,7 @@ def html(ledger: pd.DataFrame, caption: str) -> str:
         lines = [f'<tr class="group"><th scope="rowgroup" colspan="{len(heads)}">{name}: {len(part)} of {len(ledger)}</th></tr>']
         lines += [_html_row(row) for row in part.to_dict("records")]
         body.append("<tbody>\n" + "\n".join(lines) + "\n</tbody>")
-    return (f'<p class="ledger-find" hidden><label>Find <input type="search" placeholder="Energy, ECE, SVHN, CIFAR-100 …"></label></p>\n'
+    return (f'<p class="ledger-find" hidden><label>Find <input type="search" placeholder="Energy, ECE, SVHN …"></label></p>\n'
             f'<table class="ledger">\n<caption>{escape(caption)}</caption>\n'
             f"<thead><tr>{head}</tr></thead>\n" + "\n".join(body) + f"\n</table>\n<script>{FIND}</script>")
 
