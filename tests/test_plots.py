@@ -97,6 +97,13 @@ def test_a_grouped_table_has_two_header_lines_and_names_each_cell_for_a_phone():
     assert '<td data-name="FPR95 paper">1 → 2</td><td data-name="FPR95 this book">3 → 4</td>' in page
 
 
+def test_a_phone_leaves_out_a_group_without_a_number():
+    columns = pd.MultiIndex.from_tuples([("", "code"), ("FPR95", "a"), ("FPR95", "b"), ("AUROC", "a"), ("AUROC", "b")])
+    page = plots.table(pd.DataFrame([["x", "–", "–", "–", "1"]], columns=columns), caption="c").data
+    assert re.findall(r'data-name="(\w+ \w)"( class="none")?', page) == [
+        ("FPR95 a", ' class="none"'), ("FPR95 b", ' class="none"'), ("AUROC a", ""), ("AUROC b", "")]
+
+
 @pytest.mark.parametrize("ours", [30.0, np.nan])
 def test_dumbbells_draw_a_row_per_line_with_or_without_our_runs(ours):
     lines = pd.DataFrame([dict(label="SVHN", theirs0=50.0, theirs1=8.0, ours0=ours, ours1=ours, sd0=np.nan, sd1=np.nan)])

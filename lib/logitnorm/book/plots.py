@@ -213,8 +213,12 @@ def table(frame: pd.DataFrame, caption: str, decimals: int = 2):
     body = []
     for row in frame.itertuples(index=False, name=None):
         name, *cells = [_cell(value, decimals) for value in row]
-        cells = [f'<td data-name="{labels[i]}">{cell}</td>' if grouped else f"<td>{cell}</td>"
-                 for i, cell in enumerate(cells)]
+        if grouped:  # a group without any number in this row is left out on a phone
+            told = {group for (group, _), cell in zip(frame.columns[1:], cells) if cell != "–"}
+            mark = [' class="none"' * (group not in told) for group, _ in frame.columns[1:]]
+            cells = [f'<td data-name="{labels[i]}"{mark[i]}>{cell}</td>' for i, cell in enumerate(cells)]
+        else:
+            cells = [f"<td>{cell}</td>" for cell in cells]
         body.append(f'<tr><th scope="row">{name}</th>' + "".join(cells) + "</tr>")
     # tabindex, role and label let a keyboard reach the box and scroll it
     return HTML(
