@@ -5,6 +5,7 @@ import ast
 import pytest
 from bs4 import BeautifulSoup
 from fake_runs import PAPER_SETS, write_run
+from logitnorm.book import lists
 from logitnorm.config import Config
 from logitnorm.study import adopt, count, experiments, ledger, preset, results, training
 
@@ -68,7 +69,7 @@ def test_what_is_worth_most_for_its_cost_comes_first_and_a_second_seed_gives_no_
 
 
 def test_the_page_names_every_run_an_estimate_and_where_it_opens():
-    text = adopt.markdown([], "https://colab.example/train.ipynb")
+    text = lists.missing_runs([], "https://colab.example/train.ipynb")
     assert text.startswith("At size full there are 0 of the 511 numbers of LogitNorm and 0 of the 252 numbers of Learned")
     page, order = BeautifulSoup(text, "html.parser"), adopt.by_worth([])
     cards = page.select("ol.adopt > li")
@@ -84,4 +85,4 @@ def test_the_page_names_every_run_an_estimate_and_where_it_opens():
 
 def test_when_every_run_is_there_nothing_is_asked_for(monkeypatch):
     monkeypatch.setattr(adopt, "missing", lambda loaded: [])
-    assert adopt.markdown([], "x").endswith("and no run is missing.\n")
+    assert lists.missing_runs([], "x").endswith("and no run is missing.\n")

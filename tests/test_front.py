@@ -8,7 +8,7 @@ import pytest
 from bs4 import BeautifulSoup
 from fake_runs import write_grid
 from logitnorm import paths
-from logitnorm.book import front
+from logitnorm.book import front, lists
 from logitnorm.study import ledger, results
 
 
@@ -82,7 +82,7 @@ def test_a_summary_in_another_language_has_the_ledgers_numbers(loaded, language)
 
 def test_the_small_ledger_has_every_claim_once_and_in_its_group(loaded):
     lines = ledger.build(loaded)
-    page = BeautifulSoup(front._front_page(lines), "html.parser")
+    page = BeautifulSoup(lists.claims_in_small(lines), "html.parser")
     links = [link["href"].rpartition("-claim-")[2] or link["href"] for link in page.select("td a")]
     assert sorted(link.partition("#claim-")[2] for link in links) == sorted(lines["id"])
     counts = [int(re.search(r": (\d+) of", summary.text)[1]) for summary in page.select("summary")]

@@ -13,7 +13,7 @@ from bs4 import BeautifulSoup
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from logitnorm import data, losses, paths
-from logitnorm.book import front, pictures, plots, sphinx_extension
+from logitnorm.book import front, lists, pictures, plots, sphinx_extension
 from logitnorm.study import collapse, ledger, paper, results
 from scipy.stats import norm
 
@@ -293,13 +293,13 @@ def test_the_propositions_are_computed_and_can_fail(monkeypatch):
 
 def test_html_links_pages_and_runs(small):
     rows = ledger.build(loaded(small))
-    soup = BeautifulSoup(ledger.html(rows, "All <claims>"), "html.parser")
+    soup = BeautifulSoup(lists.claims(rows, "All <claims>"), "html.parser")
     lines = {row["id"].removeprefix("claim-"): row for row in soup.find_all("tr", id=True)}
     assert sorted(lines) == sorted(rows["id"])
     assert soup.caption.text == "All <claims>" and all(th.has_attr("scope") for th in soup.find_all("th"))
     links = [a["href"] for a in lines["svhn"].find_all("a")]
     assert links[0] == "../notebooks/table1.html" and len(links) == 3  # the page, and the runs of two methods
-    shown = BeautifulSoup("".join(ledger.html_of_run(run) for run in results.load_all(small)), "html.parser")
+    shown = BeautifulSoup("".join(lists.facts(run) for run in results.load_all(small)), "html.parser")
     for link in links[1:]:
         assert shown.find(id=link.split("#")[1]), f"no anchor for {link}"
     for row in rows.to_dict("records"):
@@ -311,7 +311,7 @@ def test_html_links_pages_and_runs(small):
 
 def test_html_groups_the_claims_by_what_became_of_them(small):
     rows = ledger.build(loaded(small))
-    soup = BeautifulSoup(ledger.html(rows, "c"), "html.parser")
+    soup = BeautifulSoup(lists.claims(rows, "c"), "html.parser")
     for body, (name, kinds) in zip(soup.find_all("tbody"), ledger.GROUPS):
         wanted = [name for name, word in zip(rows["id"], rows["verdict"]) if ledger.VERDICTS[word] in kinds]
         assert [row["id"] for row in body.find_all("tr", id=True)] == [f"claim-{name}" for name in wanted]
@@ -323,7 +323,7 @@ def test_html_groups_the_claims_by_what_became_of_them(small):
     ("0.7966 for K = 10, τ = 1", "0.7966 for K = 10, τ = 1"), ("bound at τ = 0.1: 1.9e-08", "bound at τ = 0.1: 1.9e-08"),
     ("45.93 ± 6.24, 43.08 (n = 1–3)", "45.9, 43.1"), (paper.NOT_RUN, ""), ("", "")])
 def test_a_line_shows_the_numbers_alone(numbers, plain):
-    assert ledger._plain(numbers) == plain
+    assert lists._plain(numbers) == plain
 
 
 def test_groups_of_runs():

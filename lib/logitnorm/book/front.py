@@ -12,9 +12,9 @@ from PIL import Image
 from scipy.special import softmax
 
 from logitnorm import metrics
-from logitnorm.study import adopt, branches, findings, ledger, netsize, offset, paper, questions, results, seeds
+from logitnorm.study import branches, findings, ledger, netsize, offset, paper, questions, results, seeds
 
-from . import hidden, pictures, plots
+from . import hidden, lists, pictures, plots
 from .ask import CLASSES
 from .build import colab_url
 from .pictures import THUMBNAILS, thumbnails
@@ -293,14 +293,14 @@ def write(folder: Path, runs_dir: Path | str = "", sizes: tuple = ledger.SIZES) 
         f"numbers. {f'LogitNorm: {findings.shown(two[1:])}.' if two else paper.NOT_RUN}\n```\n", encoding="utf-8")
     (folder / "cost.md").write_text(ledger.cost(loaded) + "\n", encoding="utf-8")
     lines = ledger.build(loaded)
-    (folder / "ledger.md").write_text(_front_page(lines), encoding="utf-8")
+    (folder / "ledger.md").write_text(lists.claims_in_small(lines), encoding="utf-8")
     (folder / "first.md").write_text(first_screen(loaded, lines), encoding="utf-8")
     for language in SUMMARIES:
         (folder / f"summary_{language}.md").write_text(summary(language, lines, loaded), encoding="utf-8")
     (folder / "own.md").write_text(own_findings(everything), encoding="utf-8")
     for name, answer in questions.WRITTEN.items():
         (folder / f"{name}.md").write_text(answer(everything) + "\n", encoding="utf-8")
-    (folder / "adopt.md").write_text(adopt.markdown(loaded.get("full", []), colab_url("notebooks/train")), encoding="utf-8")
+    (folder / "adopt.md").write_text(lists.missing_runs(loaded.get("full", []), colab_url("notebooks/train")), encoding="utf-8")
 
 
 def own_findings(loaded: list) -> str:
@@ -318,19 +318,3 @@ def own_findings(loaded: list) -> str:
     if netsize.pairs(loaded):
         lines.append(f"{netsize.finding(netsize.effects(loaded))} [](../notebooks/net_size.ipynb)")
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1)) + "\n" if lines else f"Nothing yet: {paper.NOT_RUN}.\n"
-
-
-def _front_page(lines: pd.DataFrame) -> str:
-    """The ledger in small: one line a claim, in three groups that unfold; the whole of it has its own page."""
-    groups = []
-    for title, part in ledger.kinds(lines):
-        rows = "".join(
-            f'<tr><td><span aria-hidden="true">{ledger.MARKS[ledger.VERDICTS[row.verdict]]}</span> '
-            f'<a href="../notebooks/ledger.html#claim-{row.id}" title="{escape(row.verdict)}">{escape(row.says)}</a></td>'
-            f'<td data-label="paper">{escape(row.theirs)}</td><td data-label="this book">{escape(row.ours)}</td></tr>'
-            for row in part.itertuples())
-        groups.append(
-            f'<details class="claims"{" open" * (not groups)}><summary>{title}: {len(part)} of {len(lines)}</summary>'
-            f'<table class="claims"><thead><tr><th scope="col">claim</th><th scope="col">paper</th><th scope="col">this book'
-            f"</th></tr></thead><tbody>{rows}</tbody></table></details>")
-    return f"```{{raw}} html\n{''.join(groups)}\n```\n"

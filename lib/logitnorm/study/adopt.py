@@ -1,7 +1,6 @@
 """Adopt a number: the runs of size full that are missing, what each gives and costs, and the parameters that train it in Colab."""
 
 from functools import cache
-from html import escape
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from logitnorm import data
 from logitnorm.config import TAU, Config
 from logitnorm.train import network
 
-from . import count, experiments, ledger, paper
+from . import experiments, ledger, paper
 from .training import TRAIN_IMAGES
 
 # GPU -> (dense peak of its 16-bit tensor cores in TFLOP/s, from its data sheet; the share of it that these narrow nets
@@ -92,59 +91,3 @@ def by_worth(loaded: list) -> list[tuple[list[Config], int, str]]:
     groups = [(group, 0, f"the spread of {where}") if group[0].run_id.rpartition("-seed")[0] in done else (group, count, where)
               for group, count, where in groups]
     return sorted(groups, key=lambda one: -one[1] / hours(one[0][0], "T4"))  # equals stay in the order of experiments.yaml
-
-
-def markdown(loaded: list, colab: str, first: int = 6) -> str:
-    """The page's part that follows from the runs: loaded, the runs of size full; colab, where the notebook opens.
-
-    The `first` groups as cards that one can act on, the others as a folded table.
-    """
-    counted = count.counted(loaded).set_index("where")
-    have = " and ".join(f"{counted.loc[f'{name}, all', 'ours']:.0f} of the {counted.loc[f'{name}, all', 'printed']:.0f} numbers "
-                        f"of {name}" for name in ("LogitNorm", "Learned Confidence"))
-    groups = by_worth(loaded)
-    if not groups:
-        return f"At size full there are {have}, and no run is missing.\n"
-    two = groups[:2]
-    text = (f"At size full there are {have}. The first two of the runs below would add **{sum(number for _, number, _ in two)} "
-            f"numbers in about {sum(hours(group[0], 'T4') for group, *_ in two):.1f} hours of a T4**, a GPU that Colab lends for nothing.")
-    shares = ", ".join(f"{gpu} {100 * share:g} % of {peak} TFLOP/s" for gpu, (peak, share) in GPUS.items())
-    cards = "\n".join(_card(*group, colab) for group in groups[:first])
-    rest = groups[first:]
-    table = _table(rest, colab) if rest else ""
-    estimate = (f"An <strong>estimate</strong>, for one run: its floating-point operations over an assumed share of the GPU's 16-bit peak "
-                f"({shares}). The notebook measures its own first steps and prints a better one before it starts.")
-    return (f"{text}\n\n```{{raw}} html\n<ol class=\"adopt\">\n{cards}\n</ol>\n{table}<details class=\"record\"><summary>How the "
-            f"hours are estimated</summary><p>{estimate}</p></details>\n```\n\n{sum(len(group) for group, *_ in groups)} runs are "
-            "missing, all seeds counted; `python -m logitnorm experiments --list --size full` names them all.\n")
-
-
-def _name(config: Config) -> str:
-    """'LogitNorm, τ = 0.04, WRN-40-2 on CIFAR-10'."""
-    parts = [paper.LABELS[config.method], *[f"τ = {config.tau:g}"] * (config.method in TAU),
-             *[f"Cutout {config.cutout}"] * (config.cutout > 0)]
-    return f"{', '.join(parts)}, {paper.network(config.architecture)} on {paper.title(config.id_dataset)}"
-
-
-def _cost(config: Config) -> str:
-    return ", ".join(f"{gpu} {hours(config, gpu):.1f} h" for gpu in GPUS)
-
-
-def _card(group: list[Config], number: int, where: str, colab: str) -> str:
-    config = group[0]
-    gives = f"<strong>{number} printed numbers</strong>: {escape(where)}" if number else escape(where or "no printed number")
-    return (f'<li><p class="adopt-name"><strong>{escape(_name(config))}</strong>, seed {config.seed}'
-            f'<a href="{escape(colab)}">Open in Colab</a></p><p>{gives}. {_cost(config)}.</p>'
-            f'<div class="highlight"><pre>{escape(parameters(config))}</pre></div></li>')
-
-
-def _table(groups: list, colab: str) -> str:
-    """Every other group as a folded table: what it is, which seeds, what it gives, what it costs, what to put into the first cell."""
-    rows = "".join(
-        f'<tr><th scope="row">{escape(_name(group[0]))}</th><td data-label="seeds">{", ".join(str(one.seed) for one in group)}</td>'
-        f'<td data-label="printed numbers">{number}</td><td data-label="hours a run">{_cost(group[0])}</td>'
-        f'<td data-label="first cell"><code>{escape(parameters(group[0]))}</code> <a href="{escape(colab)}">open</a></td></tr>\n'
-        for group, number, _ in groups)
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("run", "seeds", "numbers", "hours a run", "first cell"))
-    return (f'<details class="record"><summary>{len(groups)} further kinds of run</summary>\n<table class="dataframe adopt">'
-            f"<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></details>\n")

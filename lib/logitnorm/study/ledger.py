@@ -32,7 +32,6 @@ these times.
 
 import re
 from collections import Counter
-from html import escape
 
 import numpy as np
 import pandas as pd
@@ -458,65 +457,6 @@ def short(verdict: str) -> str:
     return verdict.removeprefix("stand-in: ").removeprefix("direction ")
 
 
-def html(ledger: pd.DataFrame, caption: str) -> str:
-    """The ledger as an HTML table for a page in book/ or notebooks/, one line a claim; reasons, page and runs unfold.
-
-    Three groups (`kinds`); each row has the anchor claim-ID. A field above it, which needs a script, keeps the rows with a word.
-    """
-    heads = ("claim", "paper", "this book", "verdict")
-    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
-    body = []
-    for name, part in kinds(ledger):
-        lines = [f'<tr class="group"><th scope="rowgroup" colspan="{len(heads)}">{name}: {len(part)} of {len(ledger)}</th></tr>']
-        lines += [_html_row(row) for row in part.to_dict("records")]
-        body.append("<tbody>\n" + "\n".join(lines) + "\n</tbody>")
-    return (f'<p class="ledger-find" hidden><label>Find <input type="search" placeholder="Energy, ECE, SVHN …"></label></p>\n'
-            f'<table class="ledger">\n<caption>{escape(caption)}</caption>\n'
-            f"<thead><tr>{head}</tr></thead>\n" + "\n".join(body) + f"\n</table>\n<script>{FIND}</script>")
-
-
-# Rows without the word go, and a group's heading with its last row; without a script all rows stay.
-FIND = """(() => {
-  const field = document.querySelector(".ledger-find"), bodies = document.querySelectorAll("table.ledger tbody");
-  field.hidden = false;
-  document.querySelector("tr:target details")?.setAttribute("open", "");
-  field.addEventListener("input", (event) => {
-    const word = event.target.value.trim().toLowerCase();
-    for (const body of bodies) {
-      const rows = [...body.querySelectorAll("tr[id]")];
-      for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(word);
-      body.hidden = rows.every((row) => row.hidden);
-    }
-  });
-})();"""
-
-
-def _html_row(row: dict) -> str:
-    more = [f'<a href="../{row["page"]}.html">{escape(row["where"])}</a> of {escape(PAPERS[row["paper"]])}']
-    more += [escape(row[key]) for key in ("difference", "tally") if row[key]]
-    if "±" in row["ours"] or "n =" in row["ours"]:
-        more.append(f"with spread and seeds: {escape(row['ours'])}")
-    if row["runs"]:
-        links = ", ".join(f'<a href="../notebooks/provenance.html#{first}" title="{escape(label)}">{number}</a>'
-                          for number, (label, first) in enumerate(groups(row["runs"]).items(), 1))
-        more.append(f"size {escape(row['size'])}, runs {links}")
-    claim = (f'<details><summary><strong>{escape(row["topic"])}</strong> {escape(row["says"])}</summary>'
-             f"<p>{'; '.join(more)}.</p></details>")
-    numbers = "".join(f'<td data-name="{name}">{escape(_plain(row[key]))}</td>'
-                      for name, key in (("paper", "theirs"), ("this book", "ours")))
-    mark = MARKS[VERDICTS[row["verdict"]]]
-    return (f'<tr id="claim-{row["id"]}"><th scope="row">{claim}</th>{numbers}<td title="{escape(row["verdict"])}">'
-            f'<span aria-hidden="true">{mark}</span> {escape(short(row["verdict"]))}</td></tr>')
-
-
-def _plain(numbers: str) -> str:
-    """'61.6 → 26.8' of '61.56 ± 1.20 → 26.84 ± 0.31 (n = 3)': from ten up one decimal. Other words stay, verdicts go."""
-    if numbers in VERDICTS:
-        return ""
-    bare = re.sub(r" ± [\d.]+|\s*\(n = [^)]*\)", "", numbers)
-    return re.sub(r"(?<![\d.,])\d{2,}\.\d\d(?!\d)", lambda found: f"{float(found[0]):.1f}", bare)
-
-
 def groups(run_ids: list[str]) -> dict[str, str]:
     """{'RUN-seed{1,2}': id of the first} for runs that differ in their seed only."""
     seeds = {}
@@ -524,24 +464,6 @@ def groups(run_ids: list[str]) -> dict[str, str]:
         stem, seed = run.rsplit("-seed", 1)
         seeds.setdefault(stem, []).append(seed)
     return {f"{stem}-seed{{{','.join(numbers)}}}": f"{stem}-seed{numbers[0]}" for stem, numbers in seeds.items()}
-
-
-def html_of_run(run) -> str:
-    """What a run's run.json records, folded, as HTML with the run's id as its anchor."""
-    info = run.info
-    code = info["code"]
-    facts = {
-        "test accuracy": f"{info['test_accuracy']:.2f} %",
-        "commit": f"{code['commit']}{' with uncommitted changes' if code['dirty'] else ''}",
-        "library": f"version {code['version']}, sha256 {code.get('library_sha256', 'not recorded')}",
-        "versions": ", ".join(f"{name} {number}" for name, number in info["versions"].items()),
-        "device": info["device"], "wall time": f"{info['wall_seconds'] / 60:.1f} minutes", "finished": info["finished"],
-        "settings": ", ".join(f"{name} = {value}" for name, value in info["config"].items()),
-        "images (sha256)": ", ".join(f"{name} {digest[:12]}" for name, digest in info["data"].items()),
-        "files (sha256)": ", ".join(f"{name} {digest[:12]}" for name, digest in info["files"].items())}
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
-    return (f'<details id="{run.id}"><summary><code>{escape(run.id)}</code></summary>'
-            f'<dl style="overflow-wrap:anywhere">{items}</dl></details>')
 
 
 def cost(loaded: dict[str, list]) -> str:
