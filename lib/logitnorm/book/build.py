@@ -190,9 +190,9 @@ def jupyter_book(builder: str = "html") -> None:
     """Build the HTML from build/book; a warning is an error, and all of them are shown."""
     from jupyter_book.cli.main import main
 
-    out, err, failed = io.StringIO(), io.StringIO(), True
+    err, failed = io.StringIO(), True
     # In this process, where PyTorch is imported already; an extension that looks at every object warns for what is PyTorch's.
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(err), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         try:
             main(["build", str(STAGE), "--builder", builder, "-n", "-W", "--keep-going", "-q"], standalone_mode=False)
