@@ -106,6 +106,41 @@ def grid(folder, method, taus, seeds=(1, 2, 3)):
             write_run(folder, method=method, tau=tau, seed=seed, architecture="wrn10_2", n_id=60, n_ood=20)
 
 
+@pytest.mark.parametrize("tau", [0.01, 0.05])
+def test_across_c_the_gradient_has_no_tau(tau):
+    """With an offset that gives every image the inverse temperature s, whatever tau is."""
+    torch.manual_seed(0)
+    s, K, y = 14.0, 10, torch.randint(10, (32,))
+    c = torch.randn(32, K, dtype=torch.float64)
+    c = c - c.mean(1, keepdim=True)
+    r = c.norm(dim=1, keepdim=True)
+    f = (c + (r / K ** 0.5) * (1 / (tau * s) ** 2 - 1) ** 0.5).requires_grad_()
+    [gradient] = torch.autograd.grad(32 * losses.logitnorm(f, y, tau, eps=0.0), f)
+    residual = (s * c / r).softmax(1) - torch.nn.functional.one_hot(y, K)
+
+    def across(v):  # without its parts along 1 and along c
+        v = v - v.mean(1, keepdim=True)
+        return v - (v * c).sum(1, keepdim=True) / r ** 2 * c
+    torch.testing.assert_close(across(gradient), s / r * across(residual), rtol=1e-9, atol=1e-12)
+
+
+def test_what_is_said_of_the_step_follows_the_numbers(tmp_path):
+    grid(tmp_path, "logitnorm", (0.01, 0.04, 0.1), seeds=(1,))
+    found = results.load_all(tmp_path)
+    frame = offset.temperatures(found)
+    np.testing.assert_allclose(frame["divisor"], [run.config.tau * offset.described(run)["norm"] for run in found])
+    level, growing = (offset.step_said(frame.assign(divisor=values), offset.repairs(found)) for values in (0.125, frame["tau"]))
+    assert level == "**Nor does τ set the step**: at one learning rate τ‖f‖ is 0.125 to 0.125 (means over seeds) while τ goes from 0.01 to 0.1."
+    assert growing.startswith("**τ sets the step too**: at one learning rate τ‖f‖ is 0.010 to 0.100")
+    assert offset.step_said(frame.iloc[:1], offset.repairs(found)) == ""
+    write_run(tmp_path, method="logitnorm", tau=0.01, lr=0.05, seed=1, architecture="wrn10_2", n_id=60, n_ood=20)
+    found = results.load_all(tmp_path, everything=True)
+    frame = offset.temperatures(found)
+    slow = frame["lr"] < 0.2
+    said = offset.step_said(frame.assign(effective=np.where(slow, 13.5, 13.8), train_accuracy=np.where(slow, 88.0, 90.0)), offset.repairs(found))
+    assert "for τ = 0.01, the network trains at 13.5 instead of 13.8, with a training accuracy of 88.0 instead of 90.0 %" in said
+
+
 def test_judges_say_held_and_did_not_hold(tmp_path):
     grid(tmp_path, "logitnorm", (0.02, 0.03, 0.05, 0.08))
     found = results.load_all(tmp_path)

@@ -98,13 +98,14 @@ def _settings(run) -> dict:
 
 
 def temperatures(loaded: list) -> pd.DataFrame:
-    """One line for each run that has a tau: nominal and effective 1/tau, what the data wanted, the offset, the fork."""
+    """One line for each run that has a tau: nominal and effective 1/tau, what the data wanted, the offset, the fork, and
+    tau ||f||, the divisor of LogitNorm's gradient."""
     rows = []
     for run in (run for run in loaded if run.config.method in TAU):
         c, g = run.config, described(run)
         last = run.history.iloc[-1]
         rows.append({**_settings(run), "nominal": 1 / c.tau, "effective": g["inverse_temperature"],
-                     "wanted": wanted_temperature(run), "offset": g["offset"],
+                     "wanted": wanted_temperature(run), "offset": g["offset"], "divisor": c.tau * g["norm"],
                      "signed_ratio": math.sqrt(c.num_classes) * g["offset"] / g["centred_norm"],
                      "train_accuracy": last["train_accuracy"], "test_accuracy": run.info["test_accuracy"]})
     return pd.DataFrame(rows)
@@ -523,6 +524,32 @@ def scaled(frame: pd.DataFrame) -> pd.DataFrame:
     """Of `temperatures` or `repairs` the LogitNorm runs whose learning rate goes with tau, seed 1, one line a tau."""
     rows = where(frame, **SMALL_NET, method="logitnorm", seed=1, epochs=Config(size="small").epochs)
     return rows[np.isclose(rows["lr"], RATE * rows["tau"])].sort_values("tau")
+
+
+def step_said(frame: pd.DataFrame, repaired: pd.DataFrame) -> str:
+    """Markdown: tau ||f|| at one learning rate for all tau, and what a rate in proportion to tau does; "" without runs."""
+    rows = where(frame, **SMALL10, method="logitnorm")
+    means = rows.groupby("tau")["divisor"].mean()
+    if len(means) < 2:
+        return ""
+    asked = means.index.max() / means.index.min()
+    said = (f"**{'Nor does τ set the step' if means.max() / means.min() < 1 + (asked - 1) / 10 else 'τ sets the step too'}**: at one "
+            f"learning rate τ‖f‖ is {means.min():.3f} to {means.max():.3f} (means over seeds) while τ goes from "
+            f"{means.index.min():g} to {means.index.max():g}.")
+    slow = scaled(frame).set_index("tau").query("lr < 0.2")
+    plain = where(rows, seed=1).set_index("tau").reindex(slow.index)
+    if slow.empty or plain["effective"].isna().any():
+        return said
+    msp = where(repaired, score="msp", group="six")
+    slow["msp"] = scaled(msp).set_index("tau")["fpr95"]
+    plain["msp"] = where(msp, **SMALL10, method="logitnorm", seed=1).set_index("tau")["fpr95"]
+
+    def both(column: str) -> str:
+        return " instead of ".join(", ".join(f"{value:.1f}" for value in part[column]) for part in (slow, plain))
+
+    return (f"{said} With a rate in proportion to τ, so a smaller one for τ = {', '.join(f'{tau:g}' for tau in slow.index)}, the network "
+            f"trains at {both('effective')}, with a training accuracy of {both('train_accuracy')} % and an FPR95 by MSP of "
+            f"{both('msp')} % (seed 1).")
 
 
 def _scaled_step(plain, frame, repaired, loaded):
