@@ -143,6 +143,13 @@ def pytest_configure(config):
     pytest_runtest_logreport.config = config
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session):
+    distributed = session.config.pluginmanager.get_plugin("terminaldistreporter")
+    if distributed and session.config.option.verbose == -2:
+        distributed.ensure_show_status = lambda: None  # xdist's "bringing up nodes..." says nothing of a test
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session):
     result = yield
