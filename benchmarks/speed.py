@@ -225,13 +225,15 @@ def main() -> None:
     for row in rows:
         print(json.dumps(row), flush=True)
     result = {"architecture": args.architecture, "dropout": args.dropout, "device": training.device_name(device),
+              "instructions": torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else "",  # of the convolutions
               "threads": torch.get_num_threads(), "cores": torch.multiprocessing.cpu_count(), "training": rows,
               "training_gflops_per_image": round(flops / 1e9, 3), "repeat": args.repeat,
               "matmul_size": matmul_size(device),
               "scoring_images_per_second": {k: round(v, 1) for k, v in scoring_rate(config, device).items()},
               "metrics_480_cells_seconds": round(metrics_seconds(), 2), "passes": passes(sizes_of_a_run()),
               "versions": {"python": platform.python_version(), **{p: version(p) for p in ("torch", "torchvision")}}}
-    save(args.out / f"speed-{device.type}-{args.architecture}.json", result)
+    kind = "-".join(filter(None, (device.type, result["instructions"].lower())))
+    save(args.out / f"speed-{kind}-{args.architecture}.json", result)
 
 
 if __name__ == "__main__":

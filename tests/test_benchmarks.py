@@ -29,8 +29,8 @@ def test_speed_writes_every_number_of_its_page(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["speed.py", "--architecture", "wrn10_1", "--seconds", "0.1", "--repeat", "1",
                                       "--out", str(tmp_path)])
     speed.main()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    found = json.loads((tmp_path / f"speed-{device}-wrn10_1.json").read_text())
+    kind = "cuda" if torch.cuda.is_available() else f"cpu-{torch.backends.cpu.get_cpu_capability().lower()}"
+    found = json.loads((tmp_path / f"speed-{kind}-wrn10_1.json").read_text())
     plain, ours, *_ = found["training"]
     assert ours["times_plain"] == pytest.approx(ours["images_per_second"] / plain["images_per_second"], abs=0.02)
     assert plain["minutes_for_200_epochs"] == pytest.approx(
