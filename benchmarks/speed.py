@@ -224,16 +224,16 @@ def main() -> None:
             for name, rate in rates.items()]
     for row in rows:
         print(json.dumps(row), flush=True)
-    result = {"architecture": args.architecture, "dropout": args.dropout, "device": training.device_name(device),
-              "instructions": torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else "",  # of the convolutions
+    instructions = [torch.backends.cpu.get_cpu_capability()] * (device.type == "cpu")  # AVX2, say: those of the convolutions
+    result = {"architecture": args.architecture, "dropout": args.dropout,
+              "device": ", ".join([training.device_name(device), *instructions]),
               "threads": torch.get_num_threads(), "cores": torch.multiprocessing.cpu_count(), "training": rows,
               "training_gflops_per_image": round(flops / 1e9, 3), "repeat": args.repeat,
               "matmul_size": matmul_size(device),
               "scoring_images_per_second": {k: round(v, 1) for k, v in scoring_rate(config, device).items()},
               "metrics_480_cells_seconds": round(metrics_seconds(), 2), "passes": passes(sizes_of_a_run()),
               "versions": {"python": platform.python_version(), **{p: version(p) for p in ("torch", "torchvision")}}}
-    kind = "-".join(filter(None, (device.type, result["instructions"].lower())))
-    save(args.out / f"speed-{kind}-{args.architecture}.json", result)
+    save(args.out / f"{'-'.join(['speed', device.type, *instructions, args.architecture]).lower()}.json", result)
 
 
 if __name__ == "__main__":

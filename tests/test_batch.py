@@ -70,7 +70,7 @@ def test_the_plan_trains_the_chosen_runs_with_their_very_settings(linked, offici
     assert found == wanted, "the flags must give exactly the listed settings"
     assert devices == {"CUDA_VISIBLE_DEVICES=0", "CUDA_VISIBLE_DEVICES=1"}
 
-    assert "check of the finished runs" in jobs(done) and "experiments --check; " in done.stdout, \
+    assert "check of the finished runs" in jobs(done) and '/kernels.py "${LOGITNORM_KERNELS:-}" experiments --check; ' in done.stdout, \
         "no page without a look at the runs"
 
 

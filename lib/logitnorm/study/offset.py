@@ -29,6 +29,7 @@ FAR = ("mnist", "svhn_part", "textures_part", "places_mini")
 
 SMALL10 = {**SMALL_NET, "in_grid": True}
 SECOND_NET = "wrn10_1"  # the net of the many seeds, with the settings of its size otherwise
+USUAL = Config(size="small")
 RATE = 5.0  # the learning rate per tau of the sweep whose steps on f are alike: 0.2 at tau 0.04
 LENGTHS = (6, 12, 30)  # epochs of WRN-10-2 at tau 0.04, seed 1
 
@@ -522,7 +523,7 @@ def _larger_energy(plain, frame, repaired, loaded):
 
 def scaled(frame: pd.DataFrame) -> pd.DataFrame:
     """Of `temperatures` or `repairs` the LogitNorm runs whose learning rate goes with tau, seed 1, one line a tau."""
-    rows = where(frame, **SMALL_NET, method="logitnorm", seed=1, epochs=Config(size="small").epochs)
+    rows = where(frame, **SMALL_NET, method="logitnorm", seed=1, epochs=USUAL.epochs)
     return rows[np.isclose(rows["lr"], RATE * rows["tau"])].sort_values("tau")
 
 
@@ -536,13 +537,14 @@ def step_said(frame: pd.DataFrame, repaired: pd.DataFrame) -> str:
     said = (f"**{'Nor does τ set the step' if means.max() / means.min() < 1 + (asked - 1) / 10 else 'τ sets the step too'}**: at one "
             f"learning rate τ‖f‖ is {means.min():.3f} to {means.max():.3f} (means over seeds) while τ goes from "
             f"{means.index.min():g} to {means.index.max():g}.")
-    slow = scaled(frame).set_index("tau").query("lr < 0.2")
+    slow = scaled(frame).set_index("tau")
+    slow = slow[slow["lr"] < USUAL.lr]
     plain = where(rows, seed=1).set_index("tau").reindex(slow.index)
     if slow.empty or plain["effective"].isna().any():
         return said
     msp = where(repaired, score="msp", group="six")
-    slow["msp"] = scaled(msp).set_index("tau")["fpr95"]
-    plain["msp"] = where(msp, **SMALL10, method="logitnorm", seed=1).set_index("tau")["fpr95"]
+    slow = slow.assign(msp=scaled(msp).set_index("tau")["fpr95"])
+    plain = plain.assign(msp=where(msp, **SMALL10, method="logitnorm", seed=1).set_index("tau")["fpr95"])
 
     def both(column: str) -> str:
         return " instead of ".join(", ".join(f"{value:.1f}" for value in part[column]) for part in (slow, plain))
