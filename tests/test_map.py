@@ -22,5 +22,5 @@ def test_what_the_map_names_exists(name):
 def test_the_program_of_the_map_gives_the_cell_of_the_table():
     [program] = re.findall(r"```python\n(.*?)```", PAGE, re.S)
     names = {}
-    exec(program, names)  # the page's own ten lines
+    exec(program, names)  # the page's own lines
     assert names["by_hand"] == pytest.approx(names["stored"]) == pytest.approx(names["cell"]["ours"].item())

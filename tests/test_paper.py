@@ -702,18 +702,6 @@ def test_tally_counts_all_but_baselines(said):
         assert re.search(rf"[:,] {said.count(words)} {words}[,.]", text)
 
 
-def test_shown_takes_the_sizes_that_have_a_number(paired):
-    empty = paper.compare(paper.ours([]), "1").query("id_dataset == 'cifar10'")
-    part = paper.shown({"full": empty, "small": paired}, metric="fpr95", ood_dataset="svhn")
-    assert list(part) == ["size small"] and part["size small"]["paper"].tolist() == [50.33, 8.03]
-    # iSUN was measured nowhere: the paper's numbers remain, under a name that says so
-    part = paper.shown({"full": empty, "small": paired}, metric="fpr95", ood_dataset="isun")
-    assert list(part) == ["not yet run at size full or small"]
-    assert next(iter(part.values()))["paper"].tolist() == [46.56, 12.28]
-    both = paper.shown({"full": paired, "small": paired})
-    assert list(both) == ["size full", "size small"] and len(both["size full"]) == 14
-
-
 def test_own():
     frame = paper.ours([ce({**on(SMALL_SETS, 60), ("msp", "mnist", "fpr95"): 30}, **SMALL),
                         ce(on(SMALL_SETS, 64), **SMALL, seed=2),

@@ -13,6 +13,7 @@ import pytest
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 from logitnorm.book import plots  # noqa: E402
+from logitnorm.paths import ROOT  # noqa: E402
 
 pytest.importorskip("IPython")
 
@@ -33,7 +34,7 @@ def test_show_emits_a_white_png_with_alt_and_caption(displayed):
     pixels = plt.imread(io.BytesIO(base64.b64decode(data["image/png"])), format="png")
     assert pixels.shape[1] == round(6.4 * 150)
     assert (pixels[0, 0] == 1).all()
-    assert options == {"raw": True, "metadata": {"logitnorm": {"alt": "a rising line", "caption": "From 0 to 1."}}}
+    assert options == {"raw": True, "metadata": {"logitnorm": {"alt": "a rising line", "caption": "From 0 to 1.", "classes": plots.DRAWING}}}
     assert not plt.fignum_exists(fig.number)
 
 
@@ -88,6 +89,40 @@ def test_every_look_differs_in_colour_and_in_marker_and_line():
         group = list(group)
         assert len({look.marker for look in group}) == len(group)
         assert len({str(look.linestyle) for look in group}) == len(group)
+
+
+def luminance(rgb) -> float:
+    """Relative luminance of WCAG 2; rgb from 0 to 1."""
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
+
+
+def turned(rgb: np.ndarray) -> np.ndarray:
+    """What invert(0.93) hue-rotate(180deg) makes of a colour, by the matrices of the CSS filter effects module."""
+    inverted = 0.93 - 0.86 * rgb
+    mean = np.full((3, 1), 1) * (0.213, 0.715, 0.072)
+    return np.clip((2 * mean - np.eye(3)) @ inverted, 0, 1)
+
+
+def test_colours_stand_out_on_white_and_turned_round_on_dark_pages():
+    css = (ROOT / "book/_static/book.css").read_text(encoding="utf-8")
+    assert re.search(r"\.drawing.*?invert\(0\.93\) hue-rotate\(180deg\)", css, re.DOTALL)
+    np.testing.assert_allclose(255 * turned(np.ones(3)), 0x12, atol=1)  # the theme's dark page is #121212
+    looks = [*plots.METHODS.values(), *plots.SCORES.values(), plots.ID, plots.OOD, plots.PAPER, plots.OURS]
+    for color in {look.color for look in looks}:
+        rgb = np.array(matplotlib.colors.to_rgb(color))
+        for shown, ground in ((rgb, np.ones(3)), (turned(rgb), turned(np.ones(3)))):
+            low, high = sorted((luminance(shown), luminance(ground)))
+            assert (high + 0.05) / (low + 0.05) >= 3, color
+
+
+@pytest.mark.parametrize("inset", [False, True])
+def test_a_drawing_is_turned_round_on_dark_pages_and_a_photograph_is_not(displayed, inset):
+    fig, ax = plt.subplots()
+    ax.plot([0, 1])
+    assert plots.classes(fig) == "dark-light drawing"
+    (ax.inset_axes((0, 0, 1, 1)) if inset else ax).imshow(np.zeros((2, 2, 3)))
+    plots.show(fig, alt="Two by two pixels", caption="Pixels")
+    assert displayed[0][1]["metadata"]["logitnorm"]["classes"] == "dark-light"
 
 
 def test_a_grouped_table_has_two_header_lines_and_names_each_cell_for_a_phone():

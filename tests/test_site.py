@@ -135,9 +135,9 @@ def test_every_launch_link_opens_a_file_of_the_repository():
 ABOUT_CODE = {f"{page}.html" for page in (
     "book/use", "book/rerun", "book/batch", "book/map", "book/api", "book/cite", "book/training", "book/protocol", "book/data",
     "notebooks/train", "notebooks/derivation", "notebooks/provenance",
-    "notebooks/speed", "notebooks/explore_norm", "notebooks/explore_threshold", "notebooks/hidden_temperature")}
+    "notebooks/explore_norm", "notebooks/explore_threshold", "notebooks/hidden_temperature")}
 # Records scroll in a box of their own; their cells may say what is open.
-MAY_SCROLL = {f"notebooks/{name}.html" for name in ("provenance", "speed", "hidden_temperature")}
+MAY_SCROLL = {f"notebooks/{name}.html" for name in ("provenance", "hidden_temperature")}
 MAY_BE_OPEN = MAY_SCROLL | {"notebooks/ledger.html", "book/index.html", "book/limits.html"}  # they show the ledger and what each size costs
 FINDINGS = [page for page in READ if page.startswith("notebooks/") and re.search(
     r'"id": "[^"]*-finding"', (REPOSITORY / page).with_suffix(".ipynb").read_text(encoding="utf-8"))]
@@ -229,6 +229,29 @@ def test_a_phone_need_not_scroll_sideways(visit, name):
     assert page.evaluate("document.documentElement.scrollWidth") <= 375, page.evaluate(
         """[...document.querySelectorAll("article *")].filter((e) => e.getBoundingClientRect().right > 376)
            .slice(0, 5).map((e) => e.outerHTML.slice(0, 120))""")
+
+
+BROKEN_WORDS = """() => {
+    const broken = [], texts = document.createTreeWalker(document.querySelector("article"), NodeFilter.SHOW_TEXT);
+    for (let text; (text = texts.nextNode());) {
+        const cell = text.parentElement.closest("table.table td, table.table th");
+        if (!cell || text.parentElement.closest("code, mjx-container") || !cell.checkVisibility()) continue;
+        for (const word of text.data.matchAll(/[\\p{L}\\p{N}]{2,}/gu)) {
+            const range = document.createRange();
+            range.setStart(text, word.index);
+            range.setEnd(text, word.index + word[0].length);
+            if (new Set([...range.getClientRects()].filter((r) => r.width).map((r) => Math.round(r.top))).size > 1) broken.push(word[0]);
+        }
+    }
+    return broken;
+}"""
+
+
+@pytest.mark.parametrize("width", [1280, 375])
+@every_page
+def test_no_word_of_a_table_is_broken(visit, name, width):
+    page, _ = visit(name, width=width)
+    assert page.evaluate(BROKEN_WORDS) == []
 
 
 def violations(page, only=None):

@@ -24,16 +24,16 @@ def cross_entropy(f: Tensor, y: Tensor) -> Tensor:
 
 
 def normalise(f: Tensor, tau: float, eps: float = EPS) -> Tensor:
-    """The vector f / (tau ||f||) that LogitNorm trains, B x K; its norm is 1/tau for every f other than 0.
+    """The vector f / (tau ||f||) that LogitNorm trains, B x K.
 
-    Raises ValueError if tau is not positive.
+    Its norm is 1/tau for every f other than 0. Raises ValueError if tau is not positive.
     """
     _require_positive(tau)
     return f / (tau * (f.norm(dim=-1, keepdim=True) + eps))
 
 
 def logitnorm(f: Tensor, y: Tensor, tau: float, eps: float = EPS) -> Tensor:
-    """Mean LogitNorm loss (Eq. 4): cross-entropy of the logits divided by tau times their L2 norm, in nats.
+    """Mean LogitNorm loss (Eq. 4), in nats: cross-entropy of f / (tau ||f||).
 
     Only the training loss normalises; every test score uses the raw logits f.
     Raises ValueError if tau is not positive.
@@ -42,41 +42,55 @@ def logitnorm(f: Tensor, y: Tensor, tau: float, eps: float = EPS) -> Tensor:
 
 
 def offset(f: Tensor) -> Tensor:
-    """The mean m of the logits over the classes, B: what softmax cannot see and ||f|| can."""
+    """The mean logit m, B: what softmax cannot see and ||f|| can."""
     return f.mean(dim=-1)
 
 
 def centred(f: Tensor) -> Tensor:
-    """The logits without their common offset, c = f - m, B x K; orthogonal to the vector of ones."""
+    """The logits without their offset, c = f - m, B x K; orthogonal to ones."""
     return f - offset(f)[..., None]
 
 
 def geometry(f: Tensor, tau: float | None = None) -> dict[str, Tensor]:
-    """Batch means of what a run records of its logits f (B x K): norm, common offset m, norm of c = f - m and, for a tau,
-    the inverse temperature ||c|| / (tau ||f||) that the offset leaves to LogitNorm's softmax: 1/tau only where m = 0."""
-    found = {"norm": f.norm(dim=-1), "offset": offset(f), "centred_norm": centred(f).norm(dim=-1)}
+    """Batch means of what a run records of its logits f (B x K).
+
+    Norm, common offset m, norm of c = f - m and, for a tau, the inverse
+    temperature ||c|| / (tau ||f||) that the offset leaves to LogitNorm's
+    softmax: 1/tau only where m = 0.
+    """
+    norm, centred_norm = f.norm(dim=-1), centred(f).norm(dim=-1)
+    found = {"norm": norm, "offset": offset(f), "centred_norm": centred_norm}
     if tau is not None:
-        found["inverse_temperature"] = found["centred_norm"] / (tau * found["norm"])
+        found["inverse_temperature"] = centred_norm / (tau * norm)
     return {name: value.mean() for name, value in found.items()}
 
 
 def centred_logitnorm(f: Tensor, y: Tensor, tau: float) -> Tensor:
-    """LogitNorm of the centred logits, in nats: this book's variant, not the paper's. ||c|| has no offset in it, so
-    the softmax is trained at 1/tau and at no other inverse temperature. Raises ValueError if tau is not positive."""
+    """LogitNorm of the centred logits, in nats: this book's, not the paper's.
+
+    ||c|| has no offset in it, so the softmax is trained at 1/tau and at no
+    other inverse temperature. Raises ValueError if tau is not positive.
+    """
     return logitnorm(centred(f), y, tau)
 
 
 def logit_penalty(f: Tensor, y: Tensor, weight: float) -> Tensor:
-    """LogitPenalty: L_CE + weight * mean ||f||_2, in nats; the norm is not squared (Wei et al., section 5)."""
+    """LogitPenalty (Wei et al., section 5): L_CE + weight * mean ||f||_2, in nats.
+
+    The norm is not squared.
+    """
     return F.cross_entropy(f, y) + weight * f.norm(dim=-1).mean()
 
 
-def learned_confidence(f: Tensor, c: Tensor, y: Tensor, hinted: Tensor) -> tuple[Tensor, Tensor]:
-    """The two terms (L_t, L_c) of Learned Confidence, means over the batch in nats; the loss is L_t + lambda L_c.
+def learned_confidence(f: Tensor, c: Tensor, y: Tensor, hinted: Tensor,
+                       ) -> tuple[Tensor, Tensor]:
+    """The terms (L_t, L_c) of Learned Confidence; the loss is L_t + lambda L_c.
 
-    f: logits B x K; c: logit of the confidence, B; y: labels, B; hinted: bool, B. A hinted example sees
-    p' = c p + (1 - c) y (Eq. 2), so L_t = -log(c p_y + 1 - c), computed in log space: exact where the released
-    code clamps p and c to [1e-12, 1 - 1e-12]. An example without a hint sees p' = p. L_c = -log c is over all examples.
+    f: logits B x K; c: logit of the confidence, B; y: labels, B; hinted: bool,
+    B. Means over the batch, in nats. A hinted example sees p' = c p + (1 - c) y
+    (Eq. 2), so L_t = -log(c p_y + 1 - c), computed in log space: exact where
+    the released code clamps p and c to [1e-12, 1 - 1e-12]. An example without a
+    hint sees p' = p. L_c = -log c is over all examples.
     """
     log_p = F.log_softmax(f, dim=-1).gather(1, y[:, None]).squeeze(1)
     with_hint = torch.logaddexp(F.logsigmoid(c) + log_p, F.logsigmoid(-c))
@@ -84,8 +98,11 @@ def learned_confidence(f: Tensor, c: Tensor, y: Tensor, hinted: Tensor) -> tuple
 
 
 def next_lambda(weight: Tensor, L_c: Tensor, budget: float) -> Tensor:
-    """The budget rule of Learned Confidence, once per step: hints get cheaper (lambda / 1.01) while L_c is below the
-    budget beta, dearer (lambda / 0.99) otherwise, which pulls L_c towards beta."""
+    """The budget rule of Learned Confidence, once per step.
+
+    Hints get cheaper (lambda / 1.01) while L_c is below the budget beta, dearer
+    (lambda / 0.99) otherwise, which pulls L_c towards beta.
+    """
     return torch.where(L_c < budget, weight / 1.01, weight / 0.99)
 
 
@@ -97,33 +114,37 @@ def grad_cross_entropy(f: Tensor, y: Tensor) -> Tensor:
 def grad_logitnorm(f: Tensor, y: Tensor, tau: float) -> Tensor:
     """Gradient of the per-example LogitNorm loss in f (eps = 0), B x K.
 
-    (1 / (tau ||f||)) (I - f^ f^T)(softmax(f / (tau ||f||)) - e_y) with f^ = f / ||f||.
-    It is orthogonal to f, so a gradient step cannot change the norm to first order; its size goes with
-    1 / (tau ||f||).  Not defined at f = 0.  Raises ValueError if tau is not positive.
+    (1 / (tau ||f||)) (I - f^ f^T)(softmax(f / (tau ||f||)) - e_y), with
+    f^ = f / ||f||. It is orthogonal to f, so a gradient step cannot change the
+    norm to first order; its size goes with 1 / (tau ||f||). Not defined at
+    f = 0. Raises ValueError if tau is not positive.
     """
     _require_positive(tau)
     norm = f.norm(dim=-1, keepdim=True)
     direction = f / norm
     residual = grad_cross_entropy(f / (tau * norm), y)
-    tangent = residual - direction * (direction * residual).sum(dim=-1, keepdim=True)
-    return tangent / (tau * norm)
+    along = (direction * residual).sum(dim=-1, keepdim=True)
+    return (residual - along * direction) / (tau * norm)
 
 
 def lower_bound(tau: float, K: int) -> float:
-    """The lower bound printed in Proposition 3.3: log(1 + (K-1) exp(-2/tau)), in nats.
+    """Proposition 3.3's lower bound, log(1 + (K-1) exp(-2/tau)), in nats.
 
-    It lets coordinate y reach 1/tau and all others -1/tau at once; that vector has norm sqrt(K)/tau, not
-    1/tau, so no f attains the bound, for any K >= 2.  Raises ValueError if tau is not positive.
+    It lets coordinate y reach 1/tau and all others -1/tau at once; that vector
+    has norm sqrt(K)/tau, not 1/tau, so no f attains the bound, for any K >= 2.
+    Raises ValueError if tau is not positive.
     """
     _require_positive(tau)
     return math.log1p((K - 1) * math.exp(-2 / tau))
 
 
 def infimum(tau: float, K: int) -> float:
-    """Smallest value of the LogitNorm loss (eps = 0): log(1 + (K-1) exp(-(1/tau) sqrt(K/(K-1)))), in nats.
+    """Smallest value of the LogitNorm loss (eps = 0), in nats.
 
-    Attained exactly where f is a positive multiple of e_y - 1/K: one coordinate up, all others equally down
-    (a vertex of the regular simplex centred at 0).  Raises ValueError if tau is not positive.
+    log(1 + (K-1) exp(-(1/tau) sqrt(K/(K-1)))), attained exactly where f is a
+    positive multiple of e_y - 1/K: one coordinate up, all others equally down
+    (a vertex of the regular simplex centred at 0). Raises ValueError if tau is
+    not positive.
     """
     _require_positive(tau)
     return math.log1p((K - 1) * math.exp(-math.sqrt(K / (K - 1)) / tau))

@@ -34,11 +34,11 @@ def every_size(compared: dict, by: list, metrics: tuple, **where) -> list:
     """Tables of every size that ran, the paper's numbers beside ours with spread, seeds and verdict."""
     tables = []
     for metric in metrics:
-        for size, part in paper.shown(compared, metric=metric, **where).items():
-            if part["ours"].notna().any():
-                name = ", ".join(map(paper.title, where.values()))
-                tables.append(plots.table(paper.wide(part[part["ours"].notna()], *by),
-                                          caption=f"{', '.join(filter(None, (paper.title(metric), name)))}, %, size {size}."))
+        for size, rows in compared.items():
+            part = paper.where(rows[rows["ours"].notna()], metric=metric, **where)
+            if len(part):
+                name = ", ".join(map(paper.title, (metric, *where.values())))
+                tables.append(plots.table(paper.wide(part, *by), caption=f"{name}, %, size {size}."))
     return tables
 
 

@@ -127,7 +127,8 @@ def threshold_figure(runs: list):
             ax.hist(np.clip(values, edges[0], edges[-1]), edges, weights=np.full(len(values), 100 / len(values)),
                     color=look.color, alpha=0.5, hatch=look.hatch, label=paper.title(name))
         at, fpr95 = metrics.threshold95(id_scores), metrics.fpr95(id_scores, ood_scores)
-        ax.axvline(np.clip(at, edges[0], edges[-1]), color=METHODS["logitnorm"].color, linewidth=3, label="threshold")
+        ax.axvline(np.clip(at, edges[0], edges[-1]), ymax=0.82, color=METHODS["logitnorm"].color,
+                   linewidth=3, label="threshold")
         title = textwrap.fill(run_title(run), 40)
         ax.set(title=title, xlabel=paper.title("msp"), ylabel="images per bin (%)")
         ax.set_ylim(0, 1.3 * ax.get_ylim()[1])  # room for the legend above the bars
@@ -269,7 +270,7 @@ def _plot(target: str, label: str) -> str:
     return f'<div class="explorer-plot" id="{target}" role="img" aria-label="{escape(label)}"></div>'
 
 
-# The plots stay on a white card on dark pages, as the static figures do; everything else takes the page's colours.
+# The plots are drawn on white, and book.css turns them round on dark pages, as the static figures; all else takes the page's colours.
 STYLE = """\
 <style>
 .explorer{border:1px solid currentColor;border-radius:.4rem;padding:.8rem;margin:1rem 0}

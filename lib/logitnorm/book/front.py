@@ -214,7 +214,7 @@ def story(loaded: dict[str, list]):
                 curve = paper.figure(4).query("panel == @panel and series == @kind")
                 ax.plot(curve["msp"], curve["density"], color=look.color, linestyle=look.linestyle, label=look.label)
             ax.set(title=f"{name} (the paper's Figure 4)", ylabel="density")
-    axes[0].legend(loc="upper center")
+    axes[0].legend(loc="upper left")
     axes[1].set_xlabel("confidence (maximum softmax probability)")
     if size is None:
         return (fig, "Density curves of the confidence on CIFAR-10 and SVHN, from the paper's Figure 4: under "
@@ -282,14 +282,14 @@ def write(folder: Path, runs_dir: Path | str = "", sizes: tuple = ledger.SIZES) 
     fig.savefig(folder / "story.png", format="png", dpi=150, facecolor="white")
     plt.close(fig)
     (folder / "story.md").write_text(
-        f"```{{figure}} {folder.name}/story.png\n:alt: {alt}\n:class: dark-light\n:name: story\n\n{caption}\n```\n",
+        f"```{{figure}} {folder.name}/story.png\n:alt: {alt}\n:class: {plots.DRAWING}\n:name: story\n\n{caption}\n```\n",
         encoding="utf-8")
     two = findings.pair(loaded, "cross_entropy", "logitnorm")
     fig, alt = pictures.three_numbers(two[1] if two else None)
     fig.savefig(folder / "ood.png", format="png", dpi=150, facecolor="white")
     plt.close(fig)
     (folder / "ood.md").write_text(
-        f"```{{figure}} {folder.name}/ood.png\n:alt: {alt}\n:class: dark-light\n:name: three-numbers\n\nOne network, one score, two of the "
+        f"```{{figure}} {folder.name}/ood.png\n:alt: {alt}\n:class: {plots.DRAWING}\n:name: three-numbers\n\nOne network, one score, two of the "
         f"numbers. {f'LogitNorm: {findings.shown(two[1:])}.' if two else paper.NOT_RUN}\n```\n", encoding="utf-8")
     (folder / "cost.md").write_text(ledger.cost(loaded) + "\n", encoding="utf-8")
     lines = ledger.build(loaded)

@@ -70,11 +70,11 @@ def valley_figure(found: dict, taus=(0.02, 0.04, 0.06, 0.1)):
     """Figure of a `branches.valley`: the loss along the offset's share for some of its tau, and Energy's FPR95."""
     fig, (upper, lower) = plt.subplots(2, figsize=(6.4, 7.4), sharex=True)
     most = 1.1 * found["loss"][found["taus"].index(taus[0])][np.abs(found["shares"]) < 4.6].max()
-    for tau, shade in zip(taus, (0.95, 0.75, 0.55, 0.35)):
+    for tau, shade in zip(taus, (1, 0.82, 0.66, 0.52)):
         loss = found["loss"][found["taus"].index(tau)]
         upper.plot(found["shares"], loss, color=plt.cm.Blues(shade))
         at = np.flatnonzero((loss < 0.97 * most) & (found["shares"] < 4.6))[-1]  # where the curve leaves the plot
-        upper.text(found["shares"][at] - 0.1, loss[at], f"τ = {tau:g}", va="center", ha="right", fontsize=12)
+        upper.text(found["shares"][at] - 0.1, loss[at] + 0.02 * most, f"τ = {tau:g}", ha="right", fontsize=12)
     own = np.interp(found["own"], found["shares"], found["loss"][found["taus"].index(0.04)])
     upper.plot(found["own"], own, LN.marker, color=LN.color, markersize=10)
     upper.annotate("this network", (found["own"], own), (-4, -20), textcoords="offset points", ha="right", fontsize=12)
@@ -143,7 +143,7 @@ def mirror_figure(found: pd.DataFrame):
                                               ("o", "black", "black", "as trained"), ("o", "black", "white", "mirrored"),
                                               ("|", "black", "black", "no offset"))]
     ax.set_yticks(range(len(names)), names)
-    ax.set(xlabel="Energy at T = 1, mean FPR95 of six OOD sets (%) ↓", xlim=(0, 101), ylim=(len(names) - 0.5, -0.5))
+    ax.set(xlabel="Energy at T = 1, mean FPR95 (%) ↓", xlim=(0, 101), ylim=(len(names) - 0.5, -0.5))
     ax.grid(False, axis="y")
     fig.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=12)
     return fig
@@ -236,9 +236,8 @@ def intervention_figure(found: pd.DataFrame):
     for ax, name, label in zip(axes, ("accuracy", "msp"), ("test accuracy (%) ↑", "MSP, mean FPR95 (%) ↓")):
         for method, part in found.groupby("method", sort=False):
             look, mean = METHODS[method], part.groupby("tau")[name].mean()
-            color = "#8a7f00" if method == "centred_logitnorm" else look.color  # its yellow is too light for a line
-            ax.plot(mean.index, mean, color=color, linestyle=look.linestyle, marker=look.marker, label=look.label)
-            ax.scatter(part["tau"], part[name], color=color, s=14, zorder=3)
+            ax.plot(mean.index, mean, **look.line)
+            ax.scatter(part["tau"], part[name], color=look.color, s=14, zorder=3)
         ax.set(ylabel=label, xscale="log")
     axes[0].legend(loc="lower right")
     axes[1].set(xlabel="τ")

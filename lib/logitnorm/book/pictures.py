@@ -5,13 +5,13 @@ import json
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import FancyBboxPatch, Patch
 from PIL import Image
 from scipy.special import expit, softmax
 from sklearn.manifold import TSNE
 
 from logitnorm import metrics, paths
-from logitnorm.study import confidence, conventions, ledger, netsize, paper, scoring, seeds
+from logitnorm.study import confidence, conventions, ledger, netsize, paper, scoring, seeds, speed
 
 from . import plots
 from .ask import CLASSES
@@ -388,7 +388,7 @@ def price_of_hints(weight: float = 0.1, weights: tuple = (0.03, 0.1, 0.3), budge
     """(figure, alt text): the loss against c for an easy, a middling and a hard example; the best c by probability and lambda."""
     fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 4.3))
     c, said = np.linspace(0.01, 1, 400), []
-    looks = ((0.95, "#009E73", "-", "easy"), (0.6, "#E69F00", "--", "middling"), (0.1, "#D55E00", ":", "hard"))
+    looks = ((0.95, "#009E73", "-", "easy"), (0.6, "#B87A00", "--", "middling"), (0.1, "#D55E00", ":", "hard"))
     for p, color, linestyle, name in looks:
         best = float(confidence.best_confidence(p, weight))
         left.plot(c, confidence.hinted_loss(p, c, weight), color=color, linestyle=linestyle, label=f"{name}, $p_y$ = {p:g}")
@@ -398,7 +398,7 @@ def price_of_hints(weight: float = 0.1, weights: tuple = (0.03, 0.1, 0.3), budge
     left.set_title(f"what a hint costs, λ = {weight:g}", fontsize=13)
     left.legend(fontsize=10, loc="upper left")
     p = np.linspace(0, 1, 400)
-    for value, color, linestyle in zip(weights, ("#56B4E9", "#0072B2", "#000000"), (":", "-", "--")):
+    for value, color, linestyle in zip(weights, ("#3A97D4", "#0072B2", "#000000"), (":", "-", "--")):
         right.plot(p, confidence.best_confidence(p, value), color=color, linestyle=linestyle, label=f"λ = {value:g}")
     right.axhline(np.exp(-budget), color="#767676", linewidth=1)
     right.text(0.02, np.exp(-budget) + 0.02, "exp(−β)", color="#555555", fontsize=10)
@@ -425,7 +425,7 @@ def confidence_histogram(run):
 
 def toy_maps(settings: list, maps: list):
     """(figure, alt text): c over the square for each noise of `confidence.train_toys`, flipped labels above moved points."""
-    fig, axes = plt.subplots(2, -(-len(maps) // 2), figsize=(6.4, 4.9), sharex=True, sharey=True)
+    fig, axes = plt.subplots(2, -(-len(maps) // 2), figsize=(6.4, 4.2), sharex=True, sharey=True)
     said = []
     for ax, setting, c in zip(axes.flat, settings, maps):
         name = f"{setting.flipped:.0%} flipped" if setting.flipped else f"moved by {setting.jitter:g}"
@@ -506,3 +506,24 @@ def seed_spread(frame: pd.DataFrame, lines: pd.DataFrame):
                      f"{row['logitnorm']:.1f} ± {row['sd1']:.1f}, wrong order with one seed {row[1]:.0f} %"
                      for _, row in lines.iterrows() if row["claim"] in seeds.RATES)
     return fig, f"Above, the FPR95 of every seed with both losses; below, the chance of a wrong order by number of seeds. {said}."
+
+
+def speeds(found: pd.DataFrame):
+    """(figure, alt text): how many times as fast as the plain loop each loop of `speed.lines` is, by network and processor."""
+    groups = list(found.groupby(["network", "processor"], sort=False))
+    fig, ax = plt.subplots(figsize=(6.4, 1.4 + 0.95 * len(groups)))
+    looks = {speed.PLAIN: {"color": plots.PAPER.color, "hatch": "///"}, speed.OURS: {"color": plots.OURS.color}}
+    looks = {loop: looks.get(loop, {"color": plots.METHODS["logit_penalty"].color, "hatch": "..."}) | {"edgecolor": "white"}
+             for loop in found["loop"]}
+    said = []
+    for y, ((network, processor), part) in enumerate(groups):
+        for shift, row in zip((-0.27, 0, 0.27), part.itertuples()):
+            ax.barh(y + shift, row.times, 0.25, **looks[row.loop])
+            ax.text(row.times, y + shift, f" {row.rate:,.0f} images/s", va="center", fontsize=11)
+        said.append(f"{network} on {processor}: " + ", ".join(f"{row.loop} {row.rate:,.0f}" for row in part.itertuples()))
+    ax.set_yticks(range(len(groups)), [f"{network}\n{processor}" for (network, processor), _ in groups], fontsize=11)
+    ax.set(xlabel="times the plain loop", ylim=(len(groups) - 0.5, -0.5), xlim=(0, 1.35 * found["times"].max()))
+    ax.tick_params(axis="y", length=0)
+    ax.grid(False, axis="y")
+    fig.legend(handles=[Patch(label=loop, **look) for loop, look in looks.items()], loc="outside upper center", ncols=2, fontsize=11)
+    return fig, f"Bars of the speed of each loop; images a second. {'; '.join(said)}."

@@ -1,6 +1,7 @@
 """One look for every figure and table: colours, markers, alt text, captions.
 
-Colours are Okabe and Ito's colour-blind safe set; colour is never the only difference (markers, line
+Colours are Okabe and Ito's colour-blind safe set, with orange, yellow and sky blue darkened until they stand out
+3 to 1 on white and, turned round, on a dark page (DRAWING); colour is never the only difference (markers, line
 styles and hatches repeat it). Text is large because a page 375 px wide shrinks a figure to about half.
 """
 
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib.image import AxesImage
 
 from logitnorm.study.paper import LABELS, NOT_RUN
 
@@ -34,22 +36,26 @@ class Look(NamedTuple):
 METHODS = {
     "cross_entropy": Look(LABELS["cross_entropy"], "#D55E00", "o", "--"),
     "logitnorm": Look(LABELS["logitnorm"], "#0072B2", "s", "-"),
-    "centred_logitnorm": Look(LABELS["centred_logitnorm"], "#F0E442", "P", (0, (3, 1))),
+    "centred_logitnorm": Look(LABELS["centred_logitnorm"], "#8A7F00", "P", (0, (3, 1))),
     "logit_penalty": Look(LABELS["logit_penalty"], "#009E73", "^", "-."),
     "godin": Look(LABELS["godin"], "#CC79A7", "D", ":"),
-    "learned_confidence": Look(LABELS["learned_confidence"], "#56B4E9", "v", (0, (5, 1, 1, 1, 1, 1))),
+    "learned_confidence": Look(LABELS["learned_confidence"], "#3A97D4", "v", (0, (5, 1, 1, 1, 1, 1))),
 }
 SCORES = {  # of the scores whose FPR95 is compared, by the names of netsize.NUMBERS
     "MSP": Look("MSP", "#0072B2", "s", "-"),
-    "ODIN": Look("ODIN", "#56B4E9", "D", "-"),
+    "ODIN": Look("ODIN", "#3A97D4", "D", "-"),
     "GradNorm": Look("GradNorm", "#CC79A7", "^", "-."),
     "Energy": Look("Energy", "#D55E00", "o", "--"),
     "Energy of f − m": Look("Energy of f − m", "#009E73", "P", ":"),
 }
 ID = Look("in-distribution", "#000000", "o", "-")
-OOD = Look("out-of-distribution", "#E69F00", "X", "--", "///")
+OOD = Look("out-of-distribution", "#B87A00", "X", "--", "///")
 PAPER = Look("paper", "#767676", "*", ":")
 OURS = Look("this book", "#0072B2", "s", "-")
+
+
+# Classes of an image: the theme leaves "dark-light" alone, and book.css turns a "drawing" round on dark pages.
+PHOTOGRAPH, DRAWING = "dark-light", "dark-light drawing"
 
 
 def style():
@@ -57,7 +63,7 @@ def style():
     sns.set_theme(context="notebook", style="ticks", font_scale=1.2)
     plt.rcParams.update({
         "figure.figsize": (6.4, 4.2),
-        "figure.facecolor": "white",  # dark pages keep the figure on its own white card
+        "figure.facecolor": "white",  # dark pages turn a drawing round and keep a photograph on its white card
         "savefig.facecolor": "white",
         "figure.constrained_layout.use": True,
         "axes.spines.top": False,
@@ -86,7 +92,12 @@ def show(fig, alt: str, caption: str):
     plt.close(fig)  # otherwise the inline backend shows it a second time, without alt text
     png = base64.b64encode(buffer.getvalue()).decode("ascii")
     display({"image/png": png, "text/plain": alt}, raw=True,
-            metadata={"logitnorm": {"alt": alt, "caption": caption}})
+            metadata={"logitnorm": {"alt": alt, "caption": caption, "classes": classes(fig)}})
+
+
+def classes(fig) -> str:
+    """DRAWING, or PHOTOGRAPH where something in the figure is an image."""
+    return PHOTOGRAPH if fig.findobj(AxesImage) else DRAWING
 
 
 def dumbbells(lines: pd.DataFrame, xlabel: str, ends: tuple[str, str] = ("Cross-entropy", "LogitNorm"), xlim=(0, 100)):
@@ -181,7 +192,7 @@ def switch(figures: dict, name: str, legend: str, caption: str, photos: bool = F
         data = base64.b64encode(buffer.getvalue()).decode("ascii")
         buttons.append(f'<label><input type="radio" name="{name}" id="{name}-{i}"{" checked" * (i == 0)}> '
                        f"{escape(label)}</label>")
-        panes.append(f'<div class="{name}-{i}"><p>{escape(label)}</p><img class="dark-light" src="data:image/webp;base64,{data}" alt="{escape(alt)}"></div>')
+        panes.append(f'<div class="{name}-{i}"><p>{escape(label)}</p><img class="{PHOTOGRAPH if photos else DRAWING}" src="data:image/webp;base64,{data}" alt="{escape(alt)}"></div>')
         rules.append(f".switch:has(#{name}-{i}:checked) .{name}-{i}")
     return HTML(f"<style>{', '.join(rules)} {{ display: block; }}</style>"
                 f'<figure class="switch"><fieldset><legend>{escape(legend)}</legend>{" ".join(buttons)}</fieldset>'

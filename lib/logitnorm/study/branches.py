@@ -121,11 +121,11 @@ def mirror_said(found: pd.DataFrame) -> str:
     rows = found[np.isclose(found["tau"], paper.TAU["cifar10"])]
     if not len(rows):
         return ""
-    told = "; ".join(f"seed {row.seed}, m = {row.offset:+.2f}: from {row.own:.1f} to {row.mirrored:.1f} %, with no offset "
-                     f"{row.centred:.1f} %" for row in rows.itertuples())
+    told = "; ".join(f"from {row.own:.1f} to {row.mirrored:.1f} % in seed {row.seed} (m = {row.offset:+.2f}; {row.centred:.1f} % with "
+                     f"no offset)" for row in rows.itertuples())
     return (f"**Turn the sign of the offset round, and nothing that LogitNorm sees has changed**: every loss, every predicted class and "
-            f"every probability is the same. Energy's mean FPR95 goes ({paper.network(rows['architecture'].iloc[0])}, "
-            f"τ = {rows['tau'].iloc[0]:g}) {told}.")
+            f"every probability is the same. But the mean FPR95 of Energy goes {told}; {paper.network(rows['architecture'].iloc[0])}, "
+            f"τ = {rows['tau'].iloc[0]:g}.")
 
 
 # ---- the branches

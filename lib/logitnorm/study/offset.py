@@ -199,8 +199,10 @@ def repair_said(repaired: pd.DataFrame) -> str:
             rows = rows[rows["tau"] == 0.04]
         before, after = (where(rows, score=score)["fpr95"] for score in (raw, "energy_centred"))
         if len(before):
-            parts.append(f"from {before.mean():.1f} to {after.mean():.1f} % for {paper.LABELS[method]}"
-                         + (" (τ 0.04)" if method == "logitnorm" else ""))
+            ends = f"from {before.mean():.1f} to {after.mean():.1f} %"
+            if f"{before.mean():.1f}" == f"{after.mean():.1f}":
+                ends = f"not at all, from {before.mean():.1f} %,"
+            parts.append(f"{ends} for {paper.LABELS[method]}" + (" (τ 0.04)" if method == "logitnorm" else ""))
     return f"Taking the mean logit off moves Energy's mean FPR95 at T = 1 {' and '.join(parts)}." if parts else ""
 
 
@@ -240,7 +242,7 @@ def repair_table(repaired: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-ENERGIES = {"energy": "Energy, the paper's T", "energy_t1": "Energy, T = 1", "energy_centred": "Energy of f − m, this book's"}
+ENERGIES = {"energy": "Energy, the paper's T", "energy_t1": "Energy, T = 1", "energy_centred": "of f − m, this book's"}
 
 
 def energies(repaired: pd.DataFrame) -> pd.DataFrame:

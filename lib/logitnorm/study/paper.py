@@ -330,24 +330,12 @@ def value(row) -> str | None:
     return f"{row['ours']:.2f}{spread} (n = {int(row['n'])})"
 
 
-def shown(compared: dict, **where) -> dict:
-    """Of {size: rows of compare}, the rows with the given column values, at those sizes that have a number of ours.
-
-    The keys become the name that the table shall carry. Where no size has a number, the first size's rows
-    remain, so that the paper's are there to read.
-    """
-    parts = {size: rows[np.logical_and.reduce([rows[column] == value for column, value in where.items()])]
-             if where else rows for size, rows in compared.items()}
-    ran = {f"size {size}": rows for size, rows in parts.items() if rows["ours"].notna().any()}
-    return ran or {f"{NOT_RUN} at size {' or '.join(parts)}": next(iter(parts.values()))}
-
-
 def wide(compared: pd.DataFrame, *rows: str) -> pd.DataFrame:
     """compare's rows of one metric as a table to read: per value of `rows` the methods side by side, then verdicts.
 
     `rows` are columns: "ood_dataset", "score", "architecture" or "metric"; several are joined by commas.
     """
-    head = ", ".join({"ood_dataset": "OOD set"}.get(row, row) for row in rows)
+    head = ", ".join({"ood_dataset": "OOD set", "id_dataset": "ID set", "architecture": "network"}.get(row, row) for row in rows)
     lines = []
     for _, group in compared.groupby(list(rows), sort=False):
         first = group.assign(ood_dataset=group["used"].fillna(group["ood_dataset"])).iloc[0]

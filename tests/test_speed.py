@@ -1,0 +1,61 @@
+"""study/speed.py: the measurements of the loops, what is said of them and how they are drawn."""
+
+import json
+
+import pytest
+from logitnorm.book import pictures, plots
+from logitnorm.study import speed
+
+
+def measured(folder, name, device, architecture, *training):
+    """A file as benchmarks/speed.py writes it; training: (variant, precision, images/s, times plain, share of matrix rate)."""
+    keys = ("variant", "precision", "images_per_second", "times_plain", "share_of_matmul_rate")
+    rows = [dict(zip(keys, row)) | {"minutes_for_200_epochs": 200 * 390 * 128 / row[2] / 60, "peak_memory_gb": None} for row in training]
+    (folder / f"speed-{name}.json").write_text(json.dumps({"architecture": architecture, "device": device, "training": rows}))
+
+
+@pytest.fixture
+def found(tmp_path):
+    measured(tmp_path, "fast", "CPU Y", "wrn40_2", ("plain PyTorch loop, float32", "float32", 40, 1.0, 0.7),
+             ("this book, float32", "float32", 48, 1.2, 0.9), ("this book, mixed", "bfloat16", 80, 2.0, 0.6))
+    measured(tmp_path, "slow", "CPU X, AVX2", "wrn40_2", ("plain PyTorch loop, float32", "float32", 20, 1.0, 0.5),
+             ("this book, float32", "float32", 30, 1.5, 0.7), ("this book, mixed", "float32", 29, 1.45, 0.7))
+    return speed.load(tmp_path)
+
+
+def test_a_line_for_each_loop_the_slowest_processor_first(found):
+    lines = speed.lines(found)
+    assert lines["processor"].tolist() == ["X, AVX2"] * 2 + ["Y, bfloat16"] * 3
+    assert lines["loop"].tolist() == ["plain, float32", "this book, float32"] * 2 + ["this book, bfloat16"]
+    assert lines["rate"].tolist() == [20, 30, 40, 48, 80]
+    assert lines["hours"].iloc[0] == pytest.approx(200 * 390 * 128 / 20 / 3600)
+
+
+def test_a_gpu_that_computes_in_bfloat16_keeps_its_name(tmp_path):
+    measured(tmp_path, "gpu", "NVIDIA H100", "wrn40_2", ("plain PyTorch loop, float32", "float32", 40, 1.0, 0.1),
+             ("this book, mixed", "bfloat16", 800, 20.0, 0.3))
+    assert set(speed.lines(speed.load(tmp_path))["processor"]) == {"NVIDIA H100"}
+
+
+def test_the_finding_has_the_smallest_and_the_largest_ratio(found):
+    assert speed.finding(speed.lines(found)) == (
+        "**This book trains 1.20 to 1.50 times as fast as a plain PyTorch loop in the same precision, and 2.00 times where the "
+        "processor computes in a lower precision.**")
+    assert speed.finding(speed.lines(found[:1])) == "**This book trains 1.50 times as fast as a plain PyTorch loop in the same precision.**"
+    assert "not yet run" in speed.finding(speed.lines([]))
+
+
+def test_the_table_has_a_line_for_each_network_and_processor(found):
+    table = speed.wide(speed.lines(found))
+    assert table.shape == (2, 4) and table.iloc[:, 0].tolist() == ["WRN-40-2, X, AVX2", "WRN-40-2, Y, bfloat16"]
+    assert table.iloc[:, 1].tolist() == ["20 → 30", "40 → 48 → 80"]
+    assert table.iloc[:, 2].tolist() == ["50 → 70", "70 → 90 → 60"]
+
+
+def test_the_figure_draws_and_says_every_rate(found):
+    plots.style()
+    lines = speed.lines(found)
+    fig, alt = pictures.speeds(lines)
+    assert [patch.get_width() for patch in fig.axes[0].patches] == lines["times"].tolist()
+    assert [text.get_text().strip() for text in fig.axes[0].texts] == [f"{rate} images/s" for rate in (20, 30, 40, 48, 80)]
+    assert all(f"{rate:,.0f}" in alt for rate in lines["rate"])
