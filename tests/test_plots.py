@@ -96,21 +96,14 @@ def luminance(rgb) -> float:
     return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
 
 
-def turned(rgb: np.ndarray) -> np.ndarray:
-    """What invert(0.93) hue-rotate(180deg) makes of a colour, by the matrices of the CSS filter effects module."""
-    inverted = 0.93 - 0.86 * rgb
-    mean = np.full((3, 1), 1) * (0.213, 0.715, 0.072)
-    return np.clip((2 * mean - np.eye(3)) @ inverted, 0, 1)
-
-
 def test_colours_stand_out_on_white_and_turned_round_on_dark_pages():
     css = (ROOT / "book/_static/book.css").read_text(encoding="utf-8")
     assert re.search(r"\.drawing.*?invert\(0\.93\) hue-rotate\(180deg\)", css, re.DOTALL)
-    np.testing.assert_allclose(255 * turned(np.ones(3)), 0x12, atol=1)  # the theme's dark page is #121212
+    np.testing.assert_allclose(255 * plots.turned(np.ones(3)), 0x12, atol=1)  # the theme's dark page is #121212
     looks = [*plots.METHODS.values(), *plots.SCORES.values(), plots.ID, plots.OOD, plots.PAPER, plots.OURS]
     for color in {look.color for look in looks}:
         rgb = np.array(matplotlib.colors.to_rgb(color))
-        for shown, ground in ((rgb, np.ones(3)), (turned(rgb), turned(np.ones(3)))):
+        for shown, ground in ((rgb, np.ones(3)), (plots.turned(rgb), plots.turned(np.ones(3)))):
             low, high = sorted((luminance(shown), luminance(ground)))
             assert (high + 0.05) / (low + 0.05) >= 3, color
 

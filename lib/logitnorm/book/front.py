@@ -254,7 +254,7 @@ def _draw_scores(ax, run, name: str) -> str:
 
 def draw(folder: Path = THUMBNAILS) -> None:
     """Write picture() as front-light.png and front-dark.png into `folder`, for README and for links to the book, and the
-    finding of the book's own as temperature.png."""
+    finding of the book's own as temperature-light.png and temperature-dark.png."""
     loaded = results.by_size("", ledger.SIZES)
     lines = ledger.build(loaded)
     for name, dark in (("light", False), ("dark", True)):
@@ -263,8 +263,9 @@ def draw(folder: Path = THUMBNAILS) -> None:
         plt.close(fig)
     plots.style()
     fig = hidden.temperature_figure(offset.temperatures(offset.load()), wide=True)
-    fig.savefig(folder / "temperature.png", dpi=100)
+    fig.savefig(folder / "temperature-light.png", dpi=100)
     plt.close(fig)
+    plt.imsave(folder / "temperature-dark.png", plots.turned(plt.imread(folder / "temperature-light.png")[..., :3]), dpi=100)
 
 
 # ---- what the prose pages include

@@ -512,8 +512,8 @@ def speeds(found: pd.DataFrame):
     """(figure, alt text): how many times as fast as the plain loop each loop of `speed.lines` is, by network and processor."""
     groups = list(found.groupby(["network", "processor"], sort=False))
     fig, ax = plt.subplots(figsize=(6.4, 1.4 + 0.95 * len(groups)))
-    looks = {speed.PLAIN: {"color": plots.PAPER.color, "hatch": "///"}, speed.OURS: {"color": plots.OURS.color}}
-    looks = {loop: looks.get(loop, {"color": plots.METHODS["logit_penalty"].color, "hatch": "..."}) | {"edgecolor": "white"}
+    looks = {speed.PLAIN: {"facecolor": plots.PAPER.color, "hatch": "///"}, speed.OURS: {"facecolor": plots.OURS.color}}
+    looks = {loop: looks.get(loop, {"facecolor": plots.METHODS["logit_penalty"].color, "hatch": "..."}) | {"edgecolor": "white"}
              for loop in found["loop"]}
     said = []
     for y, ((network, processor), part) in enumerate(groups):
