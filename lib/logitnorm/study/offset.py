@@ -19,7 +19,7 @@ from torch import Tensor
 from logitnorm import losses, metrics, paths, scores
 from logitnorm.config import TAU, Config
 
-from . import paper, results, scoring
+from . import label_noise, paper, results, scoring
 from .paper import where
 from .results import SMALL_NET
 
@@ -591,7 +591,8 @@ def _so_far(values: pd.Series) -> str:
 JUDGES = {"centred-trains-worse": _trains_worse, "centred-best-tau": _best_tau, "centred-energy": _energy,
           "sweep-plateau": _plateau, "sweep-threshold": _threshold, "sweep-sign": _sign, "cifar100-centred": _cifar100,
           "wrn40-temperature": _larger, "wrn40-energy": _larger_energy, "scaled-step": _scaled_step,
-          "scaled-temperature": _scaled_temperature, "longer-training": _longer}
+          "scaled-temperature": _scaled_temperature, "longer-training": _longer,
+          "label-noise": lambda plain, frame, repaired, loaded: label_noise.judged(label_noise.load())}
 
 
 def load(runs_dir="") -> list:
