@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.special import softmax
 
 from logitnorm import metrics
-from logitnorm.study import branches, findings, ledger, netsize, offset, paper, questions, results, seeds
+from logitnorm.study import branches, findings, label_noise, ledger, netsize, offset, paper, questions, results, seeds
 
 from . import hidden, lists, pictures, plots
 from .ask import CLASSES
@@ -313,6 +313,8 @@ def own_findings(loaded: list) -> str:
         lines.append(f"{offset.finding(offset.temperatures(main), repaired)} [](../notebooks/hidden_temperature.ipynb)")
     if said := branches.mirror_said(branches.mirrored([run for run in main if run.config.seed == 1])):
         lines.append(f"{said} [](../notebooks/hidden_temperature.ipynb)")
+    if len(noise := label_noise.load()):
+        lines.append(f"{label_noise.law_said(noise)} [](../notebooks/hidden_temperature.ipynb)")
     if len(seeds.behind(small)) >= 2 * seeds.LEAST:
         many = seeds.many(small)
         lines.append(f"{seeds.finding(seeds.table(many), many['seed'].nunique())} [](../notebooks/seeds.ipynb)")

@@ -9,13 +9,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from logitnorm import metrics, scores
-from logitnorm.study import branches, offset, paper
+from logitnorm.study import branches, label_noise, offset, paper
 
 from . import explorers
 from .plots import METHODS, PAPER
 
 NETS = {"wrn10_1": "v", "wrn10_2": "o", "wrn40_2": "*"}  # marker of a network; others get a diamond
-LN, CE, CENTRED = (METHODS[name] for name in ("logitnorm", "cross_entropy", "centred_logitnorm"))
+LN, CE = METHODS["logitnorm"], METHODS["cross_entropy"]
 BELOW = "#CC79A7"  # of a run whose offset is below 0, beside LogitNorm's own colour
 
 
@@ -242,6 +242,37 @@ def intervention_figure(found: pd.DataFrame):
     axes[0].legend(loc="lower right")
     axes[1].set(xlabel="τ")
     _ticks(axes[1].xaxis, (0.01, 0.02, 0.04, 0.07, 0.1))
+    return fig
+
+
+def noise_figure(found: pd.DataFrame):
+    """Figure of `label_noise.load`: inverse temperature and offset's share against the share of wrong labels, with the theory."""
+    fig, (upper, lower) = plt.subplots(2, figsize=(6.4, 8.2), sharex=True)
+    noise = np.geomspace(found["noise"].min() / 1.3, found["noise"].max() * 1.3, 300)
+    s_star = np.array([label_noise.wanted(e, 10) for e in noise])
+    taus = sorted(found["tau"].dropna().unique())
+    upper.plot(noise, s_star, color="black", linewidth=1.2)
+    upper.text(noise[30], s_star[30] + 0.25, "s* of theory", fontsize=12)
+    upper.plot(noise, np.full(len(noise), 1 / taus[-1]), color=PAPER.color, linestyle=":")
+    upper.text(noise[10], 1 / taus[-1] - 0.5, f"1/τ for τ = {taus[-1]:g}", color="#555555", fontsize=12)
+    marks = dict(zip(taus, ("s", "D", "^", "v")))
+    for tau, marker in marks.items():
+        rows = found[found["tau"] == tau]
+        color = plt.cm.Blues(0.5 + 0.5 * (1 - taus.index(tau) / len(taus)))
+        for ax, column in ((upper, "s"), (lower, "share")):
+            ax.scatter(rows["noise"], rows[column], marker=marker, s=60, color=color, edgecolor="black", linewidth=0.5, zorder=3,
+                       label=f"LogitNorm, τ = {tau:g}" if ax is upper else "")
+        for sign in (1, -1):
+            lower.plot(noise, [sign * offset.fork(tau, s).item() for s in s_star], color="black", linewidth=0.9)
+    rows = found[found["tau"].isna()]
+    upper.scatter(rows["noise"], rows["s"], marker=CE.marker, s=110, facecolor="none", edgecolor=CE.color, linewidth=1.8, zorder=2,
+                  label="Cross-entropy: ‖c‖")
+    upper.set(ylabel="inverse temperature in training, s", xscale="log", ylim=(0, 1.15 * s_star.max()))
+    lower.set(xlabel="share of wrong labels, e (%)", ylabel="share of the offset, √K m / ‖c‖", yscale="asinh")
+    lower.set_yticks([-30, -10, -3, -1, 0, 1, 3, 10, 30], ["−30", "−10", "−3", "−1", "0", "1", "3", "10", "30"])
+    _ticks(lower.xaxis, sorted(found["noise"].unique()))
+    lower.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
+    fig.legend(loc="outside upper center", ncols=2, fontsize=11)
     return fig
 
 

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from logitnorm import losses, paths
 
+from . import paper
+
 NOISE, TAUS, SEEDS = (0.01, 0.03, 0.1, 0.2, 0.4), (0.01, 0.04, 0.1, 0.3), (1, 2, 3)
 EPOCHS, BATCH, WIDTH = 300, 128, 512
 FILE = paths.ROOT / "data" / "benchmarks" / "label_noise.json"
@@ -87,3 +89,35 @@ def judged(found: pd.DataFrame) -> tuple[bool | None, str]:
     said = (f"{(off <= NEAR).sum()} of {len(rows)} within {100 * NEAR:g} %, the farthest {100 * off.max():.0f} % off; share of the offset at "
             f"most {without.max():.2f} where 1/tau < 0.9 s*, at least {beyond.min():.2f} where 1/tau > 1.25 s*")
     return bool((off <= NEAR).mean() >= 0.9 and (without < 0.2).all() and (beyond > 0.5).all()), said
+
+
+def _means(part: pd.DataFrame, column: str = "s") -> str:
+    return ", ".join(f"{value:.1f}" for value in part.groupby("noise")[column].mean())
+
+
+def law_said(found: pd.DataFrame) -> str:
+    """Markdown: the temperatures that came of the errors where tau allows them, beside the theory's."""
+    held, _ = judged(found)
+    if held is None:
+        return f"The trainings: {paper.NOT_RUN}."
+    free = found[found["theory"] < 1 / found["tau"]]
+    return (f"**{'Errors set the temperature' if held else 'Errors alone do not set the temperature'}**: with "
+            f"{', '.join(f'{100 * noise:g}' for noise in sorted(free['noise'].unique()))} % of the labels wrong, networks that are asked for "
+            f"more train at {_means(free)}. The theory, in which nothing is fitted, says {_means(free, 'theory')}.")
+
+
+def said(found: pd.DataFrame) -> str:
+    """Markdown: `law_said`, then cross-entropy and the networks that are asked for less."""
+    if judged(found)[0] is None:
+        return law_said(found)
+    bound = found[found["theory"] == 1 / found["tau"]]
+    return (f"{law_said(found)} Cross-entropy, free to choose its length, ends at {_means(found[found['tau'].isna()])}. Networks that are asked "
+            f"for less, {1 / bound['tau'].max():.1f}, train at {_means(bound)} with a share of the offset of at most "
+            f"{bound['share'].abs().max():.2f}.")
+
+
+def smoothing_said(smoothing: float = 0.1) -> str:
+    """Markdown: what label smoothing makes of tau, for ten, a hundred and a thousand classes."""
+    s = [wanted(smoothing * (K - 1) / K, K) for K in (10, 100, 1000)]
+    return (f"Label smoothing is the same expectation. At {smoothing:g}, as many recipes have it, s\\* is {s[0]:.1f} for 10 classes, {s[1]:.1f} for 100 "
+            f"and {s[2]:.1f} for 1,000, however long one trains: every τ below {1 / s[0]:.2f}, {1 / s[1]:.2f} and {1 / s[2]:.2f} is then one method.")
