@@ -1,5 +1,6 @@
 """Weights of other projects: tiny networks written anew with their names, whose logits are the oracle."""
 
+import ast
 import pickle
 import re
 from pathlib import Path
@@ -213,7 +214,7 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
     space: dict = {}
     for block in blocks:
         exec(compile(block, "book/yours.md", "exec"), space)
-    assert len(blocks) >= 3 and len([line for line in blocks[1].splitlines() if line.strip()]) == 5
+    assert len(blocks) >= 3 and len(ast.parse(blocks[1]).body) == 5  # "five lines": statements
     inside, outside = space["inside"], space["outside"]
     assert list(space["table"]["accepted"]) == list(outside >= np.sort(inside)[len(inside) // 20])
     assert "0.png" in capsys.readouterr().out
