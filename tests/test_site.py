@@ -232,7 +232,7 @@ def test_a_phone_need_not_scroll_sideways(visit, name):
 
 
 BROKEN_WORDS = """() => {
-    const broken = [], texts = document.createTreeWalker(document.querySelector("article"), NodeFilter.SHOW_TEXT);
+    const broken = [], texts = document.createTreeWalker(document.querySelector("article") || document.body, NodeFilter.SHOW_TEXT);
     for (let text; (text = texts.nextNode());) {
         const cell = text.parentElement.closest("table.table td, table.table th");
         if (!cell || text.parentElement.closest("code, mjx-container") || !cell.checkVisibility()) continue;
