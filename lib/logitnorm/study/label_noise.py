@@ -102,8 +102,8 @@ def law_said(found: pd.DataFrame) -> str:
         return f"The trainings: {paper.NOT_RUN}."
     free = found[found["theory"] < 1 / found["tau"]]
     return (f"**{'Errors set the temperature' if held else 'Errors alone do not set the temperature'}**: with "
-            f"{', '.join(f'{100 * noise:g}' for noise in sorted(free['noise'].unique()))} % of the labels wrong, networks that are asked for "
-            f"more train at {_means(free)}. The theory, in which nothing is fitted, says {_means(free, 'theory')}.")
+            f"{', '.join(f'{100 * noise:g}' for noise in sorted(free['noise'].unique()))} % of the labels wrong, perceptrons on scikit-learn's digits that are "
+            f"asked for more train at {_means(free)}. The theory, in which nothing is fitted, says {_means(free, 'theory')}.")
 
 
 def said(found: pd.DataFrame) -> str:
