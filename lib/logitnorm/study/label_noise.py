@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from logitnorm import losses, paths
+from logitnorm.config import Config
+from logitnorm.train import learning_rate
 
 from . import paper
 
@@ -42,20 +44,19 @@ def expected_loss(f: Tensor, y: Tensor, tau: float | None, noise: float) -> Tens
 
 
 def train(x: Tensor, y: Tensor, tau: float | None, noise: float, seed: int) -> dict:
-    """A perceptron with one hidden layer on x (N x D), y (N), by SGD as this book's small nets have it; cross-entropy without
-    weight decay, which would shorten its logits, and at ten times the rate.
+    """A perceptron with one hidden layer on x (N x D), y (N), by SGD with plain momentum and this book's one-cycle schedule;
+    cross-entropy without weight decay, which would shorten its logits, and at ten times the rate.
 
     Returns s (mean over the images, of cross-entropy ||c||), share (of the offset of the mean image), accuracy (%).
     """
     torch.manual_seed(seed)
     K = int(y.max()) + 1
     net = nn.Sequential(nn.Linear(x.shape[1], WIDTH), nn.ReLU(), nn.Linear(WIDTH, K))
-    lr, decay = (1.0, 0.0) if tau is None else (0.1, 5e-4)
-    optimizer = torch.optim.SGD(net.parameters(), lr, momentum=0.9, weight_decay=decay)
-    steps = EPOCHS * (len(x) // BATCH)
-    for step in range(steps):
-        warm_up, left = step / (0.1 * steps), (steps - step) / (0.9 * steps)
-        optimizer.param_groups[0]["lr"] = lr * min(warm_up, 0.5 * (1 - math.cos(math.pi * min(1.0, left))))
+    config = Config(size="small", epochs=EPOCHS, warmup=0.1, **(dict(lr=1.0, weight_decay=0.0) if tau is None else dict(lr=0.1)))
+    optimizer = torch.optim.SGD(net.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay)
+    steps = len(x) // BATCH
+    for step in range(EPOCHS * steps):
+        optimizer.param_groups[0]["lr"] = learning_rate(config, step, steps)
         batch = torch.randint(len(x), (BATCH,))
         loss = expected_loss(net(x[batch]), y[batch], tau, noise)
         optimizer.zero_grad()

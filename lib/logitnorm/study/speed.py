@@ -25,7 +25,7 @@ def processor(one: dict) -> str:
 
 def lines(found: list[dict]) -> pd.DataFrame:
     """A line for each loop of each measurement: network, processor, loop, rate (images/s), times (the plain loop's), share
-    (% of the matrix rate in that precision), hours (200 epochs), memory (GB at most, NaN on a CPU).
+    (% of the matrix rate in that precision), hours (200 epochs).
 
     "mixed" is left out where it was float32, which has a line of its own.
     """
@@ -37,9 +37,8 @@ def lines(found: list[dict]) -> pd.DataFrame:
             loop = "plain" if row["variant"].startswith("plain") else "this book"
             rows.append({"network": paper.network(one["architecture"]), "processor": processor(one),
                          "loop": f"{loop}, {row['precision']}", "rate": row["images_per_second"], "times": row["times_plain"],
-                         "share": 100 * row["share_of_matmul_rate"], "hours": row["minutes_for_200_epochs"] / 60,
-                         "memory": row["peak_memory_gb"]})
-    return pd.DataFrame(rows, columns=["network", "processor", "loop", "rate", "times", "share", "hours", "memory"])
+                         "share": 100 * row["share_of_matmul_rate"], "hours": row["minutes_for_200_epochs"] / 60})
+    return pd.DataFrame(rows, columns=["network", "processor", "loop", "rate", "times", "share", "hours"])
 
 
 def wide(found: pd.DataFrame) -> pd.DataFrame:
@@ -47,8 +46,8 @@ def wide(found: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (network, name), part in found.groupby(["network", "processor"], sort=False):
         row = {("", "network, processor"): f"{network}, {name}"}
-        for column, label, decimals in (("rate", "images/s", 0), ("share", "of the matrix rate, %", 0), ("hours", "hours for 200 epochs", 0)):
-            row["plain → this book, float32 → in lower precision", label] = " → ".join(f"{x:,.{decimals}f}" for x in part[column])
+        for column, label in (("rate", "images/s"), ("share", "of the matrix rate, %"), ("hours", "hours for 200 epochs")):
+            row["plain → this book, float32 → in lower precision", label] = " → ".join(f"{x:,.0f}" for x in part[column])
         rows.append(row)
     return paper.grouped_columns(rows)
 
