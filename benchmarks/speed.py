@@ -2,9 +2,10 @@
 
     python benchmarks/speed.py [--architecture wrn40_2] [--seconds 20] [--repeat 3] [--out data/benchmarks]
 
-Prints and writes one JSON file: images/s of training, the best of three measurements that take turns, for a plain PyTorch loop (DataLoader, torchvision's transforms,
-float32, eager) and for logitnorm.train at each precision, alone and several nets side by side; peak memory; the share
-of the device's measured matrix-product rate; what 200 epochs would take; and the time of all metrics of 480 cells.
+Prints and writes one JSON file: images/s of training, the best of three measurements that take turns, for a plain
+PyTorch loop (DataLoader, torchvision's transforms, float32, eager) and for logitnorm.train at each precision; peak memory; the share of the device's measured
+matrix-product rate; what the network's convolutions alone would allow; what 200 epochs would take; and the time of all
+metrics of 480 cells.
 Images are random bytes: their content does not matter for speed, and nothing has to be downloaded.
 """
 
@@ -22,6 +23,7 @@ import torch.nn.functional as F
 from logitnorm import data, metrics, models, paths, scores, train
 from logitnorm.config import Config
 from logitnorm.study import graph, results, training
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
@@ -127,6 +129,33 @@ def training_flops(architecture: str) -> float:
     return 3 * counter.get_total_flops()
 
 
+def convolution_rate(config: Config, device: torch.device) -> float:
+    """Images per second of the net's convolutions alone in float32, forward and backward, each best of five.
+
+    What no step can pass, however little it does between them: the inputs lie ready, and nothing is normalised,
+    activated, added or updated.
+    """
+    net = models.build(config.architecture, 10, 0.0).to(device, memory_format=torch.channels_last)
+    calls, seconds = [], 0.0
+    hooks = [module.register_forward_hook(lambda conv, inputs, out: calls.append((conv, inputs[0].detach(), out.detach())))
+             for module in net.modules() if isinstance(module, nn.Conv2d)]
+    net(torch.randn(config.batch_size, 3, 32, 32, device=device).to(memory_format=torch.channels_last))
+    for hook in hooks:
+        hook.remove()
+    for conv, x, gradient in calls:
+        x.requires_grad_(x.shape[1] != 3)  # nothing asks for the gradient of the images
+        times = []
+        for _ in range(5):
+            x.grad = conv.weight.grad = None
+            wait(device)
+            start = time.perf_counter()
+            conv(x).backward(gradient)
+            wait(device)
+            times.append(time.perf_counter() - start)
+        seconds += min(times)
+    return config.batch_size / seconds
+
+
 def metrics_seconds(cells: int = 480) -> float:
     """Time of every metric of `cells` pairs of 10,000 ID and 2,000 OOD scores."""
     draw = np.random.default_rng(0)
@@ -204,8 +233,9 @@ def main() -> None:
     images, flops = random_set(), training_flops(args.architecture)
     variants = [("plain PyTorch loop, float32", "float32", plain_loop), ("this book, float32", "float32", our_loop),
                 ("this book, mixed", "mixed", our_loop)]
-    rates, peaks, used, memory = {}, {}, {}, {}
+    rates, peaks, used, memory, convolutions = {}, {}, {}, {}, 0.0
     for _ in range(args.repeat):  # in turns: what else the machine does at a time meets every variant
+        convolutions = max(convolutions, convolution_rate(Config(architecture=args.architecture), device))
         for name, precision, loop in variants:
             config = Config(architecture=args.architecture, dropout=args.dropout, precision=precision,
                             method="cross_entropy")
@@ -229,7 +259,7 @@ def main() -> None:
               "device": ", ".join([training.device_name(device), *instructions]),
               "threads": torch.get_num_threads(), "cores": torch.multiprocessing.cpu_count(), "training": rows,
               "training_gflops_per_image": round(flops / 1e9, 3), "repeat": args.repeat,
-              "matmul_size": matmul_size(device),
+              "matmul_size": matmul_size(device), "convolutions_images_per_second": round(convolutions, 1),
               "scoring_images_per_second": {k: round(v, 1) for k, v in scoring_rate(config, device).items()},
               "metrics_480_cells_seconds": round(metrics_seconds(), 2), "passes": passes(sizes_of_a_run()),
               "versions": {"python": platform.python_version(), **{p: version(p) for p in ("torch", "torchvision")}}}

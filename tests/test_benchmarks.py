@@ -39,6 +39,7 @@ def test_speed_writes_every_number_of_its_page(tmp_path, monkeypatch, capsys):
         assert row["share_of_matmul_rate"] == pytest.approx(
             row["images_per_second"] * found["training_gflops_per_image"] / row["matmul_gflops"], abs=0.005, rel=0.01)
     assert all(rate > 0 for rate in found["scoring_images_per_second"].values())
+    assert found["convolutions_images_per_second"] > 0
     assert str(tmp_path) in capsys.readouterr().out
 
 

@@ -59,3 +59,19 @@ def test_the_figure_draws_and_says_every_rate(found):
     assert [patch.get_width() for patch in fig.axes[0].patches] == lines["times"].tolist()
     assert [text.get_text().strip() for text in fig.axes[0].texts] == [f"{rate} images/s" for rate in (20, 30, 40, 48, 80)]
     assert all(f"{rate:,.0f}" in alt for rate in lines["rate"])
+
+
+def test_the_ceiling_is_the_share_of_the_convolutions_alone(found):
+    assert speed.ceiling(found) == ""  # measured before this was asked
+    found[0]["convolutions_images_per_second"] = 37.5  # the step has 30 images/s, 0.7 of the matrix rate
+    assert speed.ceiling(found).endswith("in float32: WRN-40-2 on X, AVX2 0.88 and 80%.")
+
+
+def test_low_precision_is_judged_against_the_seeds():
+    def rows(method, float32, bfloat16):
+        return [{"method": method, "precision": name, "accuracy": value} for name, values in
+                (("float32", float32), ("bfloat16", bfloat16)) for value in values]
+
+    table = speed.precision_table({"rows": rows("cross_entropy", (90, 92), (91, 92)) + rows("logitnorm", (90, 90.2), (91, 91.2))})
+    assert table["loss"].tolist() == ["Cross-entropy", "LogitNorm"] and table["difference"].tolist() == ["+0.50", "+1.00"]
+    assert table.iloc[:, -1].tolist() == ["yes", "no"]

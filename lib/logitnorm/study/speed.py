@@ -52,6 +52,39 @@ def wide(found: pd.DataFrame) -> pd.DataFrame:
     return paper.grouped_columns(rows)
 
 
+def record(one: dict) -> tuple[pd.DataFrame, str]:
+    """A measurement with everything that was measured, a line for each loop, and its settings in words."""
+    rows = [{"loop": row["variant"].replace("mixed", f"mixed: {row['precision']}"),
+             "images/s": f"{row['images_per_second']:,.0f}", "times plain": row["times_plain"],
+             "matrix rate (GFLOP/s)": f"{row['matmul_gflops']:,.0f}", "share of matrix rate": f"{row['share_of_matmul_rate']:.1%}",
+             "200 epochs (min)": f"{row['minutes_for_200_epochs']:,.0f}"}
+            | ({} if row["peak_memory_gb"] is None else {"peak memory (GB)": f"{row['peak_memory_gb']:.2f}"})
+            for row in one["training"]]
+    versions = ", ".join(f"{name} {version}" for name, version in one["versions"].items())
+    return pd.DataFrame(rows), (
+        f"{paper.network(one['architecture'])}, dropout {one['dropout']}, batch 128, on {one['device']}, {one['threads']} of {one['cores']} "
+        f"cores; {one['training_gflops_per_image']:.2f} GFLOP an image; matrices of {one['matmul_size']}²; best of {one['repeat']}; {versions}; "
+        f"{one['measured'][:10]}.")
+
+
+def load_precision(folder: Path) -> list[dict]:
+    """What benchmarks/precision.py measured."""
+    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("precision-*.json"))]
+
+
+def precision_table(one: dict) -> pd.DataFrame:
+    """A line for each method: accuracy in float32 and in bfloat16 with the same seeds, and whether they differ by more than seeds do."""
+    lines = []
+    for method, part in pd.DataFrame(one["rows"]).groupby("method", sort=False):
+        by = {precision: rows["accuracy"] for precision, rows in part.groupby("precision")}
+        change = by["bfloat16"].mean() - by["float32"].mean()
+        noise = max(by["float32"].std(), by["bfloat16"].std())
+        lines.append({"loss": paper.LABELS[method], "seeds": str(len(by["float32"])), "float32, accuracy (%)": paper.spread(by["float32"]),
+                      "bfloat16, accuracy (%)": paper.spread(by["bfloat16"]), "difference": f"{change:+.2f}",
+                      "within two standard deviations of the seeds": "yes" if abs(change) <= 2 * noise else "no"})
+    return pd.DataFrame(lines)
+
+
 def finding(found: pd.DataFrame) -> str:
     """Markdown: how many times as fast as the plain loop, in one sentence with its numbers."""
     if not len(found):
@@ -65,3 +98,19 @@ def finding(found: pd.DataFrame) -> str:
     lower = found[~plain & ~float32]
     more = f", and {ends(lower)} times where the processor computes in a lower precision" if len(lower) else ""
     return f"**This book trains {ends(found[float32])} times as fast as a plain PyTorch loop in the same precision{more}.**"
+
+
+def ceiling(found: list[dict]) -> str:
+    """Markdown: how much of the matrix rate PyTorch's convolutions alone reach, and how much of that the step; "" if unmeasured."""
+    said = []
+    for one in found:
+        alone = one.get("convolutions_images_per_second")
+        for row in one["training"]:
+            if alone and row["variant"] == OURS:
+                share = row["share_of_matmul_rate"]
+                said.append(f"{paper.network(one['architecture'])} on {processor(one)} "
+                            f"{share * alone / row['images_per_second']:.2f} and {row['images_per_second'] / alone:.0%}")
+    if not said:
+        return ""
+    return ("What is left is the convolutions': alone, with nothing between them, they reach only a part of the matrix rate, "
+            f"and the whole step reaches most of that. Part and share, in float32: {'; '.join(said)}.")
