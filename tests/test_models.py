@@ -2,7 +2,8 @@ import math
 
 import pytest
 import torch
-from logitnorm import models
+from logitnorm import losses, models, train
+from logitnorm.config import Config
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -119,3 +120,19 @@ def test_the_confidence_branch_reads_the_same_features():
 def test_nets_that_do_not_exist_are_refused(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         models.build(num_classes=10, **arguments)
+
+
+@pytest.mark.parametrize("method", ["one_offset", "one_temperature"])
+def test_the_two_experiments_have_one_offset_or_one_temperature_for_all_images(method):
+    config = Config(size="small", architecture="wrn10_1", method=method)
+    net = train.network(config)
+    net.fc.a.data.fill_(-0.7)
+    f, _ = net(torch.randn(6, 3, 32, 32))
+    m, c = losses.offset(f), losses.centred(f).norm(dim=1)
+    s = 25 * c / f.norm(dim=1)
+    same, other = (m, s) if method == "one_offset" else (s, m)
+    wanted = -0.7 if method == "one_offset" else 25 / math.sqrt(1 + 0.7**2)
+    torch.testing.assert_close(same, torch.full_like(same, wanted))
+    assert other.std() > 0.01 * other.abs().mean()
+    losses.logitnorm(f, torch.arange(6), 0.04).backward()
+    assert net.fc.a.grad != 0  # the loss moves it

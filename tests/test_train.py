@@ -294,8 +294,9 @@ def test_each_method_has_its_loss():
     norms = f.square().sum(1).sqrt()
     ce = -p[range(6), y].log().mean()
     mixed = torch.where(hinted, conf * p[range(6), y] + 1 - conf, p[range(6), y])
+    logitnorm = -(f / (0.04 * norms[:, None])).log_softmax(1)[range(6), y].mean()
     expected = {"cross_entropy": ce, "godin": ce, "logit_penalty": ce + 0.05 * norms.mean(),
-                "logitnorm": -(f / (0.04 * norms[:, None])).log_softmax(1)[range(6), y].mean(),
+                "logitnorm": logitnorm, "one_offset": logitnorm, "one_temperature": logitnorm,  # heads of their own
                 "centred_logitnorm": losses.logitnorm(f - f.mean(1, keepdim=True), y, 0.04),
                 "learned_confidence": -mixed.log().mean() - 0.2 * conf.log().mean()}
     assert set(expected) == set(METHODS)

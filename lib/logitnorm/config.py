@@ -11,9 +11,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from . import data, models
 
-Method = Literal["cross_entropy", "logitnorm", "centred_logitnorm", "logit_penalty", "godin", "learned_confidence"]
+Method = Literal["cross_entropy", "logitnorm", "centred_logitnorm", "one_offset", "one_temperature", "logit_penalty", "godin",
+                 "learned_confidence"]
 METHODS = get_args(Method)
-TAU = ("logitnorm", "centred_logitnorm")  # the methods that have a tau
+OFFSET = ("logitnorm", "one_offset", "one_temperature")  # the methods whose loss divides by a norm with an offset in it
+TAU = (*OFFSET, "centred_logitnorm")  # the methods that have a tau
 
 # The OOD sets at hand without network, by their own names; study.experiments.official names those they stand for.
 AT_HAND: dict[str, Any] = dict(
@@ -155,7 +157,7 @@ class Config(BaseModel):
     @property
     def normalised_at(self) -> float | None:
         """The tau by which the loss divides ||f||, offset and all; None for every loss but LogitNorm's."""
-        return self.tau if self.method == "logitnorm" else None
+        return self.tau if self.method in OFFSET else None
 
     @property
     def num_classes(self) -> int:

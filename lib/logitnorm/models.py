@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import losses
+
 # Heads: features B x D -> logits B x K, or (logits, own score B) ------------------------------------------------
 
 class Godin(nn.Module):
@@ -47,7 +49,27 @@ class Confidence(nn.Module):
         return self.classifier(phi), self.confidence(phi).squeeze(1)
 
 
-Head = Callable[[int, int], nn.Module]  # (features, classes) -> nn.Linear, Godin or Confidence
+class OneOffset(nn.Module):
+    """Logits whose offset is one learned number for all images, f = c + a 1: an experiment of this book on LogitNorm."""
+
+    def __init__(self, features: int, num_classes: int):
+        super().__init__()
+        self.classifier = nn.Linear(features, num_classes)
+        self.a = nn.Parameter(torch.tensor(0.1))  # at 0 LogitNorm's loss is level in a
+
+    def forward(self, phi: Tensor) -> Tensor:
+        return losses.centred(self.classifier(phi)) + self.a
+
+
+class OneTemperature(OneOffset):
+    """Logits whose offset goes with ||c||, sqrt(K) m = a ||c||: all images get the inverse temperature 1 / (tau sqrt(1 + a^2))."""
+
+    def forward(self, phi: Tensor) -> Tensor:
+        c = losses.centred(self.classifier(phi))
+        return c + self.a * c.norm(dim=1, keepdim=True) / math.sqrt(c.shape[1])
+
+
+Head = Callable[[int, int], nn.Module]  # (features, classes) -> nn.Linear or one of the above
 
 
 # Bodies ---------------------------------------------------------------------------------------------------------

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from . import data, losses, models
-from .config import Config
+from .config import OFFSET, Config
 
-HEADS = {"godin": models.Godin, "learned_confidence": models.Confidence}  # the other methods have a plain linear layer
+HEADS = {"godin": models.Godin, "learned_confidence": models.Confidence, "one_offset": models.OneOffset,
+         "one_temperature": models.OneTemperature}  # the other methods have a plain linear layer
 LAMBDA = 0.1  # of Learned Confidence at the first step; the budget moves it from there
 # Processor features that compute in bfloat16 (x86: AVX512-BF16, AMX; ARM: BF16, its SVE variant).
 CPU_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
@@ -65,7 +66,7 @@ def objective(config: Config, out: tuple, y: Tensor, hinted: Tensor, weight: Ten
     if config.method == "learned_confidence":
         L_t, L_c = losses.learned_confidence(f, out[2].float(), y, hinted)
         return L_t + weight * L_c, L_c
-    if config.method == "logitnorm":
+    if config.method in OFFSET:
         loss = losses.logitnorm(f, y, config.tau)
     elif config.method == "centred_logitnorm":
         loss = losses.centred_logitnorm(f, y, config.tau)

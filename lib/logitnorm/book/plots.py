@@ -38,6 +38,8 @@ METHODS = {
     "cross_entropy": Look(LABELS["cross_entropy"], "#D55E00", "o", "--"),
     "logitnorm": Look(LABELS["logitnorm"], "#0072B2", "s", "-"),
     "centred_logitnorm": Look(LABELS["centred_logitnorm"], "#8A7F00", "P", (0, (3, 1))),
+    "one_offset": Look(LABELS["one_offset"], "#0072B2", "X", ":"),
+    "one_temperature": Look(LABELS["one_temperature"], "#B87A00", "h", (0, (1, 1))),
     "logit_penalty": Look(LABELS["logit_penalty"], "#009E73", "^", "-."),
     "godin": Look(LABELS["godin"], "#CC79A7", "D", ":"),
     "learned_confidence": Look(LABELS["learned_confidence"], "#3A97D4", "v", (0, (5, 1, 1, 1, 1, 1))),

@@ -41,10 +41,12 @@ import numpy as np
 import pandas as pd
 
 from logitnorm import data, paths
+from logitnorm.config import TAU as WITH_TAU
 
 from . import results, scoring
 
 LABELS = {"cross_entropy": "Cross-entropy", "logitnorm": "LogitNorm", "centred_logitnorm": "Centred LogitNorm",
+          "one_offset": "LogitNorm, one offset", "one_temperature": "LogitNorm, one temperature",
           "logit_penalty": "LogitPenalty", "godin": "GODIN", "learned_confidence": "Learned Confidence"}
 NOT_RUN = "not yet run"  # what a table says where a result is missing
 
@@ -156,7 +158,7 @@ def in_tables(method: str, tau: float, cutout: int, id_dataset: str) -> bool:
     """Whether the LogitNorm paper's tables compare such a run: LogitNorm, centred or not, at TAU of its ID set, and no Cutout, which
     that paper does not have, but for Learned Confidence, which comes with it.
     """
-    return ((method not in ("logitnorm", "centred_logitnorm") or math.isclose(tau, TAU[counterpart(id_dataset)]))
+    return ((method not in WITH_TAU or math.isclose(tau, TAU[counterpart(id_dataset)]))
             and (cutout == 0 or method == "learned_confidence"))
 
 
