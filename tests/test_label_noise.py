@@ -75,8 +75,37 @@ def test_a_short_training_comes_near(monkeypatch):
     assert min(found["accuracy"] for found in (free, bound, by_length)) > 95
 
 
+def test_controls_change_what_they_say(monkeypatch):
+    monkeypatch.setattr(label_noise, "EPOCHS", 40)
+    torch.manual_seed(0)
+    y = torch.randint(10, (20_000,))
+    wrong = label_noise.flipped(y, 0.3)
+    counts = torch.bincount((wrong - y) % 10, minlength=10) / len(y)
+    assert counts[0].item() == pytest.approx(0.7, abs=0.01) and counts[1:].max() < 0.04 and counts[1:].min() > 0.026
+    digits = load_digits()
+    x, y = torch.tensor(digits.data, dtype=torch.float32) / 16, torch.tensor(digits.target)
+    fixed = label_noise.train(x, y, 0.04, 0.3, 1, labels="fixed", width=64, epochs=40)
+    redrawn = label_noise.train(x, y, 0.04, 0.3, 1, labels="redrawn", width=64, epochs=40)
+    assert fixed["fit"] < 90 and fixed["accuracy"] > fixed["fit"], "a third of the labels is not the digit's"
+    assert redrawn["accuracy"] == redrawn["fit"] > 95
+    for change in (dict(bias=False), dict(decay=0.0), dict(adam=True)):
+        other = label_noise.train(x, y, 0.04, 0.3, 1, width=64, epochs=10, **change)
+        assert other != label_noise.train(x, y, 0.04, 0.3, 1, width=64, epochs=10), change
+
+
+def test_the_controls_are_said_with_their_numbers(tmp_path):
+    assert paper.NOT_RUN in label_noise.controls_said(label_noise.controls(tmp_path / "none.json"))
+    rows = pd.DataFrame([{"name": name, "seed": seed, "s": 4.0 + number, "share": -1.0, "accuracy": 100.0, "fit": 90.0 + number}
+                         for number, name in enumerate(label_noise.CONTROLS) for seed in (1, 2)])
+    said = label_noise.controls_said(rows)
+    assert "92 % of the labels as given) and ends at s = 6.0 instead of 4.2, a narrow one half-way (93 %, 7.0)" in said
+    assert "at each step, they give 5.0" in said and "it is 8.0 to 10.0" in said and "12.0 of 25, but 14.0 of 100" in said
+    table = label_noise.controls_table(rows)
+    assert table["control"].tolist() == list(label_noise.CONTROLS) and table["theory's s"].tolist() == ["4.2"] * 7 + ["25.0"] * 2 + ["100.0"] * 2
+
+
 def made(factor=1.0, share=1.0) -> pd.DataFrame:
-    """As `load`: every run on the theory but for a factor on s and on the offset's share."""
+    """As `load`: every run on the theory but for a factor on s and on the offset ratio."""
     rows = []
     for noise in label_noise.NOISE:
         for tau in (None, *label_noise.TAUS):

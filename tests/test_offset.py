@@ -89,17 +89,66 @@ def test_tables_of_runs_follow_from_their_logits(loaded):
     assert "13" not in offset.finding(frame[:0], repaired[:0]) and "n" in offset.finding(frame, repaired)
 
 
-def test_the_share_along_a_direction_is_worked_by_hand():
-    features, weight = np.array([[3.0, 4.0], [3.0, -4.0]]), np.array([[1.0, 0.0], [3.0, 0.0]])
-    assert offset.along_offset(features, weight) == pytest.approx((36.0, 0.0))
+def test_the_variance_along_a_direction_is_worked_by_hand():
+    features = np.array([[3.0, 4.0], [3.0, -4.0]])
+    assert [offset.along(features, direction) for direction in ((2, 0), (0, 3), (1, 1))] == pytest.approx([0, 100, 50])
+
+
+def test_both_sides_are_energies_of_the_logits_with_and_without_their_mean(loaded):
+    found = offset.sides(loaded)
+    [run] = [run for run in loaded if run.config.method == "logitnorm" and run.config.tau == 0.04]
+    row = found[found["tau"] == 0.04].iloc[0]
+    logits = {name: run.tensor(f"{name}/logits").astype(float) for name in run.sets}
+
+    def mean(score):
+        return np.mean([metrics.fpr95(score(logits["cifar10"]), score(logits[name])) for name in run.config.ood_sets])
+
+    assert row["paper"] == pytest.approx(mean(lambda f: scores.energy(f, 0.1)))
+    assert row["paper_centred"] == pytest.approx(mean(lambda f: scores.energy(scores.centred(f), 0.1)))
+    assert row["one"] == pytest.approx(mean(scores.energy)) and row["msp"] == pytest.approx(mean(scores.msp))
+    assert row["one_centred"] == pytest.approx(mean(lambda f: scores.energy(scores.centred(f))))
+    assert row["side"] == ("below 0" if logits["cifar10"].mean() < 0 else "above 0") and row["n"] == 1
+    assert len(offset.sides_table(found)) == len(found) == 2 and offset.sides_said(found[:0]) == ""
+    said = offset.sides_said(found.assign(one=90.0, one_centred=[50.0, 95.0], paper=50.0, paper_centred=[51.0, 47.0], msp=48.0))
+    assert "in 1 at T = 1 and worse in 1; at the paper's T = 0.1 better in 1 and worse in 0" in said and "within 3.0 points" in said
+
+
+def test_heads_are_compared_seed_by_seed(tmp_path):
+    for method, seeds in (("logitnorm", (1, 2, 3)), ("one_offset", (1, 2, 3)), ("one_temperature", (1,))):
+        for seed in seeds:
+            write_run(tmp_path, method=method, tau=0.04, seed=seed, architecture="wrn10_1", n_id=60, n_ood=20)
+    found = offset.alternatives(offset.load(tmp_path))
+    assert found["method"].tolist() == ["logitnorm"] * 3 + ["one_offset"] * 3 + ["one_temperature"]
+    base = {"logitnorm": (83.0, 55.0, 12.0), "one_offset": (82.6, 59.0, 12.5), "one_temperature": (80.0, 65.0, 12.0)}
+    found[["accuracy", "msp", "s"]] = [base[name] for name in found["method"]]
+    said = offset.alternatives_said(found)
+    assert "all images the test accuracy changes by -0.4 points and the FPR95 of MSP by +4.0 (s = 12.5 beside 12.0, n = 3)" in said
+    assert "by -3.0 points and the FPR95 of MSP by +10.0 (s = 12.0 beside 12.0, n = 1)" in said
+    assert "not yet run" in offset.alternatives_said(found[:3]) and len(offset.alternatives_table(found)) == 3
+
+
+@pytest.mark.parametrize("name, method, change, held", [
+    ("one-offset", "one_offset", (0.6, 6.0, 1.0), True), ("one-offset", "one_offset", (-0.7, 0.0, 0.0), False),
+    ("one-offset", "one_offset", (0.0, 7.0, 0.0), False), ("one-offset", "one_offset", (0.0, 0.0, 2.0), False),
+    ("one-temperature", "one_temperature", (-0.9, 5.0, 0.0), True), ("one-temperature", "one_temperature", (-0.7, 9.0, 0.0), False),
+    ("one-temperature", "one_temperature", (-3.0, 4.0, 0.0), False)])
+def test_judges_of_the_two_heads(monkeypatch, name, method, change, held):
+    plain, other = ({"accuracy": 83.0 + a, "msp": 55.0 + b, "s": 12.0 + c} for a, b, c in ((0, 0, 0), change))
+    found = pd.DataFrame([{"method": of, "seed": seed, "nll": 0.5, **values} for of, values in (("logitnorm", plain), (method, other)) for seed in (1, 2, 3)])
+    monkeypatch.setattr(offset, "alternatives", lambda loaded: found)
+    assert offset.JUDGES[name]([], None, None, [])[0] is held
+    monkeypatch.setattr(offset, "alternatives", lambda loaded: found[:-1])
+    assert offset.JUDGES[name]([], None, None, [])[0] is None
 
 
 def test_every_prediction_has_a_judge_and_open_ones_say_so(loaded):
     entries = offset.predictions()
     assert [entry["id"] for entry in entries] == list(offset.JUDGES)
     became = offset.judged(loaded, offset.temperatures(loaded), offset.repairs(loaded))["became"]
-    of_runs = [entry["id"] != "label-noise" for entry in entries]  # that one is judged by data/benchmarks
-    assert set(became[of_runs]) == {"not yet run"} and set(became[~np.array(of_runs)]) == {"held"}
+    known = {"label-noise": "held", "wrn40-temperature": offset.RECORD}  # one is judged by data/benchmarks, one was no prediction
+    assert became.tolist() == [known.get(entry["id"], "not yet run") for entry in entries]
+    assert offset.judged_said(pd.DataFrame({"became": ["held", "held", "did not hold", "not yet run", offset.RECORD]})).startswith(
+        "**2 held, 1 did not**; 1 wait for runs")
 
 
 def grid(folder, method, taus, seeds=(1, 2, 3)):
@@ -166,7 +215,7 @@ def test_judges_say_held_and_did_not_hold(tmp_path):
 
 
 def test_one_run_can_decide_a_prediction_about_all():
-    scaled = pd.DataFrame({"tau": [0.02, 0.04], "fpr95": [40.0, 38.0], "score": "msp", "group": "six", "size": "small", "seed": 1, "epochs": 12,
+    scaled = pd.DataFrame({"in_grid": False, "tau": [0.02, 0.04], "fpr95": [40.0, 38.0], "score": "msp", "group": "six", "size": "small", "seed": 1, "epochs": 12,
                            "architecture": "wrn10_2", "id_dataset": "cifar10", "method": "logitnorm", "lr": [0.1, 0.2]})
     judge = offset.JUDGES["scaled-step"]
     assert judge([], None, scaled, [])[0] is None and judge([], None, scaled.assign(fpr95=[37.0, 38.0]), [])[0] is True
@@ -192,8 +241,13 @@ def test_what_the_intervention_says_names_both_losses():
     assert offset.intervention_said(found[:2]) == ""
 
 
-def test_a_run_of_another_length_does_not_move_the_plateau():
+def test_a_run_of_another_length_does_not_move_the_fitted_temperature():
     frame = offset.temperatures(offset.load())
-    kept = offset.plateau(frame)
-    assert len(kept) >= 12 and set(kept["epochs"]) == {12} and kept["tau"].max() < 0.05 and np.allclose(kept["lr"], 0.2)
-    assert 6 in set(frame["epochs"]), "a run of another length is there"
+    usual = frame[(frame["architecture"] == "wrn10_2") & (frame["method"] == "logitnorm") & (frame["id_dataset"] == "cifar10")
+                  & (frame["epochs"] == 12) & np.isclose(frame["lr"], 0.2)]
+    assert offset.fitted_s(frame) == pytest.approx(usual.loc[usual["tau"] < 0.045, "effective"].mean())
+    moved = frame.assign(effective=frame["effective"].where(frame["run"].isin(usual["run"]), 99.0))
+    assert offset.fitted_s(moved) == offset.fitted_s(frame) and (moved["effective"] == 99).sum() > 20
+    said = offset.temperature_said(frame)
+    ends = usual.groupby("tau")["effective"].mean()
+    assert len(ends) == 8 and f"trains at {ends.min():.1f} to {ends.max():.1f}**" in said

@@ -268,7 +268,7 @@
     const [losses, energies] = [...block.querySelectorAll(".explorer-plot")].map(chart);
     const middle = (data.shares.length - 1) / 2, ends = [data.shares[0], data.shares[data.shares.length - 1]];
     const signed = (x) => `${x > 0 ? "+" : x < 0 ? "−" : ""}${Math.abs(x).toFixed(2)}`;
-    const x = { label: "share of the offset, √K m / ‖c‖", low: ends[0], high: ends[1] };
+    const x = { label: "offset ratio, √K m / ‖c‖", low: ends[0], high: ends[1] };
     let rolling = null;
 
     function update() {

@@ -49,23 +49,22 @@ class Confidence(nn.Module):
         return self.classifier(phi), self.confidence(phi).squeeze(1)
 
 
-class OneOffset(nn.Module):
+class OneOffset(nn.Linear):
     """Logits whose offset is one learned number for all images, f = c + a 1: an experiment of this book on LogitNorm."""
 
     def __init__(self, features: int, num_classes: int):
-        super().__init__()
-        self.classifier = nn.Linear(features, num_classes)
+        super().__init__(features, num_classes)
         self.a = nn.Parameter(torch.tensor(0.1))  # at 0 LogitNorm's loss is level in a
 
     def forward(self, phi: Tensor) -> Tensor:
-        return losses.centred(self.classifier(phi)) + self.a
+        return losses.centred(super().forward(phi)) + self.a
 
 
 class OneTemperature(OneOffset):
     """Logits whose offset goes with ||c||, sqrt(K) m = a ||c||: all images get the inverse temperature 1 / (tau sqrt(1 + a^2))."""
 
     def forward(self, phi: Tensor) -> Tensor:
-        c = losses.centred(self.classifier(phi))
+        c = super().forward(phi) - self.a
         return c + self.a * c.norm(dim=1, keepdim=True) / math.sqrt(c.shape[1])
 
 

@@ -54,20 +54,20 @@ def temperature_figure(frame: pd.DataFrame, wide: bool = False):
                        fontsize=12)
     upper.set(xscale="log", yscale="log", xlabel="inverse temperature asked for, 1/τ", ylabel="inverse temperature in training, s",
               xlim=(ends[0], ends[1] * 2.4))
-    s_star = offset.plateau(frame)["effective"].mean()
+    s_star = offset.fitted_s(frame)
     tau = np.geomspace(frame["tau"].min() / 1.1, frame["tau"].max() * 1.1, 400)
     for sign in (1, -1):
         lower.plot(tau, sign * offset.fork(tau, s_star), color="black", linewidth=1.2)
-    lower.text(0.011, 8.6, f"theory with one s* = {s_star:.1f}", fontsize=12, va="center")
+    lower.text(0.011, 8.6, f"theory, one fitted s* = {s_star:.1f}", fontsize=12, va="center")
     lower.text(0.0105, 0.25, "taken out of the loss", fontsize=12)
-    lower.set(xscale="log", yscale="asinh", xlabel="τ", ylabel="share of the offset, √K m / ‖c‖")
+    lower.set(xscale="log", yscale="asinh", xlabel="τ", ylabel="offset ratio, √K m / ‖c‖")
     lower.set_yticks([-10, -5, -2, -1, 0, 1, 2, 5, 10], ["−10", "−5", "−2", "−1", "0", "1", "2", "5", "10"])
     _ticks(upper.xaxis, (10, 20, 50, 100)), _ticks(upper.yaxis, (10, 20, 50, 100)), _ticks(lower.xaxis, (0.01, 0.02, 0.05, 0.1))
     return fig
 
 
 def valley_figure(found: dict, taus=(0.02, 0.04, 0.06, 0.1)):
-    """Figure of a `branches.valley`: the loss along the offset's share for some of its tau, and Energy's FPR95."""
+    """Figure of a `branches.valley`: the loss along the offset ratio for some of its tau, and Energy's FPR95."""
     fig, (upper, lower) = plt.subplots(2, figsize=(6.4, 7.4), sharex=True)
     most = 1.1 * found["loss"][found["taus"].index(taus[0])][np.abs(found["shares"]) < 4.6].max()
     for tau, shade in zip(taus, (1, 0.82, 0.66, 0.52)):
@@ -86,7 +86,7 @@ def valley_figure(found: dict, taus=(0.02, 0.04, 0.06, 0.1)):
         at = np.interp(share, found["shares"], found["energy"])
         lower.plot(share, at, LN.marker, color=LN.color, markersize=10)
         lower.annotate(name, (share, at), (0, 9 if share < 0 else -18), textcoords="offset points", ha="center", fontsize=12)
-    lower.set(xlim=(-4.6, 4.6), xlabel="share of the offset, √K m / ‖c‖", ylabel="Energy, mean FPR95 (%) ↓", ylim=(0, 105))
+    lower.set(xlim=(-4.6, 4.6), xlabel="offset ratio, √K m / ‖c‖", ylabel="Energy, mean FPR95 (%) ↓", ylim=(0, 105))
     return fig
 
 
@@ -94,7 +94,7 @@ def valley_block(found: dict, tau: float = 0.04):
     """The explorer of a `branches.valley`: move tau and the offset, let the offset go, and watch loss, softmax and Energy."""
     shares = found["shares"]
     controls = (explorers._slider("tau", "Temperature τ", 0, len(found["taus"]) - 1, found["taus"].index(tau))
-                + explorers._slider("share", "Share of the offset, √K m / ‖c‖", 0, len(shares) - 1, len(shares) // 2)
+                + explorers._slider("share", "Offset ratio, √K m / ‖c‖", 0, len(shares) - 1, len(shares) // 2)
                 + '<button type="button" data-roll>Let the offset go</button>')
     table = explorers._table("Means over the test images", ["", "softmax(f)", "softmax(f / (τ‖f‖))"], [
         ("inverse temperature", "ce_s", "ln_s"), ("confidence", "ce_confidence", "ln_confidence"), ("loss (nats)", "ce_loss", "ln_loss")])
@@ -109,7 +109,7 @@ def valley_block(found: dict, tau: float = 0.04):
 
 
 def branch_figure(found: pd.DataFrame):
-    """Figure: the offset's share through training, a line for each seed of the net that was trained with many."""
+    """Figure: the offset ratio through training, a line for each seed of the net that was trained with many."""
     rows = branches.seeds_of(found)
     fig, ax = plt.subplots(figsize=(6.4, 4.6))
     for _, run in rows.sort_values("epoch").groupby("run"):
@@ -120,7 +120,7 @@ def branch_figure(found: pd.DataFrame):
         ax.plot([], [], color=LN.color if up else BELOW, label=f"{(rows.groupby('run')['share'].last() > 0).eq(up).sum()} seeds {name}")
     ax.plot([], [], color="black", linestyle="--", label="left the side on which they began")
     ax.axhline(0, color="black", linewidth=0.8)
-    ax.set(xlabel="epoch", ylabel="share of the offset, √K m / ‖c‖")
+    ax.set(xlabel="epoch", ylabel="offset ratio, √K m / ‖c‖")
     ax.legend(fontsize=12, loc="upper right")
     ax.set_ylim(top=1.5 * rows["share"].abs().max())
     return fig
@@ -246,7 +246,7 @@ def intervention_figure(found: pd.DataFrame):
 
 
 def noise_figure(found: pd.DataFrame):
-    """Figure of `label_noise.load`: inverse temperature and offset's share against the share of wrong labels, with the theory."""
+    """Figure of `label_noise.load`: inverse temperature and offset ratio against the share of wrong labels, with the theory."""
     fig, (upper, lower) = plt.subplots(2, figsize=(6.4, 8.2), sharex=True)
     noise = np.geomspace(found["noise"].min() / 1.3, found["noise"].max() * 1.3, 300)
     s_star = np.array([label_noise.wanted(e, 10) for e in noise])
@@ -268,7 +268,7 @@ def noise_figure(found: pd.DataFrame):
     upper.scatter(rows["noise"], rows["s"], marker=CE.marker, s=110, facecolor="none", edgecolor=CE.color, linewidth=1.8, zorder=2,
                   label="Cross-entropy: ‖c‖")
     upper.set(ylabel="inverse temperature in training, s", xscale="log", ylim=(0, 1.15 * s_star.max()))
-    lower.set(xlabel="share of wrong labels, e (%)", ylabel="share of the offset, √K m / ‖c‖", yscale="asinh")
+    lower.set(xlabel="share of wrong labels, e (%)", ylabel="offset ratio, √K m / ‖c‖", yscale="asinh")
     lower.set_yticks([-30, -10, -3, -1, 0, 1, 3, 10, 30], ["−30", "−10", "−3", "−1", "0", "1", "3", "10", "30"])
     _ticks(lower.xaxis, sorted(found["noise"].unique()))
     lower.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
@@ -280,7 +280,7 @@ def predictions_block(judged: pd.DataFrame):
     """The predictions in the order in which they were made, what became of each, and what was known then, as a list."""
     from IPython.display import HTML
 
-    words = {"held": "✓ held", "did not hold": "✗ did not hold"}
+    words = {"held": "✓ held", "did not hold": "✗ did not hold", offset.RECORD: "● a record"}
     items = [f'<li data-became="{escape(row.became)}"><strong>{words.get(row.became, "○ open")}</strong> {escape(row.prediction)}'
              + (f" <em>{escape(row.numbers)}.</em>" if row.numbers else "")
              + f"<br><small>Written {row.written}; known then: {escape(row.known)}.</small></li>"

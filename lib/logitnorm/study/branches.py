@@ -1,7 +1,7 @@
 """Where the offset goes: the valley of the loss along it, the branch that a seed takes, the network mirrored to the other.
 
-Write the logits of an image as f = m 1 + c with c orthogonal to 1 (study.offset). The share of the offset is
-x = sqrt(K) m / ||c||; logits with the share x have the effective inverse temperature s = 1 / (tau sqrt(1 + x^2)).
+Write the logits of an image as f = m 1 + c with c orthogonal to 1 (study.offset). The offset ratio is
+x = sqrt(K) m / ||c||; logits with the ratio x have the effective inverse temperature s = 1 / (tau sqrt(1 + x^2)).
 """
 
 import json
@@ -65,7 +65,7 @@ def deepest(m: np.ndarray, c: np.ndarray, y: np.ndarray, tau: float) -> float:
 def valley(run, taus=TAUS) -> dict:
     """What a run's own test images say as its offset is stretched, taken away and turned round, with c left alone.
 
-    The logits c + t m 1, where t makes the mean image's share of the offset each of SHARES (t = 1: the network as it is). Returns
+    The logits c + t m 1, where t makes the mean image's offset ratio each of SHARES (t = 1: the network as it is). Returns
     own (its share), accuracy (%), raw (loss and confidence of softmax(f), which no offset moves), shares; for each of taus loss (nats), s and confidence (mean largest probability) along the shares;
     energy: mean FPR95 (%) over the far OOD sets of Energy at T = 1 along the shares, which has no tau. All but Energy are even in t.
     """
@@ -85,7 +85,7 @@ def valley(run, taus=TAUS) -> dict:
 
 
 def bottoms(found: dict) -> np.ndarray:
-    """The size of the offset's share at which each valley of `valley` is deepest, by tau, on its grid."""
+    """The size of the offset ratio at which each valley of `valley` is deepest, by tau, on its grid."""
     right = found["shares"] >= 0
     return found["shares"][right][found["loss"][:, right].argmin(axis=1)]
 
@@ -94,7 +94,7 @@ def valley_said(found: dict, tau: float = 0.04) -> str:
     """One sentence: where the bottoms lie and how deep, and what Energy says there."""
     at, middle = found["taus"].index(tau), len(found["shares"]) // 2
     loss, energy = found["loss"][at], [np.interp(x, found["shares"], found["energy"]) for x in (found["own"], -found["own"])]
-    return (f"At τ = {tau:g} the loss is {loss[middle]:.2f} nats with no offset and {loss.min():.2f} at a share of ±{bottoms(found)[at]:g}; the "
+    return (f"At τ = {tau:g} the loss is {loss[middle]:.2f} nats with no offset and {loss.min():.2f} at an offset ratio of ±{bottoms(found)[at]:g}; the "
             f"network stands at {found['own']:+.2f}. Energy's mean FPR95 is {energy[0]:.1f} % there, {energy[1]:.1f} % at the mirror image and "
             f"{found['energy'][middle]:.1f} % with no offset.")
 
@@ -128,6 +128,62 @@ def mirror_said(found: pd.DataFrame) -> str:
             f"τ = {rows['tau'].iloc[0]:g}.")
 
 
+# ---- each image its own temperature
+
+
+def of_images(loaded: list) -> pd.DataFrame:
+    """How the inverse temperature s differs between the test images of the CIFAR-10 LogitNorm runs that kept their logits.
+
+    Columns architecture, tau, seed, s (mean), spread (standard deviation in % of it), spread_m and spread_c (of m and ||c||),
+    with_length (rank correlation of s and ||c||), right (AUROC in % of s for right against wrong predictions), own and common: NLL in
+    nats of the softmax at s, and at the one inverse temperature for all images that is best on these very images.
+    """
+    rows = []
+    for run in loaded:
+        c = run.config
+        if c.method != "logitnorm" or c.id_dataset != "cifar10" or not run.has("cifar10/logits"):
+            continue
+        m, centred = _parts(run, "cifar10")
+        y, length = run.tensor("cifar10/labels").astype(int), np.linalg.norm(centred, axis=1)
+        s = length / (c.tau * np.sqrt(c.num_classes * m**2 + length**2))
+        direction = centred / length[:, None]
+        common = minimize_scalar(lambda at, direction=direction, y=y: metrics.nll(at * direction, y), bounds=(0.1, 1 / c.tau), method="bounded")
+        rows.append({"architecture": c.architecture, "tau": c.tau, "seed": c.seed, "s": s.mean(),
+                     **{name: 100 * values.std() / values.mean() for name, values in
+                        (("spread", s), ("spread_m", np.abs(m)), ("spread_c", length))},
+                     "with_length": stats.spearmanr(s, length).statistic,
+                     "right": np.nan if run.correct.all() else metrics.auroc(s[run.correct], s[~run.correct]),
+                     "own": metrics.nll(s[:, None] * direction, y), "common": common.fun})
+    return pd.DataFrame(rows, columns=["architecture", "tau", "seed", "s", "spread", "spread_m", "spread_c", "with_length", "right",
+                                       "own", "common"])
+
+
+def images_said(found: pd.DataFrame) -> str:
+    """Markdown: that s is each image's own, at the paper's tau, and what that is good for; "" without such a run."""
+    rows = found[np.isclose(found["tau"], paper.TAU["cifar10"]) & (found["architecture"] == offset.USUAL.architecture)]
+    if not len(rows):
+        return ""
+    mean = rows.mean(numeric_only=True)
+    gain = "smaller" if (rows["own"] < rows["common"]).all() else "not smaller in every run"
+    return (f"**Each image gets a temperature of its own.** At τ = {rows['tau'].iloc[0]:g} (WRN-10-2, test images) the offset varies by "
+            f"{mean['spread_m']:.0f} % from image to image and ‖c‖ by {mean['spread_c']:.0f} %, so s by {mean['spread']:.0f} %, in the order of ‖c‖ "
+            f"(rank correlation {mean['with_length']:.2f}). It is larger where the prediction is right (AUROC {mean['right']:.0f} %), and the loss is {gain} "
+            f"with it, {mean['own']:.3f} nats, than at the best temperature that is common to all images, {mean['common']:.3f}.")
+
+
+def images_table(found: pd.DataFrame) -> pd.DataFrame:
+    """`of_images` as a table to read: means over seeds by network and tau."""
+    lines = []
+    for (net, tau), part in found.groupby(["architecture", "tau"]):
+        lines.append({("", "network"): paper.network(net), ("", "τ"): f"{tau:g}", ("", "n"): str(len(part)),
+                      ("inverse temperature of an image", "mean"): paper.spread(part["s"], 1),
+                      ("inverse temperature of an image", "varies by (%)"): paper.spread(part["spread"], 0),
+                      ("inverse temperature of an image", "rank correlation with ‖c‖"): paper.spread(part["with_length"]),
+                      ("inverse temperature of an image", "AUROC for right answers (%)"): paper.spread(part["right"], 0),
+                      ("NLL (nats)", "at its own"): paper.spread(part["own"], 3), ("NLL (nats)", "at the best common one"): paper.spread(part["common"], 3)})
+    return paper.grouped_columns(lines)
+
+
 # ---- the branches
 
 
@@ -150,9 +206,9 @@ def histories(loaded: list) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
-def seeds_of(found: pd.DataFrame, architecture: str = offset.SECOND_NET) -> pd.DataFrame:
+def seeds_of(found: pd.DataFrame) -> pd.DataFrame:
     """Of `histories` LogitNorm's runs of the net that was trained with many seeds."""
-    return found[found["architecture"] == architecture]
+    return found[found["architecture"] == offset.SECOND_NET]
 
 
 def branch_said(found: pd.DataFrame) -> str:
@@ -165,7 +221,7 @@ def branch_said(found: pd.DataFrame) -> str:
     chance = stats.binomtest(kept, len(ends), alternative="greater").pvalue
     means = rows.assign(size=rows["share"].abs()).groupby("epoch")["size"].mean()
     return (f"**{(ends['last'] > 0).sum()} of {len(ends)} seeds go up, {(ends['last'] < 0).sum()} go down**, none nearer to 0 than "
-            f"{ends['last'].abs().min():.1f}. After one epoch the offset's share is {means.loc[1]:.1f} on either side, at the end "
+            f"{ends['last'].abs().min():.1f}. After one epoch the offset ratio is {means.loc[1]:.1f} on either side, at the end "
             f"{means.iloc[-1]:.1f}. "
             f"The untrained network's lean names the branch in {kept} of {len(ends)} (by chance with probability {chance:.2g}).")
 
@@ -182,17 +238,32 @@ def explained(x, y) -> float:
 
 
 def fitting_said(found: pd.DataFrame) -> str:
-    """Markdown: whether s follows the accuracy on the training images or the tau that was asked for; "" without runs."""
+    """Markdown: how s goes with the accuracy on the training images within a run, and what orders the runs at their last epoch; "" without runs."""
     rows = fitted(found)
     if rows["tau"].nunique() < 2:
         return ""
-    by_fit, by_tau, by_epoch = (explained(rows[name], rows["s"]) for name in ("train_accuracy", "nominal", "epoch"))
-    leads = ("The softmax is as sharp as the training images are fitted, whatever τ asks for." if by_fit > 2 * by_tau else
-             "How well the training images are fitted does not settle how sharp the softmax is.")
-    return (f"**{leads}** Over {len(rows)} epochs of "
-            f"{rows['run'].nunique()} runs, {rows['architecture'].nunique()} networks and {rows['tau'].nunique()} values of τ, which ask for "
-            f"{rows['nominal'].min():g} to {rows['nominal'].max():g}, the training accuracy alone explains {by_fit:.0f} % of the variance of s, "
-            f"1/τ alone {by_tau:.0f} %, and the number of the epoch alone {by_epoch:.0f} %.")
+    risen = [part.sort_values("train_accuracy")["s"].is_monotonic_increasing for _, part in rows.groupby("run")]
+    last = rows[(rows["architecture"] == offset.USUAL.architecture) & np.isclose(rows["lr"], offset.USUAL.lr) & (rows["epoch"] == offset.USUAL.epochs)]
+    said = (f"**While a network learns, its softmax gets sharper**: in {sum(risen)} of {len(risen)} runs no epoch has a higher training accuracy "
+            f"than another and a lower s.")
+    if last["tau"].nunique() < 2:
+        return said
+    by_fit, by_tau = (explained(last[name], last["s"]) for name in ("train_accuracy", "nominal"))
+    return (f"{said} But the accuracy is not the whole cause. At the same epoch, the last of {len(last)} runs of WRN-10-2, s still rises a little with what τ "
+            f"asks for, from {last['s'].min():.1f} to {last['s'].max():.1f} for {last['nominal'].min():g} to {last['nominal'].max():g}: there 1/τ explains {by_tau:.0f} % of "
+            f"its variance, the training accuracy {by_fit:.0f} %.{networks_said(rows)}")
+
+
+def networks_said(rows: pd.DataFrame) -> str:
+    """A sentence with the two networks whose order by accuracy and by s at the paper's tau differ most; "" where none do."""
+    ends = rows[np.isclose(rows["tau"], paper.TAU["cifar10"]) & np.isclose(rows["lr"], offset.USUAL.lr)]
+    ends = ends[ends["epoch"] == ends.groupby("run")["epoch"].transform("max")].groupby("architecture")[["train_accuracy", "s"]].mean()
+    pairs = [(a, b) for a in ends.itertuples() for b in ends.itertuples() if a.train_accuracy > b.train_accuracy and a.s < b.s]
+    if not pairs:
+        return ""
+    a, b = max(pairs, key=lambda pair: pair[0].train_accuracy - pair[1].train_accuracy)
+    return (f" And {paper.network(a.Index)} is right on {a.train_accuracy:.0f} % of its training images at s = {a.s:.1f}, {paper.network(b.Index)} on "
+            f"{b.train_accuracy:.0f} % at {b.s:.1f}: how far apart the classes lie counts as well.")
 
 
 # ---- on the training images
@@ -226,7 +297,7 @@ def training_said(stands: list[dict]) -> str:
                  f"{found['loss_without'] - found['least_loss']:.3f} nats there")
     said += (f". Their temperatures are {min(short):.0f} to {max(short):.0f} % below the bottom's. In {between} of {len(on)} it lies between what the "
              "test images want and what the training images want")
-    return said + (": networks learn it from the training images, and it lags behind them." if between == len(on) else ".")
+    return said + (". Whether it is still on its way up there was not measured." if between == len(on) else ".")
 
 
 def training_table(stands: list[dict], loaded: list) -> pd.DataFrame:

@@ -17,7 +17,7 @@ import yaml
 from torch import Tensor
 
 from logitnorm import losses, metrics, paths, scores
-from logitnorm.config import TAU, Config
+from logitnorm.config import OFFSET, TAU, Config
 
 from . import label_noise, paper, results, scoring
 from .paper import where
@@ -29,8 +29,10 @@ FAR = ("mnist", "svhn_part", "textures_part", "places_mini")
 
 SMALL10 = {**SMALL_NET, "in_grid": True}
 SECOND_NET = "wrn10_1"  # the net of the many seeds, with the settings of its size otherwise
+RECORD = "no prediction but its record"  # what data/predictions.yaml says of an entry that was written after the fact
 USUAL = Config(size="small")
 RATE = 5.0  # the learning rate per tau of the sweep whose steps on f are alike: 0.2 at tau 0.04
+SEEDS = (1, 2, 3)  # of the runs with one offset or one temperature for all images
 LENGTHS = (6, 12, 30)  # epochs of WRN-10-2 at tau 0.04, seed 1
 
 
@@ -157,53 +159,96 @@ def repairs(loaded: list) -> pd.DataFrame:
             for group, names in groups(run).items():
                 if names:
                     fpr95, auroc = np.mean([found[name] for name in names], axis=0)
-                    rows.append({**_settings(run), "score": score, "group": group, "fpr95": fpr95, "auroc": auroc})
+                    rows.append({**_settings(run), "offset": described(run)["offset"], "score": score, "group": group, "fpr95": fpr95,
+                                 "auroc": auroc})
     return pd.DataFrame(rows)
 
 
 def set_temperatures(loaded: list) -> pd.Series:
-    """The mean inverse temperature that CIFAR-10 runs of LogitNorm train with, by tau, where tau is below 0.05."""
-    runs = [run for run in results.small_net(loaded) if run.config.method == "logitnorm" and run.config.tau < 0.05]
+    """The mean inverse temperature that CIFAR-10 runs of LogitNorm train with, by tau."""
+    runs = [run for run in results.small_net(loaded) if run.config.method == "logitnorm"]
     return temperatures(runs).groupby("tau")["effective"].mean() if runs else pd.Series(dtype=float)
 
 
-def plateau(frame: pd.DataFrame) -> pd.DataFrame:
-    """Of `temperatures` the small CIFAR-10 runs of LogitNorm whose tau is too small to matter (< 0.05)."""
+def fitted_s(frame: pd.DataFrame) -> float:
+    """The one s* of the theory's line: the mean effective inverse temperature of the small CIFAR-10 runs at the papers' tau and below."""
     rows = where(frame, **SMALL10, method="logitnorm")
-    return rows[rows["tau"] < 0.05]
+    return rows.loc[rows["tau"] <= paper.TAU["cifar10"], "effective"].mean()
 
 
 def finding(frame: pd.DataFrame, repaired: pd.DataFrame) -> str:
     """The page's one sentence with its numbers, from the small CIFAR-10 runs of the paper's loss."""
-    said = temperature_said(frame)
-    return said + " " + repair_said(repaired) if len(plateau(frame)) else said
+    return f"{temperature_said(frame)} {repair_said(repaired)}".strip()
 
 
 def temperature_said(frame: pd.DataFrame) -> str:
     """The inverse temperatures that were asked for, and those that came, in one sentence."""
-    small, large = plateau(frame), where(frame, **SMALL10, method="logitnorm", tau=0.1)
-    if not len(small):
+    rows = where(frame, **SMALL10, method="logitnorm")
+    if not len(rows):
         return f"The runs that would show it: {paper.NOT_RUN}."
-    ends = small.groupby("tau")["effective"].mean()
-    tail = f"; at τ = 0.1, where 10 is asked for, it is {large['effective'].mean():.1f}" if len(large) else ""
+    ends = rows.groupby("tau")["effective"].mean()
     return (f"**Asked for an inverse temperature of {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, the network "
-            f"trains at {ends.min():.1f} to {ends.max():.1f}**, whichever τ is chosen ({len(small)} runs){tail}.")
+            f"trains at {ends.min():.1f} to {ends.max():.1f}** (means of {len(ends)} τ, {len(rows)} runs).")
 
 
 def repair_said(repaired: pd.DataFrame) -> str:
-    """What taking the offset off does to Energy at T = 1, in one sentence."""
+    """What taking the offset off does to Energy at T = 1 on either side of 0, in one sentence."""
+    rows = where(repaired, **SMALL10, group="six", cutout=0)
+    ln, ce = where(rows, method="logitnorm", tau=0.04), where(rows, method="cross_entropy")
     parts = []
-    for method, raw in (("logitnorm", "energy_t1"), ("cross_entropy", "energy")):
-        rows = where(repaired, **SMALL10, method=method, group="six", cutout=0)
-        if method == "logitnorm":
-            rows = rows[rows["tau"] == 0.04]
-        before, after = (where(rows, score=score)["fpr95"] for score in (raw, "energy_centred"))
+    for side, part in (("below 0", ln[ln["offset"] < 0]), ("above 0", ln[ln["offset"] > 0])):
+        before, after = (where(part, score=score)["fpr95"] for score in ("energy_t1", "energy_centred"))
         if len(before):
-            ends = f"from {before.mean():.1f} to {after.mean():.1f} %"
-            if f"{before.mean():.1f}" == f"{after.mean():.1f}":
-                ends = f"not at all, from {before.mean():.1f} %,"
-            parts.append(f"{ends} for {paper.LABELS[method]}" + (" (τ 0.04)" if method == "logitnorm" else ""))
-    return f"Taking the mean logit off moves Energy's mean FPR95 at T = 1 {' and '.join(parts)}." if parts else ""
+            parts.append(f"from {before.mean():.1f} to {after.mean():.1f} % where the mean logit lies {side} (n = {len(before)})")
+    if not parts:
+        return ""
+    before, after = (where(ce, score=score)["fpr95"].mean() for score in ("energy", "energy_centred"))
+    beside = f"; cross-entropy's from {before:.1f} to {after:.1f} %" if len(ce) else ""
+    return (f"Taking the mean logit off moves the mean FPR95 of Energy at T = 1 {' and '.join(parts)}, to the level of MSP, "
+            f"{where(ln, score='msp')['fpr95'].mean():.1f} %{beside}.")
+
+
+def sides(loaded: list) -> pd.DataFrame:
+    """Mean FPR95 (%) over the six OOD sets of Energy with and without the offset, of LogitNorm on CIFAR-10, by the side of the offset.
+
+    A line for each network, tau and side: n, msp, and Energy of f and of f - m at the paper's T (paper, paper_centred) and at T = 1 (one,
+    one_centred), means over the seeds. Per image Energy of f - m is that of f less m, at any T, and m is the difference of the two at T = 1.
+    """
+    rows = []
+    for run in loaded:
+        c = run.config
+        if c.method == "logitnorm" and c.id_dataset == "cifar10" and not c.cutout and (run.in_grid or c.architecture == SECOND_NET):
+            of = {name: {score: run.score(score, name) for score in ("msp", "energy", "energy_t1", "energy_centred")}
+                  for name in (c.id_dataset, *c.ood_sets)}
+            for values in of.values():
+                values["paper_centred"] = values["energy"] - (values["energy_t1"] - values["energy_centred"])
+            found = {score: np.mean([metrics.fpr95(of[c.id_dataset][score], of[name][score]) for name in c.ood_sets])
+                     for score in ("msp", "energy", "paper_centred", "energy_t1", "energy_centred")}
+            rows.append({"architecture": c.architecture, "tau": c.tau, "side": "below 0" if described(run)["offset"] < 0 else "above 0", **found})
+    keys = ["architecture", "tau", "side"]
+    frame = pd.DataFrame(rows, columns=[*keys, "msp", "energy", "paper_centred", "energy_t1", "energy_centred"])
+    return frame.groupby(keys).agg(n=("msp", "size"), msp=("msp", "mean"), paper=("energy", "mean"), paper_centred=("paper_centred", "mean"),
+                                   one=("energy_t1", "mean"), one_centred=("energy_centred", "mean")).reset_index()
+
+
+def sides_said(found: pd.DataFrame) -> str:
+    """Markdown: in how many lines of `sides` the offset is better taken off, at the paper's T and at T = 1; "" without one."""
+    if not len(found):
+        return ""
+    better = {name: int((found[f"{name}_centred"] < found[name] - paper.LEAST["fpr95"]).sum()) for name in ("one", "paper")}
+    worse = {name: int((found[f"{name}_centred"] > found[name] + paper.LEAST["fpr95"]).sum()) for name in ("one", "paper")}
+    beside = found["paper_centred"] - found["msp"]
+    return (f"Of {len(found)} networks, τ and sides, Energy gets better by more than {paper.LEAST['fpr95']:g} points without the offset in {better['one']} at "
+            f"T = 1 and worse in {worse['one']}; at the paper's T = 0.1 better in {better['paper']} and worse in {worse['paper']}. There it ends within "
+            f"{beside.abs().max():.1f} points of MSP: taking the offset off repairs Energy, and makes it no better a score than MSP.")
+
+
+def sides_table(found: pd.DataFrame) -> pd.DataFrame:
+    """`sides` as a table to read."""
+    names = {"paper": ("T = 0.1, the paper's", "f"), "paper_centred": ("T = 0.1, the paper's", "f − m"), "one": ("T = 1", "f"),
+             "one_centred": ("T = 1", "f − m"), "msp": ("", "MSP")}
+    return paper.grouped_columns([{("", "network"): f"{paper.network(row.architecture)}, τ = {row.tau:g}", ("", "m"): f"{row.side} ({row.n})",
+                                   **{place: f"{getattr(row, name):.1f}" for name, place in names.items()}} for row in found.itertuples()])
 
 
 SCORE_NAMES = {"msp": "MSP", "energy": "Energy, paper's T", "energy_t1": "Energy, T = 1",
@@ -331,6 +376,45 @@ def intervention_said(found: pd.DataFrame) -> str:
             f"lies between {low:.1f} and {high:.1f} %, that of the loss without an offset between {least:.1f} and {most:.1f} %.")
 
 
+def alternatives(loaded: list) -> pd.DataFrame:
+    """LogitNorm, and it with one offset or one temperature for all images, in the net of the many seeds, seeds 1 to 3.
+
+    Columns method, seed, accuracy (%), s (mean over the ID test images), nll (nats, of the softmax that is trained), msp (mean FPR95, %).
+    """
+    rows = [{"method": c.method, "seed": c.seed, "accuracy": run.info["test_accuracy"], "s": described(run)["inverse_temperature"],
+             "nll": on_softmax(run, True)["nll"], "msp": np.mean([separated(run, "msp", name)[0] for name in c.ood_sets])}
+            for run in paper.by_method(loaded) for c in (run.config,) if c.method in OFFSET and c.size == "small" and c.architecture == SECOND_NET
+            and c.tau == 0.04 and c.seed in SEEDS]
+    return pd.DataFrame(rows, columns=["method", "seed", "accuracy", "s", "nll", "msp"])
+
+
+def _beside(found: pd.DataFrame, method: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs of a method and LogitNorm's of the same seeds, both by seed."""
+    rows, plain = (where(found, method=name).set_index("seed").drop(columns="method") for name in (method, "logitnorm"))
+    both = rows.index.intersection(plain.index)
+    return rows.loc[both], plain.loc[both]
+
+
+def alternatives_said(found: pd.DataFrame) -> str:
+    """Markdown: whether one offset, and one temperature, for all images do what LogitNorm's own does."""
+    said = []
+    for method, words in (("one_offset", "one learned offset for all images"), ("one_temperature", "one learned temperature for all images")):
+        rows, plain = _beside(found, method)
+        if not len(rows):
+            return f"The runs of the two: {paper.NOT_RUN}."
+        change = (rows - plain).mean()
+        said.append(f"with {words} the test accuracy changes by {change['accuracy']:+.1f} points and the FPR95 of MSP by {change['msp']:+.1f} (s = "
+                    f"{rows['s'].mean():.1f} beside {plain['s'].mean():.1f}, n = {len(rows)})")
+    return f"**{said[0][0].upper()}{said[0][1:]}; {said[1]}.**"
+
+
+def alternatives_table(found: pd.DataFrame) -> pd.DataFrame:
+    """`alternatives` as a table to read."""
+    return pd.DataFrame([{"loss": paper.LABELS[method], "n": str(len(part)), "accuracy (%)": paper.spread(part["accuracy"]),
+                          "s": paper.spread(part["s"], 1), "NLL (nats)": paper.spread(part["nll"], 3), "FPR95 by MSP (%)": paper.spread(part["msp"], 1)}
+                         for method, part in found.groupby("method", sort=False)])
+
+
 def intervention_table(loaded: list) -> pd.DataFrame:
     """LogitNorm and centred LogitNorm at each tau: accuracy, effective 1/tau, NLL and ECE, FPR95 of MSP and Energy."""
     found = []
@@ -385,26 +469,25 @@ def calibration_pairs(runs: list) -> pd.DataFrame:
     return paper.grouped_columns(lines)
 
 
-def along_offset(features: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
-    """Percent of the mean square and of the variance of features N x D along the mean row of the last layer's K x D."""
-    phi = np.asarray(features, dtype=np.float64)
-    w = np.asarray(weight, dtype=np.float64).mean(axis=0)
-    along = phi @ (w / np.linalg.norm(w))
-    return (100 * float(np.mean(along**2) / np.mean(np.square(phi).sum(axis=1))),
-            100 * float(along.var() / phi.var(axis=0).sum()))
+def along(features: np.ndarray, direction: np.ndarray) -> float:
+    """Percent of the variance of features N x D along a direction D."""
+    phi, w = np.asarray(features, dtype=np.float64), np.asarray(direction, dtype=np.float64)
+    return 100 * float((phi @ (w / np.linalg.norm(w))).var() / phi.var(axis=0).sum())
 
 
 def direction_table(loaded: list) -> pd.DataFrame:
-    """along_offset of the ID features of the runs that kept weights and features."""
+    """Variance of the ID features along the offset's direction, the last layer's mean row, and along the mean feature, of the runs
+    that kept both."""
     found = []
     for run in loaded:
         c = run.config
         if c.method in ("cross_entropy", *TAU) and c.keep_model and c.keep_features:
             weight = safetensors.numpy.load_file(run.file("model.safetensors"))["fc.weight"]
-            square, variance = along_offset(run.tensor(f"{c.id_dataset}/features"), weight)
-            found.append({"run": run.id, "mean square": square, "variance": variance,
+            phi = run.tensor(f"{c.id_dataset}/features")
+            found.append({"network": f"{paper.title(c.id_dataset)}, {paper.network(c.architecture)}, {paper.method_title(c)}, seed {c.seed}",
+                          "along the offset": along(phi, weight.mean(axis=0)), "along the mean feature": along(phi, phi.mean(axis=0, dtype=np.float64)),
                           "by chance": 100 / weight.shape[1]})
-    return pd.DataFrame(found or [{"run": paper.NOT_RUN}])
+    return pd.DataFrame(found or [{"network": paper.NOT_RUN}])
 
 
 # ---- the predictions and what became of them
@@ -425,9 +508,17 @@ def judged(loaded: list, frame: pd.DataFrame, repaired: pd.DataFrame) -> pd.Data
     rows = []
     for entry in predictions():
         held, said = JUDGES[entry["id"]](plain, frame, repaired, loaded)
-        rows.append({"written": entry["written"], "prediction": entry["says"], "known then": entry["known then"],
-                     "became": {True: "held", False: "did not hold", None: paper.NOT_RUN}[held], "numbers": said})
+        became = {True: "held", False: "did not hold", None: paper.NOT_RUN}[held]
+        rows.append({"written": entry["written"], "prediction": entry["says"], "known then": entry["known then"], "numbers": said,
+                     "became": RECORD if RECORD in entry["known then"] else became})
     return pd.DataFrame(rows)
+
+
+def judged_said(found: pd.DataFrame) -> str:
+    """Markdown: how many of the predictions held."""
+    count = found["became"].value_counts()
+    return (f"**{count.get('held', 0)} held, {count.get('did not hold', 0)} did not**; {count.get(paper.NOT_RUN, 0)} wait for runs, and one is the record of "
+            "what was already seen.")
 
 
 def _metric(loaded: list, name: str, **values) -> pd.Series:
@@ -559,6 +650,9 @@ def step_said(frame: pd.DataFrame, repaired: pd.DataFrame) -> str:
 def _scaled_step(plain, frame, repaired, loaded):
     fpr95 = where(scaled(repaired), score="msp", group="six").set_index("tau")["fpr95"]
     said = "; ".join(f"tau {tau:g}: {value:.1f} %" for tau, value in fpr95.items())
+    others = where(repaired, **SMALL10, method="logitnorm", tau=0.04, seed=[2, 3], score="msp", group="six")["fpr95"]
+    if len(fpr95) and len(others):
+        said += f" (seeds 2 and 3 of tau 0.04: {', '.join(f'{value:.1f}' for value in others)} %)"
     beaten = 0.04 in fpr95 and bool((fpr95 < fpr95[0.04]).any())  # one tau is enough for it to hold
     return (True if beaten else False if len(fpr95) == 8 else None), said
 
@@ -578,10 +672,30 @@ def lengths(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _longer(plain, frame, repaired, loaded):
     rows = lengths(frame)
-    said = "; ".join(f"{row.epochs} epochs: s* {row.effective:.1f}, offset's share {abs(row.signed_ratio):.2f}, training "
+    said = "; ".join(f"{row.epochs} epochs: s* {row.effective:.1f}, offset ratio {abs(row.signed_ratio):.2f}, training "
                      f"accuracy {row.train_accuracy:.1f} %" for row in rows.itertuples())
     held = bool(rows["effective"].is_monotonic_increasing and rows["signed_ratio"].abs().is_monotonic_decreasing)
     return (None if held and len(rows) < len(LENGTHS) else held), said  # two lengths are enough to refute
+
+
+def _one_offset(plain, frame, repaired, loaded):
+    rows, same = _beside(alternatives(loaded), "one_offset")
+    change = (rows - same).mean()
+    held = abs(change["accuracy"]) <= 0.6 and abs(change["msp"]) <= 6 and abs(rows["s"].mean() / same["s"].mean() - 1) <= 0.1
+    return (bool(held) if len(rows) == len(SEEDS) else None), _changes(rows, same)
+
+
+def _one_temperature(plain, frame, repaired, loaded):
+    rows, same = _beside(alternatives(loaded), "one_temperature")
+    change = (rows - same).mean()
+    return (bool(change["accuracy"] <= -0.8 and change["msp"] >= 5) if len(rows) == len(SEEDS) else None), _changes(rows, same)
+
+
+def _changes(rows: pd.DataFrame, same: pd.DataFrame) -> str:
+    if not len(rows):
+        return ""
+    return "; ".join(f"{name} {paper.spread(rows[column], digits)}, LogitNorm's {paper.spread(same[column], digits)}" for name, column, digits in
+                     (("accuracy", "accuracy", 2), ("FPR95 by MSP", "msp", 1), ("s*", "s", 1)))
 
 
 def _so_far(values: pd.Series) -> str:
@@ -592,7 +706,8 @@ JUDGES = {"centred-trains-worse": _trains_worse, "centred-best-tau": _best_tau, 
           "sweep-plateau": _plateau, "sweep-threshold": _threshold, "sweep-sign": _sign, "cifar100-centred": _cifar100,
           "wrn40-temperature": _larger, "wrn40-energy": _larger_energy, "scaled-step": _scaled_step,
           "scaled-temperature": _scaled_temperature, "longer-training": _longer,
-          "label-noise": lambda plain, frame, repaired, loaded: label_noise.judged(label_noise.load())}
+          "label-noise": lambda plain, frame, repaired, loaded: label_noise.judged(label_noise.load()),
+          "one-offset": _one_offset, "one-temperature": _one_temperature}
 
 
 def load(runs_dir="") -> list:
