@@ -189,3 +189,11 @@ def test_figures_draw_what_there_is(run):
                    hidden.mirror_figure(branches.mirrored([run])), hidden.valley_figure(branches.valley(run)),
                    hidden.intervention_figure(offset.interventions(loaded)), hidden.repair_figure(offset.repairs(loaded))):
         assert all(ax.has_data() for ax in figure.axes)
+
+
+def test_the_figure_of_images_has_a_mark_for_every_twentieth(run):
+    fig, alt = hidden.images_figure(branches.kept_logits([run]))
+    [marks] = fig.axes[0].collections
+    length, s = branches.lengths(run)
+    np.testing.assert_allclose(marks.get_offsets(), np.column_stack([length, s])[::20])
+    assert "τ = 0.04" in alt

@@ -230,6 +230,19 @@ def reliability_figure(run):
     return fig, f"Reliability diagram of one LogitNorm network. {said}."
 
 
+def images_figure(runs: list):
+    """(figure, alt text): the inverse temperature of every 20th test image of these LogitNorm runs against the length of its c."""
+    fig, ax = plt.subplots(figsize=(6.4, 4.8))
+    for run, shade in zip(runs, np.linspace(1, 0.5, len(runs))):
+        length, s = (values[::20] for values in branches.lengths(run))
+        ax.scatter(length, s, s=9, color=plt.cm.Blues(shade), edgecolor="none")
+        ax.annotate(f"τ = {run.config.tau:g}", (length.max(), s[length.argmax()]), (6, 0), textcoords="offset points", fontsize=12, va="center")
+    ax.set(xlabel="length of the image's logits without their mean, ‖c‖", ylabel="inverse temperature of the image, s", ylim=(0, None),
+           xlim=(0, 1.15 * ax.get_xlim()[1]))
+    return fig, ("Scatter plot of the inverse temperature of test images against the length of their logits without the mean, for τ = "
+                 + ", ".join(f"{run.config.tau:g}" for run in runs) + ": where τ is small s rises with the length, where it is large s is level.")
+
+
 def intervention_figure(found: pd.DataFrame):
     """Figure of `offset.interventions`: test accuracy and FPR95 by MSP against tau, with and without the offset, by seed."""
     fig, axes = plt.subplots(2, figsize=(6.4, 7), sharex=True)

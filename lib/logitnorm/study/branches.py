@@ -131,21 +131,29 @@ def mirror_said(found: pd.DataFrame) -> str:
 # ---- each image its own temperature
 
 
+def kept_logits(loaded: list) -> list:
+    """The CIFAR-10 runs of LogitNorm that kept the logits of their test images."""
+    return [run for run in loaded if run.config.method == "logitnorm" and run.config.id_dataset == "cifar10" and run.has("cifar10/logits")]
+
+
+def lengths(run) -> tuple[np.ndarray, np.ndarray]:
+    """||c|| and the inverse temperature s of each CIFAR-10 test image: N, N."""
+    m, c = _parts(run, "cifar10")
+    length = np.linalg.norm(c, axis=1)
+    return length, length / (run.config.tau * np.sqrt(run.config.num_classes * m**2 + length**2))
+
+
 def of_images(loaded: list) -> pd.DataFrame:
-    """How the inverse temperature s differs between the test images of the CIFAR-10 LogitNorm runs that kept their logits.
+    """How the inverse temperature s differs between the test images, for the runs of `kept_logits`.
 
     Columns architecture, tau, seed, s (mean), spread (standard deviation in % of it), spread_m and spread_c (of m and ||c||),
     with_length (rank correlation of s and ||c||), right (AUROC in % of s for right against wrong predictions), own and common: NLL in
     nats of the softmax at s, and at the one inverse temperature for all images that is best on these very images.
     """
     rows = []
-    for run in loaded:
-        c = run.config
-        if c.method != "logitnorm" or c.id_dataset != "cifar10" or not run.has("cifar10/logits"):
-            continue
-        m, centred = _parts(run, "cifar10")
-        y, length = run.tensor("cifar10/labels").astype(int), np.linalg.norm(centred, axis=1)
-        s = length / (c.tau * np.sqrt(c.num_classes * m**2 + length**2))
+    for run in kept_logits(loaded):
+        c, (m, centred), (length, s) = run.config, _parts(run, "cifar10"), lengths(run)
+        y = run.tensor("cifar10/labels").astype(int)
         direction = centred / length[:, None]
         common = minimize_scalar(lambda at, direction=direction, y=y: metrics.nll(at * direction, y), bounds=(0.1, 1 / c.tau), method="bounded")
         rows.append({"architecture": c.architecture, "tau": c.tau, "seed": c.seed, "s": s.mean(),
