@@ -300,6 +300,7 @@ def test_official_names_the_papers_sets_and_nothing_without_a_download():
         assert on.run_id == config.run_id and experiments.official(on) == on
         if config.id_dataset.startswith("cifar"):
             assert on.ood_sets == Config().ood_sets and on.history_ood == Config().history_ood
+    assert experiments.official(Config(ood_sets=("svhn", "isun", "svhn_part"))).ood_sets == ("svhn", "isun")
 
 
 def test_official_is_what_is_trained(monkeypatch, capsys):

@@ -111,8 +111,10 @@ def configs(file: Path = FILE, size: str | None = None, only: str = "") -> list[
 
 def official(config: Config) -> Config:
     """The same run, scored on the official image sets, which are downloaded, in place of their stand-ins."""
-    return config.replace(ood_sets=tuple(map(data.official, config.ood_sets)),
-                          extra_sets=tuple(map(data.official, config.extra_sets)),
+    def each(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(data.official, names)))  # a set and its stand-in are one there
+
+    return config.replace(ood_sets=each(config.ood_sets), extra_sets=each(config.extra_sets),
                           history_ood=data.official(config.history_ood))
 
 
