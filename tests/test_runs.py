@@ -85,9 +85,10 @@ def test_an_altered_or_missing_file_is_refused_with_its_name(run_folder, name):
 
 
 def test_a_folder_without_or_with_a_damaged_run_json_is_refused(run_folder):
-    (run_folder / "run.json").write_text('{"run_id": ')
-    with pytest.raises(runs.RunError, match="run.json is damaged"):
-        results.load(run_folder)
+    for damaged in (b'{"run_id": ', b'{"files": {}, "device": "\xff"}', b'{"files": []}', b"[]"):
+        (run_folder / "run.json").write_bytes(damaged)
+        with pytest.raises(runs.RunError, match="run.json is damaged"):
+            results.load(run_folder)
     (run_folder / "run.json").unlink()
     with pytest.raises(runs.RunError, match="is not a complete run"):
         results.load(run_folder)
