@@ -365,6 +365,30 @@ def test_a_run_interrupted_while_it_is_scored_is_scored_and_trained_no_further(t
     assert all(np.array_equal(kept[name], checkpoint[f"net/{name}"].astype(kept[name].dtype)) for name in kept)
 
 
+def test_a_checkpoint_of_another_precision_or_of_an_early_version_is_refused_and_kept(few, tmp_path, monkeypatch):
+    config, path = small(), tmp_path / "checkpoint.safetensors"
+
+    def start():
+        return training.start(config, tmp_path, few, torch.device("cpu"))
+
+    begun, kept = start()
+    training.save(begun, kept, tmp_path)
+    before = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "precision_on", lambda *given: ("bfloat16", "native"))
+        with pytest.raises(runs.RunError, match="was begun in float32 on CPU.* in bfloat16; continue it there, or delete the folder"):
+            start()
+    assert path.read_bytes() == before and start()[1] == kept
+    tensors, state = training.read_checkpoint(path)
+    del state["precision"]  # as this library wrote it until now
+    training.write_checkpoint(path, tensors, state)
+    assert start()[1] == kept
+    del state["scaler"]
+    training.write_checkpoint(path, tensors, state)
+    with pytest.raises(runs.RunError, match="checkpoint.safetensors holds no 'scaler', .*delete it to train this run from the start"):
+        start()
+
+
 def test_a_run_that_is_in_use_is_left_alone(tmp_path):
     busy = small(method="cross_entropy", epochs=1)
     with writing.part(tmp_path, busy.run_id), pytest.raises(runs.RunError, match="by another process"):
