@@ -12,7 +12,7 @@ import pytest
 import torch
 from fake_runs import write_run
 from logitnorm import metrics, paths, runs, scores
-from logitnorm.config import Config
+from logitnorm.config import Config, ConfigError
 from logitnorm.study import experiments, results, scoring, training, writing
 from logitnorm.study.provenance import provenance
 
@@ -110,7 +110,12 @@ def test_load_all_and_tidy(tmp_path):
     (tmp_path / "unfinished.part" / "run.json").write_text("{}")
     found = results.load_all(tmp_path)
     assert [r.config.method for r in found] == ["cross_entropy", "logitnorm"]
-    assert results.by_size(tmp_path, ["no such size"]) == {"no such size": []}
+    assert results.by_size(tmp_path, ["small", "smoke"]) == {"small": found, "smoke": []}
+    for sizes in (["smal"], [], "small", [["small"]]):
+        with pytest.raises(ConfigError, match="sizes should be a list of one or more of smoke, small, medium, full, got "):
+            results.by_size(tmp_path, sizes)
+    with pytest.raises(runs.RunError, match="nowhere does not exist; name a folder"):
+        results.load_all(tmp_path / "nowhere")
     frame = results.tidy(found)
     assert list(frame) == results.TIDY
     assert frame[frame.method == "cross_entropy"].tau.isna().all()
