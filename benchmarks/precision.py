@@ -9,7 +9,6 @@ and mean AUROC by MSP of every seed to one JSON file, which the book's page on s
 import argparse
 import json
 import tempfile
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -32,7 +31,7 @@ def main() -> None:
         for precision in ("float32", "bfloat16"):
             for seed in args.seeds:
                 with tempfile.TemporaryDirectory() as folder:
-                    run = results.load(training.train(replace(config, precision=precision, seed=seed), folder))
+                    run = results.load(training.train(config.replace(precision=precision, seed=seed), folder))
                     msp = run.metrics[(run.metrics.score == "msp") & (run.metrics.metric == "auroc")]
                     far = msp[msp.ood_dataset.isin(config.ood_sets)].value.mean()
                 rows.append({"method": config.method, "precision": precision, "seed": seed,

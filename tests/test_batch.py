@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -300,6 +301,7 @@ def test_official_names_the_papers_sets_and_nothing_without_a_download():
         assert on.run_id == config.run_id and experiments.official(on) == on
         if config.id_dataset.startswith("cifar"):
             assert on.ood_sets == Config().ood_sets and on.history_ood == Config().history_ood
+    assert experiments.official(Config(ood_sets=("svhn", "isun", "svhn_part"))).ood_sets == ("svhn", "isun")
 
 
 def test_official_is_what_is_trained(monkeypatch, capsys):
@@ -307,6 +309,27 @@ def test_official_is_what_is_trained(monkeypatch, capsys):
     monkeypatch.setattr(experiments, "train", lambda config, runs_dir: trained.append(config))
     assert experiments.main(["--size", "small", "--only", "cifar10-wrn10_2-cross_entropy-seed1", "--official"]) == 0
     assert [config.ood_sets for config in trained] == [Config().ood_sets]
+
+
+@pytest.mark.parametrize("together", ["1", "2"])
+def test_a_run_that_fails_ends_no_list(monkeypatch, capsys, together):
+    errors = {1: data.DataError("no network"), 2: ValueError("fewer than one batch"), 3: None}
+    if together == "2":
+        monkeypatch.setattr(experiments, "ProcessPoolExecutor", lambda count, context: ThreadPoolExecutor(count))
+        errors[1] = RuntimeError("out of memory")
+
+    def train(config, runs_dir):
+        if errors[config.seed]:
+            raise errors[config.seed]
+        return "somewhere"
+
+    monkeypatch.setattr(experiments, "train", train)
+    only = "small-cifar10-wrn10_2-cross_entropy-seed[123]$"
+    assert experiments.main(["--only", only, "--together", together]) == 1
+    said = capsys.readouterr()
+    first, second = said.err.splitlines()
+    assert "seed1: " in first and str(errors[1]) in first and second.endswith("seed2: fewer than one batch")
+    assert "wrote somewhere" in said.out
 
 
 def test_damaged_unlisted_and_foreign_runs_are_each_reported(stored, monkeypatch, capsys):

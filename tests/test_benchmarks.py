@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fake_runs import write_run
 from logitnorm import data
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -67,3 +68,22 @@ def test_passes_are_the_released_protocols():
 
 def test_the_work_of_a_training_step_is_three_forward_passes():
     assert script("speed").training_flops("wrn40_2") == pytest.approx(3 * 2 * 327.6e6, rel=0.01)
+
+
+def test_precision_trains_every_seed_in_both_precisions(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)  # it imports speed.py beside it
+    precision = script("precision")
+    made = []
+
+    def train(config, folder):
+        made.append(config)
+        return write_run(folder, n_id=20, n_ood=10, **config.model_dump())
+
+    monkeypatch.setattr(precision.training, "train", train)
+    monkeypatch.setattr(sys, "argv", ["precision.py", "--only", "cross_entropy-seed", "--seeds", "1", "2", "--out", str(tmp_path)])
+    precision.main()
+    pairs = [("float32", 1), ("float32", 2), ("bfloat16", 1), ("bfloat16", 2)]
+    assert [(config.precision, config.seed) for config in made] == pairs
+    [path] = tmp_path.glob("precision-*-smoke.json")
+    rows = json.loads(path.read_text())["rows"]
+    assert [(row["precision"], row["seed"]) for row in rows] == pairs and all(0 <= row["auroc"] <= 100 for row in rows)

@@ -85,15 +85,26 @@ def test_what_is_there_is_not_scored_again_and_a_set_that_comes_later_is(trained
     assert official.main([str(folder), "--to", str(to)]) == 0 and path.read_bytes() == before
 
 
-def test_results_of_other_weights_and_a_run_without_are_refused(trained, served, tmp_path):
+def test_results_of_other_weights_and_damaged_ones_are_refused(trained, served, tmp_path):
     run = results.load(trained[0])
     info = {"weights": "0" * 64, "metrics": []}
     (tmp_path / f"{run.id}.json").write_text(json.dumps(info))
     with pytest.raises(runs.RunError, match="other weights"):
         official.load([run], tmp_path)
+    for damaged in ('{"weights": ', "[]", "{}", '{"weights": "", "metrics": [{"score": "msp"}]}'):
+        (tmp_path / f"{run.id}.json").write_text(damaged)
+        with pytest.raises(runs.RunError, match=f"{run.id}.json is damaged .* delete it and run `python -m logitnorm official`"):
+            official.load([run], tmp_path)
+
+
+def test_a_run_without_weights_is_refused_before_anything_is_downloaded(trained, served, tmp_path, monkeypatch, capsys):
+    run = results.load(trained[0])
     del run.info["files"]["model.safetensors"]
     with pytest.raises(runs.RunError, match="kept no weights"):
         official.score(run, {}, tmp_path)
+    monkeypatch.setattr(results, "load", lambda path: run)
+    assert official.main([str(run.path), "--to", str(tmp_path)]) == 1 and not served[0].asked
+    assert "kept no weights" in capsys.readouterr().err
 
 
 def test_without_official_scores_the_page_says_what_to_run(tmp_path):

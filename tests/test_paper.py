@@ -783,7 +783,8 @@ def test_network(name, wanted):
 
 def test_method_title_names_tau_where_there_is_one():
     assert paper.method_title(train.Config(tau=0.0085)) == "LogitNorm τ = 0.0085"
-    assert paper.method_title(train.Config(method="cross_entropy")) == "Cross-entropy"
+    assert paper.method_title(train.Config(method="centred_logitnorm", tau=0.01)) == "Centred LogitNorm τ = 0.01"
+    assert paper.method_title(train.Config(method="cross_entropy", cutout=16)) == "Cross-entropy with Cutout"
 
 
 def test_of_methods_takes_logitnorm_at_the_tau_of_the_tables():

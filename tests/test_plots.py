@@ -77,6 +77,12 @@ def test_table_cells_scopes_rounding_and_missing_values():
     assert "background" not in page and "color" not in page
 
 
+def test_table_rounds_numpys_numbers_and_leaves_whole_ones_and_truth_alone():
+    row = [np.float32(1 / 3), np.float16(2), np.int64(7), True, np.True_]
+    page = plots.table(pd.DataFrame([["x", *row]], columns=list("abcdef"), dtype=object), caption="c").data
+    assert re.findall("<td>(.*?)</td>", page) == ["0.33", "2.00", "7", "True", "True"]
+
+
 def test_table_needs_a_caption():
     with pytest.raises(ValueError, match="caption"):
         plots.table(pd.DataFrame({"a": [1]}), caption="")

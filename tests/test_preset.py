@@ -50,7 +50,10 @@ def test_it_says_how_many_megabytes_it_will_download(cache):
     quick = preset.config("quick")
     assert preset.download(quick) == ("235 MB: cifar10, svhn, isun (without isun, of which only the download knows the "
                                       "size)")
-    put(cache, "cifar10", "svhn")
+    for file in ("cifar10-test", "svhn-test"):
+        (cache / f"{file}.npz").touch()
+    assert preset.download(quick).startswith("171 MB: cifar10, isun"), "of the OOD set the test split is enough"
+    put(cache, "cifar10")
     assert preset.download(quick).startswith("0 MB: isun")
     put(cache, "isun")
     assert preset.download(quick) == "nothing, the images are here"
@@ -61,9 +64,9 @@ def test_full_on_a_cpu_asks_for_one_word(cache, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(preset, "minutes", lambda run, device: 1234.4)
     full = preset.config("full")
-    with pytest.raises(ConfigError, match='takes days on a CPU.*full_on_cpu = "yes"'):
+    with pytest.raises(ConfigError, match="takes days on a CPU.*full_on_cpu = True"):
         preset.tell(full)
-    text = preset.tell(full, "somewhere", full_on_cpu="yes")
+    text = preset.tell(full, "somewhere", full_on_cpu=True)
     assert "about 1234 minutes" in text and f"somewhere/{full.run_id}" in text and "CPU" in text
 
 

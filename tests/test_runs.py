@@ -12,7 +12,7 @@ import pytest
 import torch
 from fake_runs import write_run
 from logitnorm import metrics, paths, runs, scores
-from logitnorm.config import Config
+from logitnorm.config import Config, ConfigError
 from logitnorm.study import experiments, results, scoring, training, writing
 from logitnorm.study.provenance import provenance
 
@@ -85,9 +85,10 @@ def test_an_altered_or_missing_file_is_refused_with_its_name(run_folder, name):
 
 
 def test_a_folder_without_or_with_a_damaged_run_json_is_refused(run_folder):
-    (run_folder / "run.json").write_text('{"run_id": ')
-    with pytest.raises(runs.RunError, match="run.json is damaged"):
-        results.load(run_folder)
+    for damaged in (b'{"run_id": ', b'{"files": {}, "device": "\xff"}', b'{"files": []}', b"[]"):
+        (run_folder / "run.json").write_bytes(damaged)
+        with pytest.raises(runs.RunError, match="run.json is damaged"):
+            results.load(run_folder)
     (run_folder / "run.json").unlink()
     with pytest.raises(runs.RunError, match="is not a complete run"):
         results.load(run_folder)
@@ -109,7 +110,12 @@ def test_load_all_and_tidy(tmp_path):
     (tmp_path / "unfinished.part" / "run.json").write_text("{}")
     found = results.load_all(tmp_path)
     assert [r.config.method for r in found] == ["cross_entropy", "logitnorm"]
-    assert results.by_size(tmp_path, ["no such size"]) == {"no such size": []}
+    assert results.by_size(tmp_path, ["small", "smoke"]) == {"small": found, "smoke": []}
+    for sizes in (["smal"], [], "small", [["small"]]):
+        with pytest.raises(ConfigError, match="sizes should be a list of one or more of smoke, small, medium, full, got "):
+            results.by_size(tmp_path, sizes)
+    with pytest.raises(runs.RunError, match="nowhere does not exist; name a folder"):
+        results.load_all(tmp_path / "nowhere")
     frame = results.tidy(found)
     assert list(frame) == results.TIDY
     assert frame[frame.method == "cross_entropy"].tau.isna().all()
@@ -139,6 +145,10 @@ def test_provenance_names_commit_versions_and_the_library(tmp_path, monkeypatch)
     found = provenance()
     assert found["versions"]["torch"] == torch.__version__.split("+")[0]
     assert len(found["code"]["library_sha256"]) == 64
+    read = Path.read_bytes
+    with monkeypatch.context() as patch:  # the table of image sets decides what is mirrored and scaled
+        patch.setattr(Path, "read_bytes", lambda path: b"" if path.name == "sets.yaml" else read(path))
+        assert provenance()["code"]["library_sha256"] != found["code"]["library_sha256"]
     if (paths.ROOT / ".git").exists():
         head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=paths.ROOT, capture_output=True, text=True).stdout.strip()
         assert found["code"]["commit"] == head and found["code"]["dirty"] in (True, False)

@@ -229,6 +229,9 @@ def test_where_a_nan_loss_is_found():
     (dict(odin_epsilon=math.nan), "odin_epsilon should be a finite number, got nan"),
     (dict(confidence_epsilon=-1.0), "confidence_epsilon should be greater than or equal to 0"),
     (dict(ood_sets=["cifar10"]), "ood_sets should not name cifar10, the ID set"),
+    (dict(ood_sets=()), "ood_sets should name at least one image set, got \\(\\)"),
+    (dict(ood_sets=["svhn", "isun", "svhn"]), "ood_sets should name each set once, got .*'isun'"),
+    (dict(extra_sets=["mnist", "mnist"]), "extra_sets should name each set once"),
     (dict(size=""), "size should be 'smoke', 'small', 'medium' or 'full', got ''"),
     (dict(architecture="wrn10_0"), "unknown architecture 'wrn10_0'; known: wrnDEPTH_WIDTH"),
     (dict(schedule="cosine"), "schedule should be 'steps' or 'onecycle', got 'cosine'"),
@@ -259,8 +262,15 @@ def test_a_size_brings_its_settings_and_a_changed_one_says_so():
     assert small.replace(lr=0.4).run_id == other.run_id and Config(**small.model_dump()) == small
     assert Config() == Config(size="full") and Config().replace(milestones=[60, 120]).run_id.endswith("milestones60_120-seed1")
     assert Config(size="small", id_dataset="cifar100").extra_sets[0] == "cifar10"
+    assert Config(size="small", id_dataset="cifar100").changed == {"id_dataset": "cifar100"}
     with pytest.raises(ValueError, match="tau should be greater than 0"):
         small.replace(tau=-1.0)
+
+
+def test_no_two_values_of_a_setting_share_a_run_id():
+    names = [Config(**given).run_id for given in (dict(lr=0.2), dict(lr=0.2000001), dict(lr=1), dict(tau=0.0400000001), {},
+                                                  dict(weight_decay=1e-5), dict(weight_decay=1.0000001e-5))]
+    assert len(set(names)) == len(names) and "-lr0.2-" in names[0] and "-lr1-" in names[2] and "-weight_decay1e-05-" in names[5]
 
 
 def test_an_unknown_setting_is_refused_with_the_known_ones():
@@ -354,6 +364,30 @@ def test_a_run_interrupted_while_it_is_scored_is_scored_and_trained_no_further(t
     assert "continuing after epoch 1" in capsys.readouterr().out and run.history.epoch.tolist() == [0, 1]
     kept = load_file(run.path / "model.safetensors")
     assert all(np.array_equal(kept[name], checkpoint[f"net/{name}"].astype(kept[name].dtype)) for name in kept)
+
+
+def test_a_checkpoint_of_another_precision_or_of_an_early_version_is_refused_and_kept(few, tmp_path, monkeypatch):
+    config, path = small(), tmp_path / "checkpoint.safetensors"
+
+    def start():
+        return training.start(config, tmp_path, few, torch.device("cpu"))
+
+    begun, kept = start()
+    training.save(begun, kept, tmp_path)
+    before = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "precision_on", lambda *given: ("bfloat16", "native"))
+        with pytest.raises(runs.RunError, match="was begun in float32 on CPU.* in bfloat16; continue it there, or delete the folder"):
+            start()
+    assert path.read_bytes() == before and start()[1] == kept
+    tensors, state = training.read_checkpoint(path)
+    del state["precision"]  # as this library wrote it until now
+    training.write_checkpoint(path, tensors, state)
+    assert start()[1] == kept
+    del state["scaler"]
+    training.write_checkpoint(path, tensors, state)
+    with pytest.raises(runs.RunError, match="checkpoint.safetensors holds no 'scaler', .*delete it to train this run from the start"):
+        start()
 
 
 def test_a_run_that_is_in_use_is_left_alone(tmp_path):

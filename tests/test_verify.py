@@ -1,6 +1,7 @@
 """A run is what it says, or one sentence names what is wrong: forged and damaged copies of one real training."""
 
 import csv
+import functools
 import io
 import json
 import pickle
@@ -372,6 +373,24 @@ def test_a_file_that_is_no_archive(tmp_path):
             pytest.fail("it was opened")
 
 
+@pytest.mark.parametrize("kind, where, what", [(zipfile.ZIP_DEFLATED, None, b"\xff"), (zipfile.ZIP_BZIP2, None, b"\xff"),
+                                               (zipfile.ZIP_DEFLATED, "encrypted", b"\x01")])
+def test_a_damaged_or_encrypted_archive_is_one_sentence_and_other_errors_pass(tmp_path, kind, where, what):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", kind) as file:
+        file.writestr("run/run.json", "{}" * 50)
+    with parcel.opened(path) as folder, pytest.raises(OSError, match="^mine$"):
+        assert (folder / "run.json").read_text() == "{}" * 50
+        raise OSError("mine")
+    content = bytearray(path.read_bytes())
+    directory = content.index(b"PK\x01\x02")
+    for at in (6, directory + 8) if where else (30 + len("run/run.json"),):  # the flags, or the first byte of the stream
+        content[at:at + 1] = what
+    path.write_bytes(content)
+    with pytest.raises(RunError, match="is no readable archive .* write it again"), parcel.opened(path):
+        pytest.fail("it was opened")
+
+
 def test_a_damaged_run_is_not_packed(run):
     (run / "history.csv").write_text("epoch\n")
     with pytest.raises(RunError, match="history.csv is damaged"):
@@ -401,6 +420,17 @@ def test_the_report_names_the_numbers_and_the_lines_of_the_ledger_that_change(tm
     assert right and f"| isun | {fpr95:.2f} |" in text and "- checked ?b?" in text
     assert "not yet run → stand-in: direction agrees (" in text
     assert verify.changes(run) and not [line for line in verify.changes(run) if "Proposition" in line]
+
+
+def test_a_run_that_cannot_be_read_does_not_end_the_report_of_the_others(run, tmp_path, monkeypatch, capsys):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "run.json").write_bytes(b"\xff")
+    monkeypatch.setattr(verify, "verify", functools.partial(verify.verify, file=tmp_path / "experiments.yaml", known=tmp_path / "known"))
+    monkeypatch.setattr(verify, "changes", lambda found: results.load_all(tmp_path))
+    assert verify.main(["--report", str(tmp_path / "bad"), str(run)]) == 1
+    bad, good = capsys.readouterr().out.split("### ")[1:]
+    assert bad.startswith("✗") and "run.json is damaged" in bad
+    assert good.startswith("✓") and "- not compared: " in good and "bad/run.json is damaged" in good
 
 
 def test_the_report_quotes_nothing_that_a_stranger_wrote_as_markup(run):

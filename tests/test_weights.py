@@ -188,6 +188,13 @@ def test_a_file_that_cannot_be_used_is_refused_in_one_sentence(tmp_path, monkeyp
     assert "\n" not in str(caught.value) and not (tmp_path / "opened").exists()
 
 
+@pytest.mark.parametrize("mean, std", [((0.5,), data.STD), (data.MEAN, (0.2, 0.2)), (data.MEAN, (0.2, 0.0, 0.2)),
+                                       (data.MEAN, (0.2, float("nan"), 0.2))])
+def test_constants_that_no_images_can_have_are_refused(tmp_path, mean, std):
+    with pytest.raises(weights.WeightsError, match="mean and std should be three numbers each, one a channel"):
+        weights.load(tmp_path / "nothing.pt", mean, std)
+
+
 def test_a_missing_file_and_damaged_safetensors(tmp_path):
     with pytest.raises(weights.WeightsError, match="does not exist"):
         weights.load(tmp_path / "nothing.pt")

@@ -115,11 +115,7 @@ class Config(BaseModel):
     keep_features: bool = False  # leave the penultimate features (float16) in scores.safetensors
 
     def __init__(self, **settings: Any):
-        size = settings.get("size", "full")
-        of_size = SIZES.get(size, {}) if isinstance(size, str) else {}
-        if settings.get("id_dataset") == "cifar100" and "extra_sets" in of_size:  # its near OOD set is CIFAR-10
-            of_size = of_size | {"extra_sets": tuple("cifar10" if name == "cifar100" else name
-                                                     for name in of_size["extra_sets"])}
+        of_size = _of_size(settings.get("size", "full"), settings.get("id_dataset"))
         try:
             super().__init__(**{**of_size, **settings})
         except ValidationError as error:
@@ -135,9 +131,11 @@ class Config(BaseModel):
 
     @field_validator("ood_sets", "extra_sets", "history_ood")
     @classmethod
-    def _is_not_the_id_set(cls, names: Any, known: ValidationInfo) -> Any:
-        id_dataset = known.data.get("id_dataset")
-        if same := [name for name in ([names] if isinstance(names, str) else names) if data.official(name) == id_dataset]:
+    def _are_other_sets(cls, names: Any, known: ValidationInfo) -> Any:
+        each = (names,) if isinstance(names, str) else names
+        if len(set(each)) < len(each) or not each and known.field_name == "ood_sets":
+            raise ValueError("should name each set once" if each else "should name at least one image set")
+        if same := [name for name in each if data.official(name) == known.data.get("id_dataset")]:
             raise ValueError(f"should not name {same[0]}, the ID set of the same run or a part of it")
         return names
 
@@ -171,24 +169,29 @@ class Config(BaseModel):
     @property
     def changed(self) -> dict[str, Any]:
         """The settings in which this run differs from its size, by name."""
-        of_size = {name: field.default for name, field in Config.model_fields.items()} | SIZES[self.size]
+        of_size = {name: field.default for name, field in Config.model_fields.items()} | _of_size(self.size, self.id_dataset)
         return {name: value for name, value in self if name != "size" and value != of_size[name]}
 
     @property
     def run_id(self) -> str:
         """The name of the run's folder: what every name says, and every training setting that is not the size's."""
-        tau = f"-tau{self.tau:g}" if self.method in TAU else ""
+        tau = f"-tau{_shown(self.tau)}" if self.method in TAU else ""
         cut = f"-cutout{self.cutout}" if self.cutout else ""
         changed = "".join(f"-{name}{_shown(value)}" for name, value in self.changed.items()
                           if name not in IN_EVERY_NAME + IN_NO_NAME)
         return f"{self.size}-{self.id_dataset}-{self.architecture}-{self.method}{tau}{cut}{changed}-seed{self.seed}"
 
 
+def _of_size(size: Any, id_dataset: Any) -> dict[str, Any]:
+    """What SIZES says of a size; the near OOD set of a run on CIFAR-100 is CIFAR-10."""
+    of_size = SIZES.get(size, {}) if isinstance(size, str) else {}
+    near = {"cifar100": "cifar10"} if id_dataset == "cifar100" else {}
+    return of_size | {"extra_sets": tuple(near.get(name, name) for name in of_size.get("extra_sets", ()))}
+
+
 def _shown(value: Any) -> str:
-    """A value as part of a run id."""
-    if isinstance(value, tuple):
-        return "_".join(map(_shown, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """A value as part of a run id, a number with all its digits: no two values share a name."""
+    return "_".join(str(one).removesuffix(".0") for one in (value if isinstance(value, tuple) else (value,)))
 
 
 def _in_one_sentence(error: ValidationError) -> ConfigError:
@@ -201,10 +204,9 @@ def _in_one_sentence(error: ValidationError) -> ConfigError:
         return ConfigError(f"unknown setting {field!r} of a run;{hint} the settings are: "
                            + ", ".join(Config.model_fields), field)
     name = field + "".join(f"[{index}]" for index in found["loc"][1:])
-    said = found["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    said = (f"should be {WANTED[kind]}" if kind in WANTED else
+            found["msg"].removeprefix("Value error, ").removeprefix("Input "))
     if not said.startswith("should"):  # of a net that cannot be built
         return ConfigError(f"{name}: {said}", field)
-    if kind in WANTED:
-        said = f"should be {WANTED[kind]}"
     shown = f"the text {got!r}" if kind in WANTED and isinstance(got, str) else repr(got)
     return ConfigError(f"{name} {said}, got {shown}", field)

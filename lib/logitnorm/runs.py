@@ -62,10 +62,10 @@ def load(path: Path, verify: bool = True, but: Collection[str] = ()) -> Run:
     path = Path(path)
     try:
         info = json.loads((path / "run.json").read_text())
-        files = info["files"]
+        files = {**info["files"]}
     except FileNotFoundError:
         raise RunError(f"{path} is not a complete run: it has no run.json; start its training again") from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:  # no JSON or no text, no files, another kind of value
         raise RunError(f"{path / 'run.json'} is damaged ({error}); restore it or train the run again") from error
     for name in sorted(files.keys() - but) if verify else ():
         if not (path / name).exists():

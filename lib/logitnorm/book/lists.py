@@ -5,7 +5,7 @@ from html import escape
 
 import pandas as pd
 
-from logitnorm.config import TAU, Config
+from logitnorm.config import Config
 from logitnorm.study import adopt, count, ledger, paper
 
 # ---- the claims
@@ -131,10 +131,8 @@ def missing_runs(loaded: list, colab: str, first: int = 6) -> str:
 
 
 def _name(config: Config) -> str:
-    """'LogitNorm, τ = 0.04, WRN-40-2 on CIFAR-10'."""
-    parts = [paper.LABELS[config.method], *[f"τ = {config.tau:g}"] * (config.method in TAU),
-             *[f"Cutout {config.cutout}"] * (config.cutout > 0)]
-    return f"{', '.join(parts)}, {paper.network(config.architecture)} on {paper.title(config.id_dataset)}"
+    """'LogitNorm τ = 0.04, WRN-40-2 on CIFAR-10'."""
+    return f"{paper.method_title(config)}, {paper.network(config.architecture)} on {paper.title(config.id_dataset)}"
 
 
 def _cost(config: Config) -> str:

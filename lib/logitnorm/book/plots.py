@@ -8,6 +8,7 @@ styles and hatches repeat it). Text is large because a page 375 px wide shrinks 
 import base64
 import io
 from html import escape
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -277,6 +278,6 @@ def _need(text: str, what: str, where: str):
 def _cell(value, decimals: int) -> str:
     if value is None or pd.isna(value):
         return NOT_RUN
-    if isinstance(value, float):
+    if isinstance(value, Real) and not isinstance(value, Integral):  # NumPy's too
         return f"{value:.{decimals}f}"
     return escape(str(value)).replace(" ± ", "&nbsp;±&nbsp;").replace("(n = ", "(n&nbsp;=&nbsp;")

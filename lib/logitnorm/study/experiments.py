@@ -111,8 +111,10 @@ def configs(file: Path = FILE, size: str | None = None, only: str = "") -> list[
 
 def official(config: Config) -> Config:
     """The same run, scored on the official image sets, which are downloaded, in place of their stand-ins."""
-    return config.replace(ood_sets=tuple(map(data.official, config.ood_sets)),
-                          extra_sets=tuple(map(data.official, config.extra_sets)),
+    def each(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(data.official, names)))  # a set and its stand-in are one there
+
+    return config.replace(ood_sets=each(config.ood_sets), extra_sets=each(config.extra_sets),
                           history_ood=data.official(config.history_ood))
 
 
@@ -198,8 +200,8 @@ def _train(config: Config, runs_dir: Path) -> str:
     """Train one run, in this process or one of its own; "" or, in one sentence, why it is not complete."""
     try:
         print(f"wrote {train(config, runs_dir)}", flush=True)
-    except (RunError, FloatingPointError) as error:  # they concern this run; the others can go on
-        return str(error)
+    except (RunError, DataError, ValueError, FloatingPointError) as error:  # they concern this run; the others can go on
+        return str(error) if config.run_id in str(error) else f"{config.run_id}: {error}"
     return ""
 
 
@@ -238,8 +240,13 @@ def main(arguments: list[str] | None = None) -> int:
         if args.together > 1:  # each in a process of its own, which does not share this one's memory of a GPU
             with ProcessPoolExecutor(args.together, multiprocessing.get_context("spawn")) as pool:
                 said = [pool.submit(_train, config, args.runs_dir) for config in chosen]
-                for reason in filter(None, (one.result() for one in said)):
-                    failed = report(RunError(reason))
+                for config, one in zip(chosen, said):
+                    try:
+                        reason = one.result()
+                    except Exception as error:  # PyTorch's own, or a process that the system ended
+                        reason = f"{config.run_id}: {type(error).__name__}: {error}"
+                    if reason:
+                        failed = report(RunError(reason))
             return failed
         for number, config in enumerate(chosen, start=1):
             print(f"[{number}/{len(chosen)}] {config.run_id}", flush=True)

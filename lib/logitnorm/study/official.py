@@ -29,14 +29,13 @@ def score(run: Result, image_sets: dict[str, data.ImageSet], folder: Path = FOLD
     """Score the run's weights on its ID test set and on official OOD sets; returns the file that holds what they measure.
 
     image_sets: by name, the ID test set first. A file of the same weights and images is left as it is. Raises RunError
-    for a run without weights or one whose weights do not fit.
+    for a run without weights or one whose weights do not fit, and for a damaged file of an earlier call.
     """
-    if "model.safetensors" not in run.info["files"]:
-        raise RunError(f"{run.id} kept no weights, so nothing can be scored; train it with keep_model = true")
+    _require_weights(run)
     sums = {name: images.sha256(found.images) for name, found in image_sets.items()}
     known = {"run_id": run.id, "weights": run.info["files"]["model.safetensors"], "images": sums}
     path = Path(folder) / f"{run.id}.json"
-    if path.exists() and known.items() <= json.loads(path.read_text()).items():
+    if path.exists() and known.items() <= _read(path).items():
         return path
     far = tuple(name for name in image_sets if name != run.config.id_dataset)
     config = run.config.replace(ood_sets=far, extra_sets=(), history_ood=far[0], keep_features=False)
@@ -51,18 +50,33 @@ def score(run: Result, image_sets: dict[str, data.ImageSet], folder: Path = FOLD
     return path
 
 
+def _require_weights(run: Result) -> None:
+    if "model.safetensors" not in run.info["files"]:
+        raise RunError(f"{run.id} kept no weights, so nothing can be scored; train it with keep_model = true")
+
+
+def _read(path: Path) -> dict:
+    """What `score` wrote."""
+    try:
+        info = json.loads(path.read_text())
+        rows = [{name: row[name] for name in ("score", "ood_dataset", "metric", "value")} for row in info["metrics"]]
+        return {**info, "weights": info["weights"], "metrics": rows}
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged ({error}); delete it and run `python -m logitnorm official` again") from error
+
+
 def load(loaded: list[Result], folder: Path = FOLDER) -> pd.DataFrame:
     """What `score` wrote for these runs, with what each run says of the stand-in: one row per score, set and metric.
 
     Columns run, score, metric, stand_in, official (the sets' names), on_stand_in, on_official (percent). Raises RunError
-    where a file was made from other weights than the run's.
+    where a file is damaged or was made from other weights than the run's.
     """
     rows = []
     for run in loaded:
         path = Path(folder) / f"{run.id}.json"
         if not path.exists():
             continue
-        info = json.loads(path.read_text())
+        info = _read(path)
         if info["weights"] != run.info["files"].get("model.safetensors"):
             raise RunError(f"{path} was made from other weights than {run.id} has; delete it and run `python -m logitnorm "
                            "official` again")
@@ -120,19 +134,19 @@ def main(arguments: list[str] | None = None) -> int:
     failed: dict[str, data.DataError] = {}
     status = 0
     for run in chosen:
-        far = dict.fromkeys(experiments.official(run.config).ood_sets)
-        for name in (run.config.id_dataset, *far):
-            if name not in had and name not in failed:
-                try:
-                    had[name] = images.load(name)
-                except data.DataError as error:
-                    failed[name] = error
-                    report(error)
-        usable = [name for name in far if name in had]
-        if run.config.id_dataset not in had or not usable:
-            status = report(RunError(f"{run.id} cannot be scored without its test images and one official set"))
-            continue
         try:
+            _require_weights(run)  # before anything is downloaded for it
+            far = experiments.official(run.config).ood_sets
+            for name in (run.config.id_dataset, *far):
+                if name not in had and name not in failed:
+                    try:
+                        had[name] = images.load(name)
+                    except data.DataError as error:
+                        failed[name] = error
+                        report(error)
+            usable = [name for name in far if name in had]
+            if run.config.id_dataset not in had or not usable:
+                raise RunError(f"{run.id} cannot be scored without its test images and one official set")
             print(score(run, {name: had[name] for name in (run.config.id_dataset, *usable)}, args.to), flush=True)
         except (RunError, OSError) as error:
             status = report(error)

@@ -121,7 +121,7 @@ def ours(loaded: list) -> pd.DataFrame:
     """Tidy frame of the loaded runs, with averages over the far OOD sets and last-epoch norms added.
 
     Adds rows ood_dataset "average" (only where all of the run's `ood_sets` are there) and metrics logit_norm_id,
-    logit_norm_ood; adds columns paper_set, paper_architecture and exact (see the module's verdict rule).
+    logit_norm_ood; adds columns paper_id, paper_set, paper_architecture and exact (see the module's verdict rule).
     """
     if not loaded:
         return pd.DataFrame(columns=[*results.TIDY, "paper_id", "paper_set", "paper_architecture", "exact"])
@@ -301,8 +301,8 @@ def by_method(loaded: list) -> list:
 
 
 def method_title(config) -> str:
-    """'LogitNorm τ = 0.04', 'Cross-entropy', 'Learned confidence with Cutout'."""
-    tau = f" τ = {config.tau:g}" if config.method == "logitnorm" else ""
+    """'LogitNorm τ = 0.04', 'Cross-entropy', 'Learned Confidence with Cutout'."""
+    tau = f" τ = {config.tau:g}" if config.method in WITH_TAU else ""
     return LABELS[config.method] + tau + " with Cutout" * bool(config.cutout)
 
 

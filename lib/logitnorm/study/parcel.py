@@ -52,19 +52,25 @@ def opened(path: Path):
     if path.is_dir():
         yield path
         return
+    content = _content(path)
+    with tempfile.TemporaryDirectory(prefix="run-") as temporary:
+        folder = Path(temporary, next(iter(content))).parent
+        folder.mkdir()
+        for name, written in content.items():
+            Path(temporary, name).write_bytes(written)
+        yield folder
+
+
+def _content(path: Path) -> dict[str, bytes]:
+    """{"RUN/file": what is in it} of an archive that may be unpacked."""
     try:
-        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(prefix="run-") as folder:
-            members = _checked(path, archive)
-            for name, member in members.items():
-                target = Path(folder, name)
-                target.parent.mkdir(exist_ok=True)
-                target.write_bytes(archive.read(member))  # zipfile gives no byte more than the size that was checked
-            yield Path(folder, next(iter(members))).parent
-    except FileNotFoundError as error:
-        if Path(error.filename or "") != path:
-            raise
+        with zipfile.ZipFile(path) as archive:  # it gives no byte more of a file than the size that is checked
+            return {name: archive.read(member) for name, member in _checked(path, archive).items()}
+    except RunError:
+        raise
+    except FileNotFoundError:
         raise RunError(f"{path} does not exist; name a run folder, or an archive that `logitnorm pack` wrote") from None
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError) as error:
+    except Exception as error:  # one changed byte makes zipfile and its decompressors raise many kinds, and so does a password
         raise RunError(f"{path} is no readable archive ({error}); write it again with `logitnorm pack RUN`") from None
 
 

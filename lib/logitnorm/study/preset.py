@@ -37,23 +37,23 @@ def config(preset: str, **given) -> Config:
     if preset not in PRESETS:
         raise ConfigError(f"preset should be one of {', '.join(PRESETS)}, got {preset!r}", "preset")
     found = Config(**{"keep_model": True, **PRESETS[preset], **given})
-    absent = [name for name in found.sets if data.SETS[name].stands_in_for and not _cached(name)]
+    absent = [name for name in found.sets if data.SETS[name].stands_in_for and not _cached(name, "test")]
     return experiments.official(found) if absent else found
 
 
-def _cached(name: str) -> bool:
-    return all(data.file(name, split).exists() for split in data.SETS[name].splits)
+def _cached(name: str, *splits: str) -> bool:
+    return all(data.file(name, split).exists() for split in splits)
 
 
-def tell(run: Config, runs_dir: Path = paths.RUNS, full_on_cpu: str = "no") -> str:
+def tell(run: Config, runs_dir: Path = paths.RUNS, full_on_cpu: bool = False) -> str:
     """What the run needs, before it starts: device, precision, minutes, megabytes, and where the results go.
 
-    Raises ConfigError for a run of size full on a CPU, unless full_on_cpu is "yes".
+    Raises ConfigError for a run of size full on a CPU, unless full_on_cpu.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.type == "cpu" and run.size == "full" and full_on_cpu != "yes":
+    if device.type == "cpu" and run.size == "full" and not full_on_cpu:
         raise ConfigError("a run of size full takes days on a CPU: choose a GPU (in Colab: Runtime, Change runtime type), "
-                          'another preset, or set full_on_cpu = "yes"', "full_on_cpu")
+                          "another preset, or set full_on_cpu = True", "full_on_cpu")
     precision, why = precision_on(run.precision, device)
     return "\n".join([
         f"run        {run.run_id}",
@@ -78,8 +78,8 @@ def minutes(run: Config, device: torch.device) -> float:
 
 def download(run: Config) -> str:
     """The image sets that are not on this machine, with the megabytes that are known."""
-    missing = [name for name in run.sets if data.SETS[name].archive or name in MEGABYTES]
-    missing = [name for name in missing if not _cached(name)]
+    missing = [name for name in run.sets
+               if data.SETS[name].archive and not _cached(name, "test", *["train"] * (name == run.id_dataset))]
     if not missing:
         return "nothing, the images are here"
     unknown = [name for name in missing if name not in MEGABYTES]

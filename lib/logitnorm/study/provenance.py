@@ -19,6 +19,8 @@ PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn")
 def provenance() -> dict:
     """The code and the libraries of a run: commit, uncommitted changes, a checksum of the library, versions.
 
+    The checksum is of the science floor and of study: their code, and the table of image sets, which says what a training
+    mirrors and scales.
     Where the code travels without its history, LOGITNORM_COMMIT says which commit it is; whether it was changed since
     is then unknown (None), and the checksum of the library tells.
     """
@@ -27,7 +29,8 @@ def provenance() -> dict:
         return done.stdout.strip() if done.returncode == 0 else None
 
     floors = Path(__file__).parents[1]
-    library = [path for folder in (floors, floors / "data", floors / "study") for path in sorted(folder.glob("*.py"))]
+    library = [path for folder in (floors, floors / "data", floors / "study") for path in sorted(folder.iterdir())
+               if path.suffix in (".py", ".yaml")]
     source = hashlib.sha256(b"".join(p.name.encode() + p.read_bytes() for p in library)).hexdigest()
     has_git = shutil.which("git") is not None
     changes = git("status", "--porcelain", "--", "lib") if has_git else None

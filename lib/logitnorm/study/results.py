@@ -9,7 +9,7 @@ import pandas as pd
 import safetensors
 
 from logitnorm import paths, runs
-from logitnorm.config import IN_EVERY_NAME, IN_NO_NAME, TAU
+from logitnorm.config import IN_EVERY_NAME, IN_NO_NAME, SIZES, TAU, ConfigError
 from logitnorm.runs import RunError
 
 from . import fetch, parcel, scoring
@@ -104,8 +104,8 @@ def load_all(runs_dir: Path | str = "", everything: bool = False, verify: bool =
 
     runs_dir: "", the book's runs; a folder of run folders; "+FOLDER", a text: the book's runs and those in FOLDER, which
     take the place of the book's where both have one. everything: those of a second net, another length or another
-    learning rate too, for the studies of these. Runs in progress are left out. Raises RunError for a damaged run, or
-    where FOLDER has none.
+    learning rate too, for the studies of these. Runs in progress are left out. Raises RunError for a damaged run, a
+    folder that does not exist, or where FOLDER has none.
     """
     own = Path(str(runs_dir).removeprefix("+") or paths.RUNS)
     folders = {p.parent.name: p.parent for p in own.glob("*/run.json")}
@@ -113,12 +113,16 @@ def load_all(runs_dir: Path | str = "", everything: bool = False, verify: bool =
         if not folders:
             raise RunError(f"{own.absolute()} holds no finished run; name the folder in which your run folder lies")
         folders = {p.parent.name: p.parent for p in paths.RUNS.glob("*/run.json")} | folders
+    elif own != paths.RUNS and not own.is_dir():
+        raise RunError(f"{own.absolute()} does not exist; name a folder that holds run folders")
     found = [load(folder, verify) for name, folder in sorted(folders.items()) if not name.endswith(".part")]
     return [run for run in found if everything or run.in_grid]
 
 
 def by_size(runs_dir: Path | str, sizes: Sequence[str], everything: bool = False) -> dict[str, list[Result]]:
-    """{size: its runs} of load_all, every folder read once."""
+    """{size: its runs} of load_all, every folder read once. Raises ConfigError for an unknown size, or none."""
+    if not sizes or any(size not in list(SIZES) for size in sizes):
+        raise ConfigError(f"sizes should be a list of one or more of {', '.join(SIZES)}, got {sizes!r}", "sizes")
     found = load_all(runs_dir, everything)
     return {size: [run for run in found if run.config.size == size] for size in sizes}
 

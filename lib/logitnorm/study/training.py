@@ -91,16 +91,27 @@ def _train(config: Config, folder: Path, device: torch.device) -> Path:
 
 def start(config: Config, folder: Path, train_set: tuple[Tensor, Tensor], device: torch.device) -> tuple[Trainer, dict]:
     """A new trainer, or the one that the folder's checkpoint describes, and what is kept beside it: the run's seconds
-    so far, and the code that began it."""
+    so far, and the code that began it.
+
+    Raises RunError for a checkpoint that is damaged, of other settings, of another precision or of an earlier version.
+    """
     trainer = Trainer(config, train_set, device)
     path = folder / "checkpoint.safetensors"
     if path.exists():
         tensors, saved = read_checkpoint(path)
-        require_same(saved["config"], config, folder)
-        trainer.load_state(tensors)
-        trainer.scaler.load_state_dict(saved["scaler"])
-        trainer.epoch, trainer.history = saved["epoch"], saved["history"]
-        kept = {name: saved[name] for name in ("seconds", "provenance")}
+        try:
+            require_same(saved["config"], config, folder)
+            kept = {name: saved[name] for name in ("seconds", "provenance")}
+            begun = saved.get("precision", trainer.precision)  # which earlier versions did not keep
+            if begun != trainer.precision:
+                raise runs.RunError(f"{folder} was begun in {begun} on {kept['provenance']['device']}, here it would go on in "
+                                    f"{trainer.precision}; continue it there, or delete the folder to train it from the start")
+            trainer.load_state(tensors)
+            trainer.scaler.load_state_dict(saved["scaler"])
+            trainer.epoch, trainer.history = saved["epoch"], saved["history"]
+        except KeyError as error:
+            raise runs.RunError(f"{path} holds no {error}, so another version of this library wrote it; delete it to train this "
+                                "run from the start") from error
         print(f"{config.run_id}: continuing after epoch {trainer.epoch}")
     else:
         kept = {"seconds": {"train": 0.0, "total": 0.0},
@@ -119,7 +130,7 @@ def save(trainer: Trainer, kept: dict, folder: Path) -> None:
     """Write the checkpoint from which `start` continues."""
     write_checkpoint(folder / "checkpoint.safetensors", trainer.state(), {
         "config": trainer.config.model_dump(), "epoch": trainer.epoch, "history": trainer.history,
-        "scaler": trainer.scaler.state_dict(), **kept})
+        "precision": trainer.precision, "scaler": trainer.scaler.state_dict(), **kept})
 
 
 def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], state: dict) -> None:

@@ -51,8 +51,8 @@ def verify(path: Path, file: Path = experiments.FILE, known: Path = paths.RUNS, 
     """
     with parcel.opened(path) as folder:
         require_files(folder)
-        run = results.load(folder)
         try:
+            run = results.load(folder)
             said = [_sealed(run), _settings(run, file), _code(run), _history(run), _metrics(run), _images(run, known),
                     _weights(run, download)]
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, safetensors.SafetensorError) as error:
@@ -293,18 +293,21 @@ def markdown(path: Path, download: bool = False) -> tuple[str, bool]:
     name = Path(path).name.removesuffix(".zip")
     try:
         said = verify(path, download=download)
-    except (RunError, data.DataError, experiments.ExperimentsError) as error:
+    except (RunError, data.DataError, experiments.ExperimentsError, OSError) as error:
         return f"### ✗ `{_plain(name)}`\n\n{_plain(str(error))}\n", False
     with parcel.opened(path) as folder:
         run = results.load(folder)
         rows = {(row["score"], row["ood_dataset"], row["metric"]): row["value"] for row in scoring.measure(run.config, run.arrays())}
-        lines = changes(run)
+        try:
+            lines = changes(run) or ["- no line changes"]
+        except RunError as error:  # of another run: its own report says so too
+            lines = [f"- not compared: {_plain(str(error))}"]
     table = [f"| {image_set} | {rows['msp', image_set, 'fpr95']:.2f} | {rows['msp', image_set, 'auroc']:.2f} |"
              for image_set in run.sets[1:]]
     return "\n".join([
         f"### ✓ `{name}`", "", f"Test accuracy {run.info['test_accuracy']:.2f} %, on {_plain(str(run.info.get('device')))}.",
         "", "| OOD set (score MSP) | FPR95 (%) | AUROC (%) |", "|---|---|---|", *table, "", "Checked:", "",
-        *(f"- {_plain(line)}" for line in said), "", "The ledger:", "", *(lines or ["- no line changes"]), ""]), True
+        *(f"- {_plain(line)}" for line in said), "", "The ledger:", "", *lines, ""]), True
 
 
 def _plain(text: str) -> str:

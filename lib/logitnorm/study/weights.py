@@ -47,8 +47,12 @@ def load(path: str | Path, mean: Sequence[float] = data.MEAN, std: Sequence[floa
 
     path: a state dict as torch.save or safetensors writes it; nothing but tensors is unpickled. mean, std: the constants
     of the channels, in [0, 1], with which it was trained; images here are normalised with data.MEAN and data.STD, which
-    the net undoes. Raises WeightsError for a file that is no state dict, or of a network that is not known here.
+    the net undoes. Raises WeightsError for a file that is no state dict, or of a network that is not known here, and for
+    constants that no images can have.
     """
+    if len(mean) != 3 or len(std) != 3 or not all(value > 0 for value in std):
+        raise WeightsError(f"mean and std should be three numbers each, one a channel, and those of std greater than 0; got {mean} "
+                           f"and {std}")
     state = _read(Path(path))
     net, named = _build(state, Path(path))
     counters = {name: value for name, value in net.state_dict().items() if name.endswith("num_batches_tracked")}
