@@ -92,16 +92,21 @@ def _doors() -> str:
 def _sentence(lines: pd.DataFrame, loaded: dict[str, list]) -> str:
     """The two findings with their numbers: what LogitNorm does to FPR95, and at what temperature it trains."""
     row = lines.set_index("id").loc["average-cifar10"]
+    ours, theirs = _changes(row)
     net = {"medium": "the paper's own network, 30 epochs instead of 200", "small": "a small network, 12 epochs"}
-    said = (f"**Foreign images that pass for familiar: from {_change(row['ours'])} %** with LogitNorm (paper: {_change(row['theirs'])} "
-            f"%; {net.get(row['size'], 'the paper’s setting')})."
-            if row["size"] else f"Our own runs: {paper.NOT_RUN}; the paper has FPR95 fall from {_change(row['theirs'])} %.")
+    said = (f"**Foreign images that pass for familiar: from {ours} %** with LogitNorm (paper: {theirs} %; {net.get(row['size'], 'the paper’s setting')})."
+            if row["size"] else f"Our own runs: {paper.NOT_RUN}; the paper has FPR95 fall from {theirs} %.")
     ends = offset.set_temperatures(loaded.get("small", []))
     if len(ends):
         least, most = f"{ends.min():.0f}", f"{ends.max():.0f}"
         said += (f" **It sets its own temperature**: asked for 1/τ = {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, it trains at "
                  f"{least if least == most else f'{least} to {most}'} ([why](../notebooks/hidden_temperature.ipynb)).")
     return said
+
+
+def _changes(row: pd.Series) -> tuple[str, str]:
+    """Ours and the paper's, in a sentence: '61.6 to 26.8'."""
+    return row["ours_short"].replace("→", "to"), row["theirs_short"].replace("→", "to")
 
 
 # The same two findings for readers of Japanese and Chinese; the arrow leads from cross-entropy to LogitNorm.
@@ -119,18 +124,12 @@ def summary(language: str, lines: pd.DataFrame, loaded: dict[str, list]) -> str:
     """The findings of the first screen in Japanese or Chinese, as Markdown."""
     measured, missing, temperature = SUMMARIES[language]
     row = lines.set_index("id").loc["average-cifar10"]
-    numbers = {name: _change(row[name]).replace(" to ", " → ") for name in ("ours", "theirs") if row["size"] or name == "theirs"}
-    said = (measured if row["size"] else missing).format(**numbers)
+    said = (measured if row["size"] else missing).format(ours=row["ours_short"], theirs=row["theirs_short"])
     ends = offset.set_temperatures(loaded.get("small", []))
     if len(ends):
         trained = " – ".join(dict.fromkeys((f"{ends.min():.0f}", f"{ends.max():.0f}")))
         said += "\n\n" + temperature.format(low=f"{1 / ends.index.max():.0f}", high=f"{1 / ends.index.min():.0f}", trained=trained)
     return said + "\n"
-
-
-def _change(numbers: str) -> str:
-    """'61.6 to 26.8' of the ledger's '61.56 → 26.84 (n = 1)'."""
-    return " to ".join(f"{float(number.split(' ')[0]):.1f}" for number in numbers.split(" → "))
 
 
 def _panel(title: str, pixels: list, images: pd.DataFrame, said: list[pd.DataFrame]) -> str:
@@ -162,11 +161,10 @@ def picture(loaded: dict[str, list], lines: pd.DataFrame, dark: bool = False):
     right, wrong = ("#7cc4ff", "#ff9a52") if dark else ("#005a91", "#b34700")
     pair = best_pair(loaded, images)
     said = [answers(run, images) for run in pair]
-    row = lines.set_index("id").loc["average-cifar10"]
+    ours, theirs = _changes(lines.set_index("id").loc["average-cifar10"])
     fig = plt.figure(figsize=(12, 6.3), facecolor=ground, layout="none")
     fig.text(0.03, 0.92, "LogitNorm, measured again", color=ink, fontsize=28, weight="bold")
-    fig.text(0.03, 0.845, f"Foreign images that pass for familiar: from {_change(row['ours'])} % here, from {_change(row['theirs'])} % in "
-             "the paper", color=ink, fontsize=15)
+    fig.text(0.03, 0.845, f"Foreign images that pass for familiar: from {ours} % here, from {theirs} % in the paper", color=ink, fontsize=15)
     for column, image in enumerate(pixels):
         left = 0.13 + 0.084 * column + (0.022 if column >= len(pixels) // 2 else 0)
         ax = fig.add_axes((left, 0.56, 0.074, 0.074 * 12 / 6.3))

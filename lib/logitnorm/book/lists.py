@@ -1,6 +1,5 @@
 """Lists of the pages, as HTML: the claims, what a run's run.json records, and the runs that nobody has trained yet."""
 
-import re
 from html import escape
 
 import pandas as pd
@@ -54,19 +53,11 @@ def _claim(row: dict) -> str:
         more.append(f"size {escape(row['size'])}, runs {links}")
     claim = (f'<details><summary><strong>{escape(row["topic"])}</strong> {escape(row["says"])}</summary>'
              f"<p>{'; '.join(more)}.</p></details>")
-    numbers = "".join(f'<td data-name="{name}">{escape(_plain(row[key]))}</td>'
-                      for name, key in (("paper", "theirs"), ("this book", "ours")))
+    numbers = "".join(f'<td data-name="{name}">{escape(row[key])}</td>'
+                      for name, key in (("paper", "theirs_short"), ("this book", "ours_short")))
     mark = ledger.MARKS[ledger.VERDICTS[row["verdict"]]]
     return (f'<tr id="claim-{row["id"]}"><th scope="row">{claim}</th>{numbers}<td title="{escape(row["verdict"])}">'
             f'<span aria-hidden="true">{mark}</span> {escape(ledger.short(row["verdict"]))}</td></tr>')
-
-
-def _plain(numbers: str) -> str:
-    """'61.6 → 26.8' of '61.56 ± 1.20 → 26.84 ± 0.31 (n = 3)': from ten up one decimal. Other words stay, verdicts go."""
-    if numbers in ledger.VERDICTS:
-        return ""
-    bare = re.sub(r" ± [\d.]+|\s*\(n = [^)]*\)", "", numbers)
-    return re.sub(r"(?<![\d.,])\d{2,}\.\d\d(?!\d)", lambda found: f"{float(found[0]):.1f}", bare)
 
 
 def claims_in_small(lines: pd.DataFrame) -> str:

@@ -464,7 +464,7 @@ def growing_effect(lines: pd.DataFrame):
         part = lines[lines["number"] == name].set_index("net").loc[nets].dropna(subset="change")
         at = [nets.index(net) for net in part.index]
         ax.errorbar(at, part["change"], yerr=part["noise"], elinewidth=0.8, capsize=2, **look.line)
-        said.append(f"{name}: " + ", ".join(f"{net.split(',')[0]} {change:+.1f}" for net, change in part["change"].items()))
+        said.append(f"{name}: " + ", ".join(f"{row.network} {row.change:+.1f}" for row in part.itertuples()))
     ax.axhline(0, color="black", linewidth=1)
     ax.set(ylabel="change of the mean FPR95 (points)")
     ax.set_xticks(range(len(nets)), ["WRN-40-2,\npaper" if net == netsize.PAPER else net.replace(", ", ",\n").replace("BC-", "BC\n")

@@ -293,6 +293,11 @@ def network(architecture: str) -> str:
     return known.get(kind, kind.upper()) + depth.replace("_", "-")
 
 
+def net(config) -> str:
+    """'WRN-40-2, 30 epochs'."""
+    return f"{network(config.architecture)}, {config.epochs} epochs"
+
+
 def by_method(loaded: list) -> list:
     """The runs in the order of LABELS; those of one method keep theirs."""
     return sorted(loaded, key=lambda run: list(LABELS).index(run.config.method))
