@@ -9,7 +9,7 @@ from bs4 import BeautifulSoup
 from fake_runs import write_grid
 from logitnorm import paths
 from logitnorm.book import front, lists
-from logitnorm.study import ledger, results
+from logitnorm.study import ledger, paper, results
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_an_answer_is_the_softmax_and_the_threshold_of_95_percent(loaded, ten):
     for i, row in enumerate(found.itertuples()):
         f = run.tensor(f"{ten['set'][i]}/logits")[i].astype(float)
         p = np.exp(f) / np.exp(f).sum()
-        assert row.said == front.CLASSES[p.argmax()] and row.percent == pytest.approx(100 * p.max(), rel=1e-5)
+        assert row.said == paper.CLASSES[p.argmax()] and row.percent == pytest.approx(100 * p.max(), rel=1e-5)
         assert row.accepted == (np.mean(inside >= p.max()) <= 0.95 or p.max() >= np.sort(inside)[len(inside) // 20])
         assert row.right == (row.accepted == (i < 5))
 

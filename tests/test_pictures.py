@@ -73,14 +73,14 @@ def test_roc_curves_tell_the_runs_metrics(runs):
 
 
 def test_norm_and_confidence_are_those_of_the_logits(runs):
-    figure, alt, said = pictures.norm_and_confidence(runs[:2], shown=50)
+    figure, alt, said = pictures.norm_and_confidence(runs[:2])
     for ax, run in zip(figure.axes, runs):
         f = run.tensor("cifar10/logits").astype(float)
         p = np.exp(f - f.max(1, keepdims=True))
         points = dict(zip(np.linalg.norm(f, axis=1).round(9), (p / p.sum(1, keepdims=True)).max(1)))
         for norm, msp in zip(*ax.lines[0].get_data()):
             assert points[round(norm, 9)] == pytest.approx(msp, rel=1e-9)
-        assert len(ax.lines[0].get_xdata()) == 50
+        assert len(ax.lines[0].get_xdata()) == 600
     assert alt.count("median norm") == 4 and re.fullmatch(r".* 0\.\d\d under Cross-entropy and 0\.\d\d under LogitNorm\.", said)
 
 
@@ -101,9 +101,9 @@ def test_without_a_run_the_pictures_say_so():
 # ---- Learned Confidence
 
 def test_the_drawing_computes_what_its_hint_does():
-    figure, alt = pictures.two_heads(p=(0.5, 0.3, 0.2), label=1, c=0.5)
+    figure, alt = pictures.two_heads()
     drawn = " ".join(text.get_text() for text in figure.axes[0].texts)
-    assert f"{-np.log(0.65):.2f}" in drawn and f"{-np.log(0.5):.2f}" in drawn and "from 0.30 to 0.65" in alt and "at test time" in drawn
+    assert f"= {-np.log(0.4 * 0.28 + 0.6):.2f}" in drawn and f"{-np.log(0.4):.2f}" in drawn and "from 0.28 to 0.71" in alt and "at test time" in drawn
 
 
 def test_the_price_of_hints_marks_the_lowest_point_of_each_curve():
@@ -144,7 +144,7 @@ def test_two_examples_draw_the_papers_bars_and_ours(runs):
 def test_tsne_maps_name_the_classes_of_the_id_set(runs):
     sample = findings.sample(runs[1], 600, 60)
     figure = pictures.tsne_maps(runs[1:2], [sample])
-    assert {text.get_text() for text in figure.axes[0].texts} <= set(pictures.CLASSES) and len(figure.axes[0].texts) == 10
+    assert {text.get_text() for text in figure.axes[0].texts} <= set(paper.CLASSES) and len(figure.axes[0].texts) == 10
 
 
 def test_score_densities_tell_the_means_and_show_the_papers_curves_on_svhn_only(runs):

@@ -12,11 +12,11 @@ from logitnorm import metrics, scores
 from logitnorm.study import branches, label_noise, offset, paper
 
 from . import explorers
-from .plots import METHODS, PAPER
+from .plots import METHODS, PAPER, PURPLE
 
 NETS = {"wrn10_1": "v", "wrn10_2": "o", "wrn40_2": "*"}  # marker of a network; others get a diamond
 LN, CE = METHODS["logitnorm"], METHODS["cross_entropy"]
-BELOW = "#CC79A7"  # of a run whose offset is below 0, beside LogitNorm's own colour
+BELOW = PURPLE  # of a run whose offset is below 0, beside LogitNorm's own colour
 
 
 def _ticks(axis, values):
@@ -66,11 +66,11 @@ def temperature_figure(frame: pd.DataFrame, wide: bool = False):
     return fig
 
 
-def valley_figure(found: dict, taus=(0.02, 0.04, 0.06, 0.1)):
+def valley_figure(found: dict):
     """Figure of a `branches.valley`: the loss along the offset's share for some of its tau, and Energy's FPR95."""
     fig, (upper, lower) = plt.subplots(2, figsize=(6.4, 7.4), sharex=True)
-    most = 1.1 * found["loss"][found["taus"].index(taus[0])][np.abs(found["shares"]) < 4.6].max()
-    for tau, shade in zip(taus, (1, 0.82, 0.66, 0.52)):
+    most = 1.1 * found["loss"][found["taus"].index(0.02)][np.abs(found["shares"]) < 4.6].max()
+    for tau, shade in ((0.02, 1), (0.04, 0.82), (0.06, 0.66), (0.1, 0.52)):
         loss = found["loss"][found["taus"].index(tau)]
         upper.plot(found["shares"], loss, color=plt.cm.Blues(shade))
         at = np.flatnonzero((loss < 0.97 * most) & (found["shares"] < 4.6))[-1]  # where the curve leaves the plot
@@ -90,22 +90,22 @@ def valley_figure(found: dict, taus=(0.02, 0.04, 0.06, 0.1)):
     return fig
 
 
-def valley_block(found: dict, tau: float = 0.04):
+def valley_block(found: dict):
     """The explorer of a `branches.valley`: move tau and the offset, let the offset go, and watch loss, softmax and Energy."""
     shares = found["shares"]
-    controls = (explorers._slider("tau", "Temperature τ", 0, len(found["taus"]) - 1, found["taus"].index(tau))
-                + explorers._slider("share", "Share of the offset, √K m / ‖c‖", 0, len(shares) - 1, len(shares) // 2)
+    controls = (explorers.slider("tau", "Temperature τ", 0, len(found["taus"]) - 1, found["taus"].index(0.04))
+                + explorers.slider("share", "Share of the offset, √K m / ‖c‖", 0, len(shares) - 1, len(shares) // 2)
                 + '<button type="button" data-roll>Let the offset go</button>')
-    table = explorers._table("Means over the test images", ["", "softmax(f)", "softmax(f / (τ‖f‖))"], [
+    table = explorers.numbers("Means over the test images", ["", "softmax(f)", "softmax(f / (τ‖f‖))"], [
         ("inverse temperature", "ce_s", "ln_s"), ("confidence", "ce_confidence", "ln_confidence"), ("loss (nats)", "ce_loss", "ln_loss")])
-    plots = (explorers._plot("valley-loss", "LogitNorm's loss along the offset, with the point chosen and cross-entropy's, which is level")
-             + explorers._plot("valley-energy", "FPR95 of Energy along the offset, of the logits and of the logits without it"))
+    plots = (explorers.chart("valley-loss", "LogitNorm's loss along the offset, with the point chosen and cross-entropy's, which is level")
+             + explorers.chart("valley-energy", "FPR95 of Energy along the offset, of the logits and of the logits without it"))
     data = {name: np.round(value, 4).tolist() if isinstance(value, np.ndarray) else value for name, value in found.items()}
     data["most"] = 1.1 * max(found["loss"].max(), found["raw"]["loss"])
-    looks = {"ln": explorers._look(LN), "ce": explorers._look(CE, dash="8 5"), "here": explorers._look(LN, "here", mark="square"),
-             "energy": explorers._look(CE, "Energy of f"), "centred": {"label": "Energy of f − m", "color": "#000000", "dash": "2 4"},
+    looks = {"ln": explorers.drawn(LN), "ce": explorers.drawn(CE, dash="8 5"), "here": explorers.drawn(LN, "here", mark="square"),
+             "energy": explorers.drawn(CE, "Energy of f"), "centred": {"label": "Energy of f − m", "color": "#000000", "dash": "2 4"},
              "energy_here": {"color": CE.color, "mark": "circle"}}
-    return explorers._block("valley", "Valley explorer", controls, plots, table, {"data": data, "looks": looks})
+    return explorers.block("valley", "Valley explorer", controls, plots, table, {"data": data, "looks": looks})
 
 
 def branch_figure(found: pd.DataFrame):

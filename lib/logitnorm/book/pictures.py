@@ -14,7 +14,6 @@ from logitnorm import metrics, paths
 from logitnorm.study import confidence, conventions, ledger, netsize, paper, scoring, seeds, speed
 
 from . import plots
-from .ask import CLASSES
 
 THUMBNAILS = paths.ROOT / "data/thumbnails"
 WRONG = (0xD5, 0x5E, 0x00)  # the frame of an image that a detector gets wrong
@@ -73,7 +72,7 @@ def tsne_maps(runs: list, samples: list):
         ax.scatter(*xy[is_id].T, c=labels[is_id], cmap="tab10", s=3, alpha=0.5, rasterized=True)
         ax.scatter(*xy[~is_id].T, color="black", marker="x", s=6, linewidth=0.6)
         for k in np.unique(labels[is_id]):
-            ax.text(*np.median(xy[labels == k], axis=0), CLASSES[k] if run.config.id_dataset == "cifar10" else str(k), fontsize=11,
+            ax.text(*np.median(xy[labels == k], axis=0), paper.CLASSES[k] if run.config.id_dataset == "cifar10" else str(k), fontsize=11,
                     weight="bold", ha="center", va="center", bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8})
         ax.set_title(paper.LABELS[run.config.method])
     for ax in axes[0]:
@@ -110,7 +109,7 @@ def three_numbers(run):
     fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.9), width_ratios=(3, 2))
     bins = np.linspace(min(map(np.min, both)), max(map(np.max, both)), 41)
     for values, look in ((inside, plots.ID), (outside, plots.OOD)):
-        left.hist(values, bins, weights=np.full(len(values), 100 / len(values)), color=look.color, hatch=look.hatch, alpha=0.5, label=look.label)
+        plots.histogram(left, values, bins, look)
     left.axvline(threshold, color="black", linestyle=":")
     left.annotate("threshold:\n95 % of ID\nlie right", (threshold, left.get_ylim()[1] * 0.5), (threshold + 0.12, left.get_ylim()[1] * 0.45),
                   fontsize=11, arrowprops={"arrowstyle": "-"})
@@ -213,14 +212,14 @@ def learning_curves(runs: list):
     return fig, f"Learning curves of every seed, accuracy left and loss right, against the epoch. Last test accuracy: {ends}."
 
 
-def norm_and_confidence(runs: list, shown: int = 600):
-    """(figure, alt text, sentence): the norm of an image's logits against its MSP, `shown` images of the ID and the OOD set."""
+def norm_and_confidence(runs: list):
+    """(figure, alt text, sentence): the norm of an image's logits against its MSP, 600 images of the ID and the OOD set."""
     fig, axes = plt.subplots(1, 2, figsize=(6.4, 4), sharey=True)
     said, orders = [], []
     for ax, run in zip(axes, runs):
         for name, look in ((run.config.id_dataset, plots.ID), (run.config.history_ood, plots.OOD)):
             f = run.tensor(f"{name}/logits").astype(float)
-            keep = np.random.default_rng(0).permutation(len(f))[:shown]  # some sets are stored class by class
+            keep = np.random.default_rng(0).permutation(len(f))[:600]  # some sets are stored class by class
             norm, confidence = np.linalg.norm(f, axis=1), softmax(f, axis=1).max(1)
             ax.plot(norm[keep], confidence[keep], look.marker, color=look.color, markersize=3, alpha=0.4, linestyle="",
                     label=paper.title(name))
@@ -337,12 +336,10 @@ def claims(rows: pd.DataFrame):
 
 # ---- Learned Confidence
 
-def two_heads(p=(0.04, 0.08, 0.06, 0.28, 0.05, 0.30, 0.06, 0.05, 0.04, 0.04), label: int = 3, c: float = 0.4):
-    """(figure, alt text): the network of Learned Confidence with the numbers of one made-up example that buys a hint.
-
-    p: its ten class probabilities; label: the true class; c: its confidence.
-    """
-    p, y = np.array(p), np.eye(len(p))[label]
+def two_heads():
+    """(figure, alt text): the network of Learned Confidence with the numbers of one made-up example that buys a hint."""
+    p, label, c = np.array([0.04, 0.08, 0.06, 0.28, 0.05, 0.30, 0.06, 0.05, 0.04, 0.04]), 3, 0.4
+    y = np.eye(len(p))[label]
     mixed = c * p + (1 - c) * y
     fig, ax = plt.subplots(figsize=(6.4, 4.6))
     ax.set(xlim=(-0.1, 13.2), ylim=(-0.2, 9.4))
@@ -384,11 +381,12 @@ def two_heads(p=(0.04, 0.08, 0.06, 0.28, 0.05, 0.30, 0.06, 0.05, 0.04, 0.04), la
                  f"lambda times {-np.log(c):.2f}. At test time c alone is the score.")
 
 
-def price_of_hints(weight: float = 0.1, weights: tuple = (0.03, 0.1, 0.3), budget: float = 0.3):
+def price_of_hints():
     """(figure, alt text): the loss against c for an easy, a middling and a hard example; the best c by probability and lambda."""
+    weight, weights, budget = 0.1, (0.03, 0.1, 0.3), 0.3
     fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 4.3))
     c, said = np.linspace(0.01, 1, 400), []
-    looks = ((0.95, "#009E73", "-", "easy"), (0.6, "#B87A00", "--", "middling"), (0.1, "#D55E00", ":", "hard"))
+    looks = ((0.95, plots.GREEN, "-", "easy"), (0.6, plots.OCHRE, "--", "middling"), (0.1, plots.VERMILION, ":", "hard"))
     for p, color, linestyle, name in looks:
         best = float(confidence.best_confidence(p, weight))
         left.plot(c, confidence.hinted_loss(p, c, weight), color=color, linestyle=linestyle, label=f"{name}, $p_y$ = {p:g}")
@@ -398,7 +396,7 @@ def price_of_hints(weight: float = 0.1, weights: tuple = (0.03, 0.1, 0.3), budge
     left.set_title(f"what a hint costs, λ = {weight:g}", fontsize=13)
     left.legend(fontsize=10, loc="upper left")
     p = np.linspace(0, 1, 400)
-    for value, color, linestyle in zip(weights, ("#3A97D4", "#0072B2", "#000000"), (":", "-", "--")):
+    for value, color, linestyle in zip(weights, (plots.SKY, plots.BLUE, "black"), (":", "-", "--")):
         right.plot(p, confidence.best_confidence(p, value), color=color, linestyle=linestyle, label=f"λ = {value:g}")
     right.axhline(np.exp(-budget), color="#767676", linewidth=1)
     right.text(0.02, np.exp(-budget) + 0.02, "exp(−β)", color="#555555", fontsize=10)

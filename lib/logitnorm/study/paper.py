@@ -46,6 +46,7 @@ from . import results, scoring
 
 LABELS = {"cross_entropy": "Cross-entropy", "logitnorm": "LogitNorm", "centred_logitnorm": "Centred LogitNorm",
           "logit_penalty": "LogitPenalty", "godin": "GODIN", "learned_confidence": "Learned Confidence"}
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")  # CIFAR-10's labels
 NOT_RUN = "not yet run"  # what a table says where a result is missing
 
 FLOORS = {"fpr95": 5.0, "auroc": 2.0, "aupr": 2.0, "accuracy": 2.0, "ece": 2.0, "ece_ts": 0.5}
