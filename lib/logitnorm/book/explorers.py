@@ -230,7 +230,7 @@ def norm_figure(tau: float, norm: float, angle: int, num_classes: int):
     bounds.plot(tau, values["ln_loss"], METHODS["logitnorm"].marker, color=METHODS["logitnorm"].color, label="LogitNorm here")
     bounds.set(xscale="log", yscale="log", xlabel="τ", ylabel="loss (nats)", ylim=(1e-24, 1e3), xlim=(TAUS[0], TAUS[-1]))
     for ax in (left, right, bounds):
-        ax.legend(loc={right: "lower left", bounds: "upper left"}.get(ax, "best"), fontsize=12)
+        ax.legend(loc={right: "lower left", bounds: "upper left"}.get(ax, "best"))
     alt = (f"Top: softmax of logits of norm {norm:g} at {angle} degrees from the best direction; the largest "
            f"probability is {values['ce_probability']:.4f} under cross-entropy and {values['ln_probability']:.4f} "
            f"under LogitNorm with tau {tau:g}. Middle: the cross-entropy loss ({values['ce_loss']:.3g} at this norm) "

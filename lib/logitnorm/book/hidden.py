@@ -12,7 +12,7 @@ from logitnorm import metrics, scores
 from logitnorm.study import branches, label_noise, offset, paper
 
 from . import explorers
-from .plots import METHODS, PAPER, PURPLE
+from .plots import FAINT, GREY, METHODS, PAPER, PURPLE
 
 NETS = {"wrn10_1": "v", "wrn10_2": "o", "wrn40_2": "*"}  # marker of a network; others get a diamond
 LN, CE = METHODS["logitnorm"], METHODS["cross_entropy"]
@@ -31,7 +31,7 @@ def temperature_figure(frame: pd.DataFrame, wide: bool = False):
     fig, (upper, lower) = plt.subplots(1, 2, figsize=(12, 4.8)) if wide else plt.subplots(2, figsize=(6.4, 8.2))
     ends = np.array([frame["nominal"].min() / 1.3, frame["nominal"].max() * 1.3])
     upper.plot(ends, ends, color=PAPER.color, linestyle=":")
-    upper.text(14.5, 15.4, "as asked: s = 1/τ", color="#555555", fontsize=12, rotation=45, rotation_mode="anchor", va="bottom",
+    upper.text(14.5, 15.4, "as asked: s = 1/τ", color=GREY, rotation=45, rotation_mode="anchor", va="bottom",
                transform_rotates_text=True)
     for row in frame.itertuples():
         look, filled = METHODS[row.method], row.id_dataset == "cifar10"
@@ -43,23 +43,22 @@ def temperature_figure(frame: pd.DataFrame, wide: bool = False):
     for (method, ID), part in frame.groupby(["method", "id_dataset"]):
         end = part[part["nominal"] == part["nominal"].max()]
         if method == "logitnorm":
-            upper.text(end["nominal"].max() * 1.15, end["effective"].mean(), f"{paper.LABELS[method]},\n{paper.title(ID)}", fontsize=12,
+            upper.text(end["nominal"].max() * 1.15, end["effective"].mean(), f"{paper.LABELS[method]},\n{paper.title(ID)}",
                        va="center")
     if "centred_logitnorm" in set(frame["method"]):
         end = frame[frame["method"] == "centred_logitnorm"][["nominal", "effective"]].max()
-        upper.text(end["nominal"] * 1.15, end["effective"], "the offset\ntaken out", fontsize=12, va="center")
+        upper.text(end["nominal"] * 1.15, end["effective"], "the offset\ntaken out", va="center")
     if len(frame[frame["architecture"] == "wrn40_2"]):
         big = frame[frame["architecture"] == "wrn40_2"].iloc[0]
-        upper.annotate(paper.network("wrn40_2"), (big["nominal"], big["effective"]), (9, 3), textcoords="offset points",
-                       fontsize=12)
+        upper.annotate(paper.network("wrn40_2"), (big["nominal"], big["effective"]), (9, 3), textcoords="offset points")
     upper.set(xscale="log", yscale="log", xlabel="inverse temperature asked for, 1/τ", ylabel="inverse temperature in training, s",
               xlim=(ends[0], ends[1] * 2.4))
     s_star = offset.plateau(frame)["effective"].mean()
     tau = np.geomspace(frame["tau"].min() / 1.1, frame["tau"].max() * 1.1, 400)
     for sign in (1, -1):
         lower.plot(tau, sign * offset.fork(tau, s_star), color="black", linewidth=1.2)
-    lower.text(0.011, 8.6, f"theory with one s* = {s_star:.1f}", fontsize=12, va="center")
-    lower.text(0.0105, 0.25, "taken out of the loss", fontsize=12)
+    lower.text(0.011, 8.6, f"theory with one s* = {s_star:.1f}", va="center")
+    lower.text(0.0105, 0.25, "taken out of the loss")
     lower.set(xscale="log", yscale="asinh", xlabel="τ", ylabel="share of the offset, √K m / ‖c‖")
     lower.set_yticks([-10, -5, -2, -1, 0, 1, 2, 5, 10], ["−10", "−5", "−2", "−1", "0", "1", "2", "5", "10"])
     _ticks(upper.xaxis, (10, 20, 50, 100)), _ticks(upper.yaxis, (10, 20, 50, 100)), _ticks(lower.xaxis, (0.01, 0.02, 0.05, 0.1))
@@ -74,18 +73,18 @@ def valley_figure(found: dict):
         loss = found["loss"][found["taus"].index(tau)]
         upper.plot(found["shares"], loss, color=plt.cm.Blues(shade))
         at = np.flatnonzero((loss < 0.97 * most) & (found["shares"] < 4.6))[-1]  # where the curve leaves the plot
-        upper.text(found["shares"][at] - 0.1, loss[at] + 0.02 * most, f"τ = {tau:g}", ha="right", fontsize=12)
+        upper.text(found["shares"][at] - 0.1, loss[at] + 0.02 * most, f"τ = {tau:g}", ha="right")
     own = np.interp(found["own"], found["shares"], found["loss"][found["taus"].index(0.04)])
     upper.plot(found["own"], own, LN.marker, color=LN.color, markersize=10)
-    upper.annotate("this network", (found["own"], own), (-4, -20), textcoords="offset points", ha="right", fontsize=12)
+    upper.annotate("this network", (found["own"], own), (-4, -20), textcoords="offset points", ha="right")
     upper.set(ylabel="LogitNorm's loss (nats)", ylim=(0.6 * found["loss"].min(), most))
     lower.plot(found["shares"], found["energy"], color=CE.color, linestyle=CE.linestyle)
     lower.plot([0], found["energy"][len(found["shares"]) // 2], "o", color="black")
-    lower.annotate("no offset", (0, found["energy"][len(found["shares"]) // 2]), (8, -4), textcoords="offset points", fontsize=12)
+    lower.annotate("no offset", (0, found["energy"][len(found["shares"]) // 2]), (8, -4), textcoords="offset points")
     for share, name in ((found["own"], "this network"), (-found["own"], "mirrored")):
         at = np.interp(share, found["shares"], found["energy"])
         lower.plot(share, at, LN.marker, color=LN.color, markersize=10)
-        lower.annotate(name, (share, at), (0, 9 if share < 0 else -18), textcoords="offset points", ha="center", fontsize=12)
+        lower.annotate(name, (share, at), (0, 9 if share < 0 else -18), textcoords="offset points", ha="center")
     lower.set(xlim=(-4.6, 4.6), xlabel="share of the offset, √K m / ‖c‖", ylabel="Energy, mean FPR95 (%) ↓", ylim=(0, 105))
     return fig
 
@@ -121,7 +120,7 @@ def branch_figure(found: pd.DataFrame):
     ax.plot([], [], color="black", linestyle="--", label="left the side on which they began")
     ax.axhline(0, color="black", linewidth=0.8)
     ax.set(xlabel="epoch", ylabel="share of the offset, √K m / ‖c‖")
-    ax.legend(fontsize=12, loc="upper right")
+    ax.legend(loc="upper right")
     ax.set_ylim(top=1.5 * rows["share"].abs().max())
     return fig
 
@@ -131,7 +130,7 @@ def mirror_figure(found: pd.DataFrame):
     fig, ax = plt.subplots(figsize=(6.4, 1.7 + 0.42 * len(found)))
     names = []
     for at, row in enumerate(found.sort_values(["tau", "seed"]).itertuples()):
-        ax.plot([row.own, row.mirrored], [at, at], color="#999999", linewidth=1.5, zorder=1)
+        ax.plot([row.own, row.mirrored], [at, at], color=FAINT, linewidth=1.5, zorder=1)
         for x, sign in ((row.own, 1), (row.mirrored, -1)):
             color = LN.color if sign * row.offset > 0 else BELOW
             ax.scatter(x, at, marker="^" if sign * row.offset > 0 else "v", s=90, edgecolor=color, linewidth=1.6, zorder=3,
@@ -145,7 +144,7 @@ def mirror_figure(found: pd.DataFrame):
     ax.set_yticks(range(len(names)), names)
     ax.set(xlabel="Energy at T = 1, mean FPR95 (%) ↓", xlim=(0, 101), ylim=(len(names) - 0.5, -0.5))
     ax.grid(False, axis="y")
-    fig.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=12)
+    fig.legend(handles=handles, loc="outside upper center", ncols=3)
     return fig
 
 
@@ -162,10 +161,10 @@ def fitting_figure(found: pd.DataFrame):
         end = part[part["epoch"] == part["epoch"].max()][["train_accuracy", "s"]].max()
         beside, where = {"wrn10_1": ((-12, 6), "right"), "wrn10_2": ((-6, 8), "right"), "wrn40_2": ((-10, 0), "right")}.get(
             net, ((10, -18 if net == "resnet20" else 0), "left"))
-        ax.annotate(paper.network(net), end, beside, textcoords="offset points", fontsize=12, ha=where)
+        ax.annotate(paper.network(net), end, beside, textcoords="offset points", ha=where)
     for tau in taus:
         ax.scatter([], [], color=colors[tau], edgecolor="black", linewidth=0.3, s=40, label=f"{1 / tau:.3g}")
-    ax.legend(title="asked for, 1/τ", fontsize=12, title_fontsize=12, loc="upper left")
+    ax.legend(title="asked for, 1/τ", loc="upper left")
     ax.set_xlim(right=104)
     ax.set(xlabel="accuracy on the training images, each epoch (%)", ylabel="inverse temperature in training, s")
     return fig
@@ -215,7 +214,7 @@ def reliability_figure(run):
     else:
         f = run.tensor(f"{ID}/logits")
         both = scores.msp(f), scores.msp(scores.normalised(f, run.config.tau))
-    ax.plot([0, 1], [0, 1], color="#767676", linestyle=":")
+    ax.plot([0, 1], [0, 1], color=PAPER.color, linestyle=":")
     for confidence, name, look in zip(
         both, ("softmax(f)", "softmax(f / (τ‖f‖))"), (METHODS["cross_entropy"], METHODS["logitnorm"])
     ):
@@ -252,9 +251,9 @@ def noise_figure(found: pd.DataFrame):
     s_star = np.array([label_noise.wanted(e, 10) for e in noise])
     taus = sorted(found["tau"].dropna().unique())
     upper.plot(noise, s_star, color="black", linewidth=1.2)
-    upper.text(noise[30], s_star[30] + 0.25, "s* of theory", fontsize=12)
+    upper.text(noise[30], s_star[30] + 0.25, "s* of theory")
     upper.plot(noise, np.full(len(noise), 1 / taus[-1]), color=PAPER.color, linestyle=":")
-    upper.text(noise[10], 1 / taus[-1] - 0.5, f"1/τ for τ = {taus[-1]:g}", color="#555555", fontsize=12)
+    upper.text(noise[10], 1 / taus[-1] - 0.5, f"1/τ for τ = {taus[-1]:g}", color=GREY)
     marks = dict(zip(taus, ("s", "D", "^", "v")))
     for tau, marker in marks.items():
         rows = found[found["tau"] == tau]

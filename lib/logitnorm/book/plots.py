@@ -53,6 +53,7 @@ SCORES = {  # of the scores whose FPR95 is compared, by the names of netsize.NUM
 }
 ID = Look("in-distribution", "#000000", "o", "-")
 OOD = Look("out-of-distribution", OCHRE, "X", "--", "///")
+GREY, FAINT = "#555555", "#999999"  # of words and lines that stand behind
 PAPER = Look("paper", "#767676", "*", ":")
 OURS = Look("this book", BLUE, "s", "-")
 
@@ -76,6 +77,14 @@ def style():
         "lines.linewidth": 2,
         "lines.markersize": 8,
         "hatch.linewidth": 0.8,
+        "font.size": 12,
+        "axes.labelsize": 13,
+        "figure.labelsize": 13,
+        "axes.titlesize": 13,
+        "xtick.labelsize": 12,
+        "ytick.labelsize": 12,
+        "legend.fontsize": 12,
+        "legend.title_fontsize": 12,
         "legend.frameon": False,
     })
 
@@ -146,7 +155,7 @@ def dumbbells(lines: pd.DataFrame, xlabel: str, ends: tuple[str, str] = ("Cross-
     ax.set(xlabel=xlabel, xlim=xlim, ylim=(len(lines) - 0.5, -0.5), yticks=range(len(lines)), yticklabels=lines["label"])
     ax.tick_params(axis="y", length=0)
     ax.grid(False, axis="y")
-    fig.legend(loc="outside upper center", ncols=2, fontsize=12)
+    fig.legend(loc="outside upper center", ncols=2)
     return fig
 
 
@@ -164,7 +173,7 @@ def heat(theirs: pd.DataFrame | None, ours: pd.DataFrame, label: str, changes: b
     fig, axes = plt.subplots(len(panels), figsize=(6.4, (0.6 + 0.5 * len(ours)) * len(panels) + 1.1), squeeze=False,
                              sharex=True)
     for ax, (name, values) in zip(axes[:, 0], panels):
-        sns.heatmap(values, ax=ax, vmax=most, annot=True, annot_kws={"size": 12}, linewidths=1, cbar=False, **scale)
+        sns.heatmap(values, ax=ax, vmax=most, annot=True, linewidths=1, cbar=False, **scale)
         ax.set(title=name if len(panels) > 1 else "", xlabel="", ylabel="")
         ax.tick_params(axis="y", rotation=0, length=0)
         ax.tick_params(axis="x", length=0)
@@ -179,8 +188,8 @@ def slopes(lines: list[tuple], ylabel: str):
     for i, (name, start, end) in enumerate(lines):
         look = PAPER if i == len(lines) - 1 else OURS
         ax.plot([0, 1], [start, end], look.marker, linestyle="-", color=look.color, markersize=9)
-        ax.text(1.04, end, f"{name}, {end:.0f} %", va="center", fontsize=12)
-        ax.text(-0.04, start, f"{start:.0f} %", va="center", ha="right", fontsize=12)
+        ax.text(1.04, end, f"{name}, {end:.0f} %", va="center")
+        ax.text(-0.04, start, f"{start:.0f} %", va="center", ha="right")
     ax.set(xlim=(-0.2, 1.75), xticks=(0, 1), xticklabels=("Cross-entropy", "LogitNorm"), ylabel=ylabel, ylim=(0, None))
     ax.grid(False, axis="x")
     return fig
