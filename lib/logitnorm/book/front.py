@@ -91,7 +91,8 @@ def _sentence(lines: pd.DataFrame, loaded: dict[str, list]) -> str:
     row = lines.set_index("id").loc["average-cifar10"]
     ours, theirs = _changes(row)
     net = {"medium": "the paper's own network, 30 epochs instead of 200", "small": "a small network, 12 epochs"}
-    said = (f"**Foreign images that pass for familiar: from {ours} %** with LogitNorm (paper: {theirs} %; {net.get(row['size'], 'the paper’s setting')})."
+    said = (f"**Foreign images that pass for familiar: from {ours} %** with LogitNorm (paper: {theirs} %; "
+            f"{net.get(row['size'], 'the paper’s setting')})."
             if row["size"] else f"Our own runs: {paper.NOT_RUN}; the paper has FPR95 fall from {theirs} %.")
     ends = offset.set_temperatures(loaded.get("small", []))
     if len(ends):
@@ -134,8 +135,9 @@ def _panel(title: str, pixels: list, images: pd.DataFrame, said: list[pd.DataFra
     names = [paper.CLASSES[int(label)] if label == label and label is not None else ""
              for label in images["label"]]
     alts = [f"Test image {index} of {paper.title(name)}" for index, name in zip(images["index"], images["set"])]
-    head = "".join(f'<th scope="col"><img src="data:image/png;base64,{plots.base64_of(Image.fromarray(pixels[i]).save, format="png", optimize=True)}" alt="{alt}" width="64" height="64">{f"<span>{name}</span>" if name else ""}'
-                   "</th>" for i, alt, name in zip(images.index, alts, names))
+    data = [plots.base64_of(Image.fromarray(pixels[i]).save, format="png", optimize=True) for i in images.index]
+    head = "".join(f'<th scope="col"><img src="data:image/png;base64,{png}" alt="{alt}" width="64" height="64">'
+                   f'{f"<span>{name}</span>" if name else ""}</th>' for png, alt, name in zip(data, alts, names))
     rows = "".join(
         f'<tr><th scope="row">{paper.LABELS[method].replace("Norm", "&shy;Norm")}</th>' + "".join(
             f'<td><span>{row.said}</span> <span>{row.percent:.0f}&nbsp;%</span> <strong class="{"right" if row.right else "wrong"}">'

@@ -49,7 +49,8 @@ def icons(html: Path, pages: dict[Path, str]) -> None:
                  f"{solid}::before {{ content: none; }}")
     (html / "_static/icons.css").write_text("\n".join(rules) + "\n", encoding="utf-8")
     for page, text in pages.items():
-        pages[page] = re.sub(rf'<script[^>]* src="([^"]*){FONT_AWESOME}[^"]*"></script>', r'<link rel="stylesheet" href="\1_static/icons.css" />', text)
+        pages[page] = re.sub(rf'<script[^>]* src="([^"]*){FONT_AWESOME}[^"]*"></script>',
+                             r'<link rel="stylesheet" href="\1_static/icons.css" />', text)
     for left in (html / "_static/scripts").glob("fontawesome.js*"):
         left.unlink()
 

@@ -116,10 +116,11 @@ def _row(entry: dict, loaded: dict, frames: dict, compared: dict, networks: dict
     tally = _tally(among)
     if "beside" in entry and complete:
         tally = "; ".join(filter(None, [tally, *_beside(entry["beside"], [run for run in loaded[size] if run.id in used])]))
-    return row | dict(size="" if computed or not complete else size, theirs=_numbers(shown, "paper"),
-                      ours=_numbers(shown, "ours") if complete else verdict(shown), theirs_short=_numbers(shown, "paper", short=True),
-                      ours_short=_numbers(shown, "ours", short=True) if complete else "", difference=_difference(shown), verdict=lowered(verdict(shown), among),
-                      tally=tally, runs=used if complete else [], changes=_changes(shown) if complete and not computed else [])
+    ours = [_numbers(shown, "ours", short) for short in (False, True)] if complete else [verdict(shown), ""]
+    return row | dict(size="" if computed or not complete else size, theirs=_numbers(shown, "paper"), ours=ours[0],
+                      theirs_short=_numbers(shown, "paper", short=True), ours_short=ours[1], difference=_difference(shown),
+                      verdict=lowered(verdict(shown), among), tally=tally, runs=used if complete else [],
+                      changes=_changes(shown) if complete and not computed else [])
 
 
 def _beside(score: str, runs: list) -> list[str]:

@@ -47,7 +47,8 @@ def effects(loaded: list) -> pd.DataFrame:
             start, end = (paper.where(frame, run=[run.id for run in of[method]], score=score, metric=metric)["value"]
                           for method in of)
             lines.append({"net": name, "network": paper.network(same[0].config.architecture), "epochs": same[0].config.epochs,
-                          "n": min(map(len, of.values())), "fit": fit, "number": number, "start": start.mean(), "end": end.mean(), "change": end.mean() - start.mean(),
+                          "n": min(map(len, of.values())), "fit": fit, "number": number, "start": start.mean(),
+                          "end": end.mean(), "change": end.mean() - start.mean(),
                           "noise": paper.noise(start.std(), end.std(), paper.LEAST.get(metric, 0.0))})
     theirs = paper.numbers("2", "4", "5", "6", "text-4.2")
     theirs = paper.where(theirs, id_dataset="cifar10", architecture="wrn40_2", ood_dataset=["average", ""])
