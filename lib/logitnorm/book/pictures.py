@@ -329,6 +329,7 @@ def two_metrics_one_name(runs: list, ood_set: str):
         ax.annotate(f"OOD positive: {two:.1f} %", (5, 100 - two), (14, min(100 - two, 70) - 18), va="top",
                     arrowprops={"arrowstyle": "-", "color": plots.GREY})
         ax.set(title=look.label, xlim=(-1, 101), ylim=(0, 101), xticks=(0, 5, 50, 100), yticks=(0, 50, 95))
+        ax.tick_params(axis="x", labelsize=11)  # 0 and 5 stand close
         said.append(f"{look.label}: with ID as positive {one:.1f} % of the OOD images pass where 95 % of ID pass, with OOD as positive "
                     f"{two:.1f} % of the ID images are refused where 95 % of OOD are caught")
     above.supxlabel("OOD images let in (%)")
@@ -559,7 +560,7 @@ def seed_spread(frame: pd.DataFrame, lines: pd.DataFrame):
     below.axhline(50, color=plots.PAPER.color, linewidth=1)
     below.text(counts[-1], 49, "a coin", ha="right", va="top", color=plots.GREY)
     below.set(xlabel="seeds of each loss in a table", ylabel="wrong order (%)", xticks=counts, ylim=(-2, 52))
-    below.legend(ncols=2, loc="center right")
+    below.legend(ncols=2, loc="upper right", bbox_to_anchor=(1, 0.9))
     said = "; ".join(f"{seeds.RATES[row['claim']]}: cross-entropy {row['cross_entropy']:.1f} ± {row['sd0']:.1f}, LogitNorm "
                      f"{row['logitnorm']:.1f} ± {row['sd1']:.1f}, wrong order with one seed {row[1]:.0f} %"
                      for _, row in lines.iterrows() if row["claim"] in seeds.RATES)
