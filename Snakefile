@@ -29,15 +29,13 @@ import shlex
 import sys
 from pathlib import Path
 
-import yaml
-
 from logitnorm.book import kernels
 
 if workflow.is_main_process and not workflow.dryrun and "size" not in config:
     kernels.start()  # it imports while the graph is made; a training of hours has a process of its own
 
 from logitnorm import study
-from logitnorm.book import runner
+from logitnorm.book import build, runner
 from logitnorm.study import experiments
 
 # Snakemake runs as many jobs as there are cores, so each job keeps to one thread.
@@ -46,8 +44,7 @@ shell.prefix("set -euo pipefail; export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPEN
 PY = sys.executable
 LOGITNORM = f'{PY} -IS {shlex.quote(kernels.__file__)} "${{LOGITNORM_KERNELS:-}}"'  # a fork where there are warm kernels
 RUN = f"{LOGITNORM} runner"
-TOC = yaml.safe_load(Path("_toc.yml").read_text())
-PAGES = [TOC["root"]] + [chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]
+PAGES = build.pages()
 NOTEBOOKS = [Path(page).name for page in PAGES if page.startswith("notebooks/")]
 RESULTS = [name for name in NOTEBOOKS if name != "train"]
 FINISHED = sorted(str(path) for path in Path("data/runs").glob("*/run.json"))

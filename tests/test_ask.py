@@ -243,7 +243,7 @@ def test_a_sample_is_answered_as_pytorch_answers_it(loaded):
             name, threshold = ask.first_score(method)
             [value] = ask.score_values(method, name, logits, own[0] if own else None)
             assert shown["verdict"] == ask.verdict(value >= threshold)
-            assert f"{ask.paper.LABELS[method]}: {ask.CLASSES[logits.argmax()]}, {shown['verdict']}" in said
+            assert f"{ask.paper.LABELS[method]}: {ask.paper.CLASSES[logits.argmax()]}, {shown['verdict']}" in said
             columns = [torch.tensor(logits[0]).double()]
             if method == "logitnorm":
                 columns += [torch.from_numpy(scores.normalised(logits, ask.load(method).config.tau)[0])]

@@ -18,7 +18,7 @@ def lines(energy, gradnorm, noise=1.0):
     for i, (net, (fit, epochs)) in enumerate(NETS.items()):
         for number in netsize.NUMBERS:
             change = {"Energy": energy, "GradNorm": gradnorm}.get(number, [-10.0] * 4)[i]
-            rows.append({"net": net, "epochs": epochs, "n": 3, "fit": fit, "number": number, "start": 50.0, "end": 50 + change,
+            rows.append({"net": net, "network": net, "epochs": epochs, "n": 3, "fit": fit, "number": number, "start": 50.0, "end": 50 + change,
                          "change": change, "noise": noise if net != netsize.PAPER else np.nan})
     return pd.DataFrame(rows)
 

@@ -4,10 +4,11 @@ import re
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from logitnorm import data, metrics, paths
 from logitnorm.book import pictures
-from logitnorm.study import confidence, conventions, findings, paper, results
+from logitnorm.study import collapse, confidence, conventions, findings, paper, results
 
 
 @pytest.fixture(scope="module")
@@ -73,15 +74,54 @@ def test_roc_curves_tell_the_runs_metrics(runs):
 
 
 def test_norm_and_confidence_are_those_of_the_logits(runs):
-    figure, alt, said = pictures.norm_and_confidence(runs[:2], shown=50)
+    figure, alt, said = pictures.norm_and_confidence(runs[:2])
     for ax, run in zip(figure.axes, runs):
         f = run.tensor("cifar10/logits").astype(float)
         p = np.exp(f - f.max(1, keepdims=True))
         points = dict(zip(np.linalg.norm(f, axis=1).round(9), (p / p.sum(1, keepdims=True)).max(1)))
         for norm, msp in zip(*ax.lines[0].get_data()):
             assert points[round(norm, 9)] == pytest.approx(msp, rel=1e-9)
-        assert len(ax.lines[0].get_xdata()) == 50
+        assert len(ax.lines[0].get_xdata()) == 600
     assert alt.count("median norm") == 4 and re.fullmatch(r".* 0\.\d\d under Cross-entropy and 0\.\d\d under LogitNorm\.", said)
+
+
+def test_norm_curves_are_the_papers_and_the_runs(runs):
+    figure = pictures.norm_curves(runs[:2])
+    assert [len(ax.lines) for ax in figure.axes] == [4, 2] and [len(ax.lines) for ax in pictures.norm_curves([]).axes] == [2, 0]
+    np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), paper.figure(1).query("epoch >= 1")["id_test"])
+    for ax, run in zip(figure.axes, runs):
+        for line, column in zip(ax.lines[-2:], ("norm_test", "norm_ood")):
+            np.testing.assert_array_equal(line.get_ydata(), run.history.query("epoch >= 1")[column])
+            assert line.get_xdata()[-1] == 100
+
+
+def test_the_curve_of_tau_has_the_runs_means_and_both_cross_entropies(runs):
+    curve = pd.DataFrame({"tau": [0.01, 0.04, 0.1], "paper": [20.0, 15.65, 24.0], "ours": [30.0, 28.0, np.nan], "sd": [1.0, np.nan, np.nan]})
+    [ax] = pictures.tau_curve(curve, paper.ours(runs)).axes
+    theirs, printed_base, ours, base = ax.lines[:2] + [ax.containers[0][0]] + ax.lines[-1:]
+    assert theirs.get_ydata().tolist() == [20.0, 15.65, 24.0] and ours.get_ydata().tolist() == [30.0, 28.0]
+    mean = np.mean([printed(runs[0], name, "fpr95", "msp") for name in runs[0].config.ood_sets])
+    assert printed_base.get_ydata()[0] == 49.52 and base.get_ydata()[0] == pytest.approx(mean, abs=0.01)
+    assert len(pictures.tau_curve(curve.assign(ours=np.nan), paper.ours([])).axes[0].lines) == 2
+
+
+def test_a_training_is_drawn_from_its_history(runs):
+    above, below = pictures.training(runs[1]).axes
+    drawn = [line.get_ydata() for line in (*above.lines, *below.lines)]
+    np.testing.assert_array_equal(drawn, runs[1].history[["train_loss", "norm_train", "norm_test", "norm_ood"]].T)
+
+
+def test_spectra_and_lengths_are_those_of_the_features():
+    both = findings.pair({"small": collapse.keeping(results.load_all())}, "cross_entropy", "logitnorm")
+    (spectra, ranks), (lengths, means) = pictures.spectra(both), pictures.feature_lengths(both)
+    assert len(spectra.axes[0].lines) == len(lengths.axes) == 2
+    for run, line, ax in zip(both, spectra.axes[0].lines, lengths.axes):
+        features = run.tensor(f"{run.config.id_dataset}/features").astype(float)
+        variances = np.linalg.eigvalsh(np.cov(features.T, bias=True))[::-1]
+        np.testing.assert_allclose(line.get_ydata() ** 2, variances / variances[0], rtol=1e-4, atol=1e-9)
+        assert f"effective rank {variances.sum() ** 2 / (variances ** 2).sum():.1f} of {len(variances)}" in ranks
+        assert f"mean {np.linalg.norm(features, axis=1).mean():.2f} on ID images" in means and len(ax.patches) == 100
+    assert pictures.spectra([])[1] == pictures.feature_lengths([])[1] == "No run."
 
 
 def test_figure_2_shows_its_two_images_only_where_they_are_those_of_its_rule():
@@ -101,9 +141,9 @@ def test_without_a_run_the_pictures_say_so():
 # ---- Learned Confidence
 
 def test_the_drawing_computes_what_its_hint_does():
-    figure, alt = pictures.two_heads(p=(0.5, 0.3, 0.2), label=1, c=0.5)
+    figure, alt = pictures.two_heads()
     drawn = " ".join(text.get_text() for text in figure.axes[0].texts)
-    assert f"{-np.log(0.65):.2f}" in drawn and f"{-np.log(0.5):.2f}" in drawn and "from 0.30 to 0.65" in alt and "at test time" in drawn
+    assert f"= {-np.log(0.4 * 0.28 + 0.6):.2f}" in drawn and f"{-np.log(0.4):.2f}" in drawn and "from 0.28 to 0.71" in alt and "at test time" in drawn
 
 
 def test_the_price_of_hints_marks_the_lowest_point_of_each_curve():
@@ -144,7 +184,7 @@ def test_two_examples_draw_the_papers_bars_and_ours(runs):
 def test_tsne_maps_name_the_classes_of_the_id_set(runs):
     sample = findings.sample(runs[1], 600, 60)
     figure = pictures.tsne_maps(runs[1:2], [sample])
-    assert {text.get_text() for text in figure.axes[0].texts} <= set(pictures.CLASSES) and len(figure.axes[0].texts) == 10
+    assert {text.get_text() for text in figure.axes[0].texts} <= set(paper.CLASSES) and len(figure.axes[0].texts) == 10
 
 
 def test_score_densities_tell_the_means_and_show_the_papers_curves_on_svhn_only(runs):

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from logitnorm import data
 from logitnorm.book import ask
+from logitnorm.study import paper
 from PIL import Image
 
 FURTHER = 2  # samples of each set beside the paper's six
@@ -55,7 +56,7 @@ def draw(image_sets: list[str]) -> list[dict]:
     rng = np.random.default_rng(0)
     labels = data.load("cifar10").labels.numpy()
     chosen = [{"set": "cifar10", "index": int(rng.choice(np.flatnonzero(labels == k))), "label": k}
-              for k in range(len(ask.CLASSES))]
+              for k in range(len(paper.CLASSES))]
     for position, name in enumerate(image_sets):
         indices = rng.choice(len(data.load(name).images), OF_SIX if position < 6 else FURTHER, replace=False)
         chosen += [{"set": name, "index": int(index), "label": None} for index in indices]

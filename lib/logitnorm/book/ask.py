@@ -22,6 +22,8 @@ from scipy.special import expit
 from logitnorm import data, losses, metrics, paths, train
 from logitnorm.study import paper, results, scoring
 
+from .plots import edges, html_table
+
 SOURCE = paths.ROOT / "book" / "_static" / "ask"
 TEMPLATE = paths.ROOT / "book" / "ask.html"
 # Method -> run; the order of the page.
@@ -35,7 +37,6 @@ SCORES = {"cross_entropy": ("msp", "max_logit", "energy"),
           "godin": ("cosine", "msp", "max_logit", "energy"),
           "learned_confidence": ("confidence", "msp", "max_logit", "energy")}
 TITLES = {"max_logit": "Largest logit", "cosine": paper.title("godin"), "confidence": "Confidence c"}
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")  # CIFAR-10's
 BINS = 40
 TILES = 9  # samples in a row of samples.png
 FIXED = 8  # samples in the table for readers without JavaScript
@@ -103,14 +104,12 @@ def histogram(run, name: str) -> dict:
     """
     inside = measured(run, name, run.config.id_dataset)
     outside = [measured(run, name, image_set) for image_set in run.config.ood_sets]
-    # The thousandth at either end would stretch the axis; it goes into the outer bins.
-    low, high = np.quantile(np.concatenate([inside, *outside]), [0.001, 0.999])
-    edges = np.linspace(low, high, BINS + 1)
+    bins = edges([inside, *outside], BINS)
 
     def percent(values):
-        return 100 * np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / len(values)
+        return 100 * np.histogram(np.clip(values, bins[0], bins[-1]), bins)[0] / len(values)
 
-    return {"name": name, "title": TITLES.get(name) or paper.title(name), "low": low, "high": high,
+    return {"name": name, "title": TITLES.get(name) or paper.title(name), "low": bins[0], "high": bins[-1],
             "threshold": metrics.threshold95(inside), "id": percent(inside).round(3).tolist(),
             "ood": np.mean([percent(values) for values in outside], axis=0).round(3).tolist(),
             "passes": float(np.mean([metrics.fpr95(inside, values) for values in outside]))}
@@ -129,7 +128,7 @@ def content() -> dict:
     """ask.json. bytes: of each file that the button loads, unpacked, so that the progress bar knows the whole."""
     networks = [network(method) for method in RUNS]
     loaded = ["ort/ort-wasm-simd-threaded.wasm", *(entry["model"] for entry in networks)]
-    return {"classes": CLASSES, "tiles": TILES, "samples": samples(), "networks": networks,
+    return {"classes": paper.CLASSES, "tiles": TILES, "samples": samples(), "networks": networks,
             "bytes": {name: (SOURCE / name).stat().st_size for name in loaded}}
 
 
@@ -148,7 +147,7 @@ def samples() -> list[dict]:
     """Of each sample its set, its index in that set as data.load gives it, its label (of ID images), and all in words."""
     found = json.loads((SOURCE / "samples.json").read_text(encoding="utf-8"))
     for sample in found:
-        label = "" if sample["label"] is None else f", labelled {CLASSES[sample['label']]}"
+        label = "" if sample["label"] is None else f", labelled {paper.CLASSES[sample['label']]}"
         sample["said"] = f"{paper.title(sample['set'])}, test image {sample['index']}{label}"
     return found
 
@@ -171,22 +170,21 @@ def verdict(is_in: bool) -> str:
 def fixed_table() -> str:
     """The answers of the four networks to every few samples as an HTML table, computed by PyTorch."""
     chosen = data.evenly(len(samples()), FIXED)
-    head = "".join(f'<th scope="col">{escape(paper.LABELS[method])}</th>' for method in RUNS)
     rows = []
     for i in chosen:
         cells = []
         for method in RUNS:
             (name, at), (logits, *own) = first_score(method), answers(method)
             [value] = score_values(method, name, logits[[i]], own[0][[i]] if own else None)
-            cells.append(f"<td>{verdict(value >= at)}<br><small>{CLASSES[logits[i].argmax()]}, {value:.2f}</small></td>")
+            cells.append(f"<td>{verdict(value >= at)}<br><small>{paper.CLASSES[logits[i].argmax()]}, {value:.2f}</small></td>")
         sample = samples()[i]
-        rows.append(f'<tr><th scope="row"><img src="../_static/ask/fixed-{i}.png" alt="{escape(sample["said"])}">'
-                    f'<small>{escape(paper.title(sample["set"]))}</small></th>{"".join(cells)}</tr>')
+        rows.append((f'<img src="../_static/ask/fixed-{i}.png" alt="{escape(sample["said"])}">'
+                     f'<small>{escape(paper.title(sample["set"]))}</small>', cells))
     said = ", ".join(f"{paper.LABELS[method]}: {(TITLES.get(name) or paper.title(name))}"
                      for method, (name, *_) in SCORES.items())
-    return (f'<table class="ask-fixed"><caption>{len(chosen)} of the samples. In or out at the threshold that keeps 95 % of '
-            f"CIFAR-10's test images, the predicted class, and the score ({escape(said)}).</caption>"
-            f'<thead><tr><th scope="col">image</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>')
+    return html_table(["image", *(paper.LABELS[method] for method in RUNS)], rows, kind="ask-fixed",
+                      caption=f"{len(chosen)} of the samples. In or out at the threshold that keeps 95 % of CIFAR-10's test images, "
+                              f"the predicted class, and the score ({escape(said)}).")
 
 
 @cache

@@ -375,28 +375,23 @@ def check(html: Path = STAGE / "_build" / "html") -> None:
 
 def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m logitnorm book", description=__doc__.split("\n\n")[0])
-    parser.add_argument("action", choices=["prose", "build", "check", "pdf"])
+    parser.add_argument("action", choices=["prose", "build", "pdf"])
     parser.add_argument("--train", type=Path, help="the executed training notebook that becomes notebooks/train")
     options = parser.parse_args(arguments)
     try:
-        if options.action == "build":
-            if options.train is None:
-                raise BookError("--train is missing: which executed training notebook shall the book show?")
-            stage(options.train)
-            jupyter_book()
-            finish(STAGE / "_build" / "html")
-            write_index_of_site(STAGE / "_build" / "html")
         if options.action == "prose":
             prose()
         elif options.action == "pdf":
             one_page()
             pdf()
+        elif options.train is None:
+            raise BookError("--train is missing: which executed training notebook shall the book show?")
         else:
+            stage(options.train)
+            jupyter_book()
+            finish(STAGE / "_build" / "html")
+            write_index_of_site(STAGE / "_build" / "html")
             check()
     except RunnerError as error:
         return report(error)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -16,18 +16,17 @@ direction'; a number in brackets is our change as a multiple of the paper's.</p>
 def runs(found: list) -> str:
     """HTML table of the runs: each with a link to its record, its folder and its commit."""
     url, branch = repository()
-    lines = []
+    rows = []
     for run in found:
         code = run.info["code"]
         commit = (f'<a href="{url}/commit/{code["commit"]}">{code["commit"][:8]}</a>' if code["commit"] else "unknown") + (
             " + changes" if code["dirty"] else "")
-        lines.append(f'<tr><th scope="row"><a href="../notebooks/provenance.html#{run.id}">{escape(run.id)}</a></th>'
-                     f'<td><a href="{url}/tree/{branch}/data/runs/{run.id}">folder</a></td><td>{commit}</td>'
-                     f'<td>{escape(run.info["device"])}</td><td>{run.info["finished"][:10]}</td></tr>')
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("run", "files", "commit", "device", "finished"))
-    return ('<div style="overflow-x:auto" tabindex="0" role="region" aria-label="Runs"><table class="dataframe runs">'
-            f"<caption>The runs behind the numbers. Their records tell settings, versions and checksums.</caption>"
-            f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>")
+        rows.append((f'<a href="../notebooks/provenance.html#{run.id}">{escape(run.id)}</a>', [
+            f'<td><a href="{url}/tree/{branch}/data/runs/{run.id}">folder</a></td><td>{commit}</td>'
+            f'<td>{escape(run.info["device"])}</td><td>{run.info["finished"][:10]}</td>']))
+    table = plots.html_table(("run", "files", "commit", "device", "finished"), rows, kind="dataframe runs",
+                             caption="The runs behind the numbers. Their records tell settings, versions and checksums.")
+    return f'<div style="overflow-x:auto" tabindex="0" role="region" aria-label="Runs">{table}</div>'
 
 
 def every_size(compared: dict, by: list, metrics: tuple, **where) -> list:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from logitnorm import losses, metrics, paths
 from logitnorm.study import paper
 
-from .plots import ID, METHODS, OOD
+from .plots import GREEN, ID, METHODS, OOD, PAPER, PURPLE, edges, histogram, html_table
 
 STEPS = 200  # positions of the threshold slider: 0.5, 1, ..., 100 percent of ID accepted
 BINS = 50
@@ -27,12 +27,12 @@ SCRIPT = paths.ROOT / "book" / "_static" / "explorers.js"
 # Round values, the paper's temperatures among them; a slider moves from one to the next.
 TAUS = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
 NORMS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 70.0, 100.0)
-PRINTED, EXACT = "#CC79A7", "#009E73"  # the two bounds
+PRINTED, EXACT = PURPLE, GREEN  # the two bounds
 
 
 # ---- the script
 
-def _look(look, label: str = "", **style) -> dict:
+def drawn(look, label: str = "", **style) -> dict:
     """How explorers.js draws one thing, in the colours of plots.py: label, color; dash, hatch, opacity, mark if given."""
     return {"label": label or look.label, "color": look.color, **style}
 
@@ -75,19 +75,17 @@ def _score_data(run, score: str) -> dict:
     values = {name: run.score(score, name) for name in run.sets}
     id_scores = values[run.config.id_dataset]
     at = thresholds(id_scores)
-    # The thousandth at either end would stretch the axis (GradNorm has a long tail); it goes into the outer bins.
-    low, high = np.quantile(np.concatenate(list(values.values())), [0.001, 0.999])
-    edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
+    bins = edges(list(values.values()), BINS)
 
     def counts(name: str) -> dict:
         ordered = np.sort(values[name])
         accepted = len(ordered) - np.searchsorted(ordered, at, side="left")
         return {"title": paper.named(name), "n": len(ordered), "added": np.diff(accepted, prepend=0).tolist(),
-                "histogram": np.histogram(np.clip(ordered, edges[0], edges[-1]), edges)[0].tolist()}
+                "histogram": np.histogram(np.clip(ordered, bins[0], bins[-1]), bins)[0].tolist()}
 
     sets = [{**counts(name), "auroc": round(metrics.auroc(id_scores, values[name]), 2)}
             for name in run.sets if name != run.config.id_dataset]
-    return {"title": paper.title(score), "low": float(edges[0]), "high": float(edges[-1]),
+    return {"title": paper.title(score), "low": float(bins[0]), "high": float(bins[-1]),
             "thresholds": [float(f"{t:.7g}") for t in at], "id": counts(run.config.id_dataset), "sets": sets}
 
 
@@ -96,20 +94,20 @@ def threshold_block(runs: list):
     data = threshold_data(runs)
     start = score_names(runs[0]).index("msp")
     controls = "".join([
-        _select("run", "Trained network", [run["title"] for run in data["runs"]]),
-        _select("score", "Score", [entry["title"] for entry in data["runs"][0]["scores"]], start),
-        _select("set", "OOD set", [entry["title"] for entry in data["runs"][0]["scores"][0]["sets"]]),
-        _slider("position", "ID images to accept", 1, STEPS, round(0.95 * STEPS))])
-    table = _table("At this threshold", ["quantity", "value"], [
+        select("run", "Trained network", [run["title"] for run in data["runs"]]),
+        select("score", "Score", [entry["title"] for entry in data["runs"][0]["scores"]], start),
+        select("set", "OOD set", [entry["title"] for entry in data["runs"][0]["scores"][0]["sets"]]),
+        slider("position", "ID images to accept", 1, STEPS, round(0.95 * STEPS))])
+    table = numbers("At this threshold", ["quantity", "value"], [
         ("threshold of the score", "threshold"), ("ID accepted: true positive rate (TPR)", "tpr"),
         ("OOD accepted: false positive rate (FPR)", "fpr"), ("AUROC, over all thresholds", "auroc")])
-    plots = (_plot("threshold-histogram", "Histogram of the score, ID and OOD images, with the threshold")
-             + _plot("threshold-roc", "ROC curve: TPR against FPR, with the point of this threshold"))
+    plots = (chart("threshold-histogram", "Histogram of the score, ID and OOD images, with the threshold")
+             + chart("threshold-roc", "ROC curve: TPR against FPR, with the point of this threshold"))
     line, black = METHODS["logitnorm"], ID
-    looks = {"id": _look(ID), "ood": _look(OOD, hatch=True), "threshold": _look(line, "threshold"),
-             "chance": {"label": "chance", "color": "#767676", "dash": "2 4"}, "roc": _look(black, "all thresholds"),
-             "point": _look(line, "this threshold", mark="diamond")}
-    return _block("threshold", "Threshold explorer", controls, plots, table, {"data": data, "looks": looks})
+    looks = {"id": drawn(ID), "ood": drawn(OOD, hatch=True), "threshold": drawn(line, "threshold"),
+             "chance": {"label": "chance", "color": PAPER.color, "dash": "2 4"}, "roc": drawn(black, "all thresholds"),
+             "point": drawn(line, "this threshold", mark="diamond")}
+    return block("threshold", "Threshold explorer", controls, plots, table, {"data": data, "looks": looks})
 
 
 def threshold_figure(runs: list):
@@ -121,13 +119,11 @@ def threshold_figure(runs: list):
     for run, ax in zip(runs, axes):
         names = run.config.id_dataset, run.config.ood_sets[0]
         id_scores, ood_scores = (run.score("msp", name) for name in names)
-        both = np.concatenate([id_scores, ood_scores])
-        edges = np.linspace(*np.quantile(both, [0.001, 0.999]), BINS + 1)
+        bins = edges([id_scores, ood_scores], BINS)
         for name, values, look in zip(names, (id_scores, ood_scores), (ID, OOD)):
-            ax.hist(np.clip(values, edges[0], edges[-1]), edges, weights=np.full(len(values), 100 / len(values)),
-                    color=look.color, alpha=0.5, hatch=look.hatch, label=paper.title(name))
+            histogram(ax, values, bins, look, paper.title(name))
         at, fpr95 = metrics.threshold95(id_scores), metrics.fpr95(id_scores, ood_scores)
-        ax.axvline(np.clip(at, edges[0], edges[-1]), ymax=0.82, color=METHODS["logitnorm"].color,
+        ax.axvline(np.clip(at, bins[0], bins[-1]), ymax=0.82, color=METHODS["logitnorm"].color,
                    linewidth=3, label="threshold")
         title = textwrap.fill(run_title(run), 40)
         ax.set(title=title, xlabel=paper.title("msp"), ylabel="images per bin (%)")
@@ -184,26 +180,26 @@ def norm_block(tau: float, norm: float, angle: int, num_classes: int):
         if value not in known:
             raise ValueError(f"{name} = {value} is not on the explorer's scale: choose one of {known}")
     controls = "".join([
-        _slider("norm", "Norm of the logits", 0, len(NORMS) - 1, NORMS.index(norm)),
-        _slider("tau", "Temperature τ", 0, len(TAUS) - 1, TAUS.index(tau)),
-        _slider("angle", "Angle to the best direction", 0, 180, angle, step=5),
-        _select("classes", "Classes K", ["10", "100"], (10, 100).index(num_classes))])
-    table = _table("Loss of the right class, in nats", ["quantity", "cross-entropy", "LogitNorm"], [
+        slider("norm", "Norm of the logits", 0, len(NORMS) - 1, NORMS.index(norm)),
+        slider("tau", "Temperature τ", 0, len(TAUS) - 1, TAUS.index(tau)),
+        slider("angle", "Angle to the best direction", 0, 180, angle, step=5),
+        select("classes", "Classes K", ["10", "100"], (10, 100).index(num_classes))])
+    table = numbers("Loss of the right class, in nats", ["quantity", "cross-entropy", "LogitNorm"], [
         ("largest probability", "ce_probability", "ln_probability"), ("loss", "ce_loss", "ln_loss"),
         ("exact infimum over all logits", "zero", "infimum"), ("bound printed in Proposition 3.3", "none", "printed")])
-    plots = (_plot("norm-softmax", "Softmax probabilities of the classes, cross-entropy and LogitNorm")
-             + _plot("norm-loss", "Both losses against the norm of the logits, with both bounds of the LogitNorm loss")
-             + _plot("norm-bounds", "The values that no LogitNorm loss takes, against tau, with the loss at this one"))
+    plots = (chart("norm-softmax", "Softmax probabilities of the classes, cross-entropy and LogitNorm")
+             + chart("norm-loss", "Both losses against the norm of the logits, with both bounds of the LogitNorm loss")
+             + chart("norm-bounds", "The values that no LogitNorm loss takes, against tau, with the loss at this one"))
     data = {"taus": TAUS, "norms": NORMS, "eps": losses.EPS}
     ce, ln = METHODS["cross_entropy"], METHODS["logitnorm"]
-    looks = {"ce": _look(ce, dash="8 5"), "ln": _look(ln), "ce_bars": _look(ce, hatch=True), "ln_bars": _look(ln, opacity=1),
+    looks = {"ce": drawn(ce, dash="8 5"), "ln": drawn(ln), "ce_bars": drawn(ce, hatch=True), "ln_bars": drawn(ln, opacity=1),
              "infimum": {"label": "infimum", "color": EXACT, "dash": "10 4 2 4"},
              "printed": {"label": "printed bound", "color": PRINTED, "dash": "2 4"},
-             "ce_point": {"color": ce.color, "mark": "circle"}, "ln_point": _look(ln, "LogitNorm here", mark="square"),
+             "ce_point": {"color": ce.color, "mark": "circle"}, "ln_point": drawn(ln, "LogitNorm here", mark="square"),
              "ruled_out": {"label": "ruled out by Proposition 3.3", "color": PRINTED, "hatch": True},
              "unreached": {"label": "never reached either", "color": EXACT},
-             "here": {"color": "#767676", "dash": "2 4"}}
-    return _block("norm", "Norm and temperature explorer", controls, plots, table, {"data": data, "looks": looks})
+             "here": {"color": PAPER.color, "dash": "2 4"}}
+    return block("norm", "Norm and temperature explorer", controls, plots, table, {"data": data, "looks": looks})
 
 
 def norm_figure(tau: float, norm: float, angle: int, num_classes: int):
@@ -230,11 +226,11 @@ def norm_figure(tau: float, norm: float, angle: int, num_classes: int):
     bounds.fill_between(TAUS, 1e-24, printed, color=PRINTED, alpha=0.45, hatch="///", edgecolor="white",
                         label="ruled out by Proposition 3.3")
     bounds.fill_between(TAUS, printed, exact, color=EXACT, alpha=0.35, label="never reached either")
-    bounds.axvline(tau, color="#767676", linestyle=":")
+    bounds.axvline(tau, color=PAPER.color, linestyle=":")
     bounds.plot(tau, values["ln_loss"], METHODS["logitnorm"].marker, color=METHODS["logitnorm"].color, label="LogitNorm here")
     bounds.set(xscale="log", yscale="log", xlabel="τ", ylabel="loss (nats)", ylim=(1e-24, 1e3), xlim=(TAUS[0], TAUS[-1]))
     for ax in (left, right, bounds):
-        ax.legend(loc={right: "lower left", bounds: "upper left"}.get(ax, "best"), fontsize=12)
+        ax.legend(loc={right: "lower left", bounds: "upper left"}.get(ax, "best"))
     alt = (f"Top: softmax of logits of norm {norm:g} at {angle} degrees from the best direction; the largest "
            f"probability is {values['ce_probability']:.4f} under cross-entropy and {values['ln_probability']:.4f} "
            f"under LogitNorm with tau {tau:g}. Middle: the cross-entropy loss ({values['ce_loss']:.3g} at this norm) "
@@ -247,26 +243,24 @@ def norm_figure(tau: float, norm: float, angle: int, num_classes: int):
 
 # ---- shared pieces
 
-def _select(name: str, label: str, options: list[str], chosen: int = 0) -> str:
+def select(name: str, label: str, options: list[str], chosen: int = 0) -> str:
     entries = "".join(f'<option value="{i}"{" selected" * (i == chosen)}>{escape(option)}</option>'
                       for i, option in enumerate(options))
     return f'<label>{escape(label)}<select data-control="{name}" autocomplete="off">{entries}</select></label>'
 
 
-def _slider(name: str, label: str, low: int, high: int, value: int, step: int = 1) -> str:
+def slider(name: str, label: str, low: int, high: int, value: int, step: int = 1) -> str:
     return (f'<label><span>{escape(label)}: <b data-shown="{name}"></b></span><input type="range" '
             f'data-control="{name}" min="{low}" max="{high}" step="{step}" value="{value}" autocomplete="off"></label>')
 
 
-def _table(caption: str, head: list[str], rows: list[tuple]) -> str:
+def numbers(caption: str, head: list[str], rows: list[tuple]) -> str:
     """Rows of (name, key, ...): explorers.js writes the value of each key into its cell."""
-    top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    body = "".join(f'<tr><th scope="row">{escape(name)}</th>'
-                   + "".join(f'<td data-value="{key}"></td>' for key in keys) + "</tr>" for name, *keys in rows)
-    return f"<table><caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    cells = [(escape(name), [f'<td data-value="{key}"></td>' for key in keys]) for name, *keys in rows]
+    return html_table(head, cells, escape(caption))
 
 
-def _plot(target: str, label: str) -> str:
+def chart(target: str, label: str) -> str:
     return f'<div class="explorer-plot" id="{target}" role="img" aria-label="{escape(label)}"></div>'
 
 
@@ -296,7 +290,7 @@ STYLE = """\
 </style>"""
 
 
-def _block(kind: str, title: str, controls: str, plots: str, table: str, content: dict):
+def block(kind: str, title: str, controls: str, plots: str, table: str, content: dict):
     from IPython.display import HTML
 
     text = json.dumps(content, separators=(",", ":")).replace("</", "<\\/")  # nothing may end the script element

@@ -1,7 +1,5 @@
 """What the front page and the prose pages include: ten images and what is said of them, the ledger, what the runs cost."""
 
-import base64
-import io
 from html import escape
 from pathlib import Path
 
@@ -15,7 +13,6 @@ from logitnorm import metrics
 from logitnorm.study import branches, findings, label_noise, ledger, netsize, offset, paper, questions, results, seeds
 
 from . import hidden, lists, pictures, plots
-from .ask import CLASSES
 from .build import colab_url
 from .pictures import THUMBNAILS, thumbnails
 
@@ -35,7 +32,7 @@ def answers(run, images: pd.DataFrame) -> pd.DataFrame:
     for name, index in zip(images["set"], images["index"]):
         f = run.tensor(f"{name}/logits")[index].astype(float)
         accepted = bool(run.score("msp", name)[index] >= threshold)
-        rows.append({"said": CLASSES[f.argmax()], "percent": 100 * softmax(f).max(), "accepted": accepted,
+        rows.append({"said": paper.CLASSES[f.argmax()], "percent": 100 * softmax(f).max(), "accepted": accepted,
                      "right": accepted == (name == run.config.id_dataset)})
     return pd.DataFrame(rows)
 
@@ -92,16 +89,22 @@ def _doors() -> str:
 def _sentence(lines: pd.DataFrame, loaded: dict[str, list]) -> str:
     """The two findings with their numbers: what LogitNorm does to FPR95, and at what temperature it trains."""
     row = lines.set_index("id").loc["average-cifar10"]
+    ours, theirs = _changes(row)
     net = {"medium": "the paper's own network, 30 epochs instead of 200", "small": "a small network, 12 epochs"}
-    said = (f"**Foreign images that pass for familiar: from {_change(row['ours'])} %** with LogitNorm (paper: {_change(row['theirs'])} "
-            f"%; {net.get(row['size'], 'the paper’s setting')})."
-            if row["size"] else f"Our own runs: {paper.NOT_RUN}; the paper has FPR95 fall from {_change(row['theirs'])} %.")
+    said = (f"**Foreign images that pass for familiar: from {ours} %** with LogitNorm (paper: {theirs} %; "
+            f"{net.get(row['size'], 'the paper’s setting')})."
+            if row["size"] else f"Our own runs: {paper.NOT_RUN}; the paper has FPR95 fall from {theirs} %.")
     ends = offset.set_temperatures(loaded.get("small", []))
     if len(ends):
         least, most = f"{ends.min():.0f}", f"{ends.max():.0f}"
         said += (f" **It sets its own temperature**: asked for 1/τ = {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, it trains at "
                  f"{least if least == most else f'{least} to {most}'} ([why](../notebooks/hidden_temperature.ipynb)).")
     return said
+
+
+def _changes(row: pd.Series) -> tuple[str, str]:
+    """Ours and the paper's, in a sentence: '61.6 to 26.8'."""
+    return row["ours_short"].replace("→", "to"), row["theirs_short"].replace("→", "to")
 
 
 # The same two findings for readers of Japanese and Chinese; the arrow leads from cross-entropy to LogitNorm.
@@ -119,8 +122,7 @@ def summary(language: str, lines: pd.DataFrame, loaded: dict[str, list]) -> str:
     """The findings of the first screen in Japanese or Chinese, as Markdown."""
     measured, missing, temperature = SUMMARIES[language]
     row = lines.set_index("id").loc["average-cifar10"]
-    numbers = {name: _change(row[name]).replace(" to ", " → ") for name in ("ours", "theirs") if row["size"] or name == "theirs"}
-    said = (measured if row["size"] else missing).format(**numbers)
+    said = (measured if row["size"] else missing).format(ours=row["ours_short"], theirs=row["theirs_short"])
     ends = offset.set_temperatures(loaded.get("small", []))
     if len(ends):
         trained = " – ".join(dict.fromkeys((f"{ends.min():.0f}", f"{ends.max():.0f}")))
@@ -128,18 +130,14 @@ def summary(language: str, lines: pd.DataFrame, loaded: dict[str, list]) -> str:
     return said + "\n"
 
 
-def _change(numbers: str) -> str:
-    """'61.6 to 26.8' of the ledger's '61.56 → 26.84 (n = 1)'."""
-    return " to ".join(f"{float(number.split(' ')[0]):.1f}" for number in numbers.split(" → "))
-
-
 def _panel(title: str, pixels: list, images: pd.DataFrame, said: list[pd.DataFrame]) -> str:
     """A table of images, one a column: the image and its true name, and a row for each network."""
-    names = [CLASSES[int(label)] if label == label and label is not None else ""
+    names = [paper.CLASSES[int(label)] if label == label and label is not None else ""
              for label in images["label"]]
     alts = [f"Test image {index} of {paper.title(name)}" for index, name in zip(images["index"], images["set"])]
-    head = "".join(f'<th scope="col"><img src="{_data_uri(pixels[i])}" alt="{alt}" width="64" height="64">{f"<span>{name}</span>" if name else ""}'
-                   "</th>" for i, alt, name in zip(images.index, alts, names))
+    data = [plots.base64_of(Image.fromarray(pixels[i]).save, format="png", optimize=True) for i in images.index]
+    head = "".join(f'<th scope="col"><img src="data:image/png;base64,{png}" alt="{alt}" width="64" height="64">'
+                   f'{f"<span>{name}</span>" if name else ""}</th>' for png, alt, name in zip(data, alts, names))
     rows = "".join(
         f'<tr><th scope="row">{paper.LABELS[method].replace("Norm", "&shy;Norm")}</th>' + "".join(
             f'<td><span>{row.said}</span> <span>{row.percent:.0f}&nbsp;%</span> <strong class="{"right" if row.right else "wrong"}">'
@@ -149,12 +147,6 @@ def _panel(title: str, pixels: list, images: pd.DataFrame, said: list[pd.DataFra
             f"<tbody>{rows}</tbody></table>")
 
 
-def _data_uri(image: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "png", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
 def picture(loaded: dict[str, list], lines: pd.DataFrame, dark: bool = False):
     """The first screen as a figure of 1200 x 630 pixels, for README and for links to the book: (figure, alt text)."""
     pixels, images, _ = thumbnails("front")
@@ -162,11 +154,10 @@ def picture(loaded: dict[str, list], lines: pd.DataFrame, dark: bool = False):
     right, wrong = ("#7cc4ff", "#ff9a52") if dark else ("#005a91", "#b34700")
     pair = best_pair(loaded, images)
     said = [answers(run, images) for run in pair]
-    row = lines.set_index("id").loc["average-cifar10"]
+    ours, theirs = _changes(lines.set_index("id").loc["average-cifar10"])
     fig = plt.figure(figsize=(12, 6.3), facecolor=ground, layout="none")
     fig.text(0.03, 0.92, "LogitNorm, measured again", color=ink, fontsize=28, weight="bold")
-    fig.text(0.03, 0.845, f"Foreign images that pass for familiar: from {_change(row['ours'])} % here, from {_change(row['theirs'])} % in "
-             "the paper", color=ink, fontsize=15)
+    fig.text(0.03, 0.845, f"Foreign images that pass for familiar: from {ours} % here, from {theirs} % in the paper", color=ink, fontsize=15)
     for column, image in enumerate(pixels):
         left = 0.13 + 0.084 * column + (0.022 if column >= len(pixels) // 2 else 0)
         ax = fig.add_axes((left, 0.56, 0.074, 0.074 * 12 / 6.3))
@@ -244,54 +235,43 @@ def _draw_scores(ax, run, name: str) -> str:
     inside, outside = run.score("msp", run.config.id_dataset), run.score("msp", run.config.history_ood)
     bins = np.linspace(min(inside.min(), outside.min()), max(inside.max(), outside.max()), 41)
     for values, look in ((inside, plots.ID), (outside, plots.OOD)):
-        ax.hist(values, bins, weights=np.full(len(values), 100 / len(values)), color=look.color, hatch=look.hatch,
-                alpha=0.5, label=look.label)
+        plots.histogram(ax, values, bins, look)
     threshold, passed = metrics.threshold95(inside), metrics.fpr95(inside, outside)
     ax.axvline(threshold, color="black", linestyle=":")
     ax.set(title=f"{name}: {passed:.1f} % of the OOD images pass", ylabel="share of images (%)")
     return f"{name}: {passed:.2f} % of the OOD images pass."
 
 
-def draw(folder: Path = THUMBNAILS) -> None:
-    """Write picture() as front-light.png and front-dark.png into `folder`, for README and for links to the book, and the
+def draw() -> None:
+    """Write picture() as front-light.png and front-dark.png beside the thumbnails, for README and for links to the book, and the
     finding of the book's own as temperature-light.png and temperature-dark.png."""
     loaded = results.by_size("", ledger.SIZES)
     lines = ledger.build(loaded)
     for name, dark in (("light", False), ("dark", True)):
         fig, _ = picture(loaded, lines, dark)
-        fig.savefig(folder / f"front-{name}.png", dpi=100, facecolor=fig.get_facecolor())
+        fig.savefig(THUMBNAILS / f"front-{name}.png", dpi=100, facecolor=fig.get_facecolor())
         plt.close(fig)
     plots.style()
     fig = hidden.temperature_figure(offset.temperatures(offset.load()), wide=True)
-    fig.savefig(folder / "temperature-light.png", dpi=100)
+    fig.savefig(THUMBNAILS / "temperature-light.png", dpi=100)
     plt.close(fig)
-    plt.imsave(folder / "temperature-dark.png", plots.turned(plt.imread(folder / "temperature-light.png")[..., :3]), dpi=100)
+    plt.imsave(THUMBNAILS / "temperature-dark.png", plots.turned(plt.imread(THUMBNAILS / "temperature-light.png")[..., :3]), dpi=100)
 
 
 # ---- what the prose pages include
 
 def write(folder: Path, runs_dir: Path | str = "", sizes: tuple = ledger.SIZES) -> None:
-    """Write what prose pages include into `folder` (made if missing): first.md, ledger.md, story.md and .png, ood.md and .png, cost.md,
-    adopt.md, summary_ja.md, summary_zh.md, answer2.md to
-    answer6.md, own.md."""
+    """Write what prose pages include into `folder` (made if missing): first.md, ledger.md, story.md and .png,
+    three-numbers.md and .png, cost.md, adopt.md, summary_ja.md, summary_zh.md, answer2.md to answer6.md, own.md."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     everything = [run for run in results.load_all(runs_dir, everything=True) if run.config.size in sizes]
     loaded = {size: [run for run in everything if run.config.size == size and run.in_grid] for size in sizes}
     plots.style()
-    fig, alt, caption = story(loaded)
-    fig.savefig(folder / "story.png", format="png", dpi=150, facecolor="white")
-    plt.close(fig)
-    (folder / "story.md").write_text(
-        f"```{{figure}} {folder.name}/story.png\n:alt: {alt}\n:class: {plots.DRAWING}\n:name: story\n\n{caption}\n```\n",
-        encoding="utf-8")
+    _write_figure(folder, "story", *story(loaded))
     two = findings.pair(loaded, "cross_entropy", "logitnorm")
-    fig, alt = pictures.three_numbers(two[1] if two else None)
-    fig.savefig(folder / "ood.png", format="png", dpi=150, facecolor="white")
-    plt.close(fig)
-    (folder / "ood.md").write_text(
-        f"```{{figure}} {folder.name}/ood.png\n:alt: {alt}\n:class: {plots.DRAWING}\n:name: three-numbers\n\nOne network, one score, two of the "
-        f"numbers. {f'LogitNorm: {findings.shown(two[1:])}.' if two else paper.NOT_RUN}\n```\n", encoding="utf-8")
+    _write_figure(folder, "three-numbers", *pictures.three_numbers(two[1] if two else None), "One network, one score, two of the numbers. "
+                  + (f"LogitNorm: {findings.shown(two[1:])}." if two else paper.NOT_RUN))
     (folder / "cost.md").write_text(ledger.cost(loaded) + "\n", encoding="utf-8")
     lines = ledger.build(loaded)
     (folder / "ledger.md").write_text(lists.claims_in_small(lines), encoding="utf-8")
@@ -302,6 +282,13 @@ def write(folder: Path, runs_dir: Path | str = "", sizes: tuple = ledger.SIZES) 
     for name, answer in questions.WRITTEN.items():
         (folder / f"{name}.md").write_text(answer(everything) + "\n", encoding="utf-8")
     (folder / "adopt.md").write_text(lists.missing_runs(loaded.get("full", []), colab_url("notebooks/train")), encoding="utf-8")
+
+
+def _write_figure(folder: Path, name: str, fig, alt: str, caption: str) -> None:
+    fig.savefig(folder / f"{name}.png", format="png", dpi=150, facecolor="white")
+    plt.close(fig)
+    (folder / f"{name}.md").write_text(f"```{{figure}} {folder.name}/{name}.png\n:alt: {alt}\n:class: {plots.DRAWING}\n:name: {name}"
+                                       f"\n\n{caption}\n```\n", encoding="utf-8")
 
 
 def own_findings(loaded: list) -> str:

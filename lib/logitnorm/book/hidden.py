@@ -12,11 +12,11 @@ from logitnorm import metrics, scores
 from logitnorm.study import branches, label_noise, offset, paper
 
 from . import explorers
-from .plots import METHODS, PAPER
+from .plots import FAINT, GREY, METHODS, PAPER, PURPLE
 
 NETS = {"wrn10_1": "v", "wrn10_2": "o", "wrn40_2": "*"}  # marker of a network; others get a diamond
 LN, CE = METHODS["logitnorm"], METHODS["cross_entropy"]
-BELOW = "#CC79A7"  # of a run whose offset is below 0, beside LogitNorm's own colour
+BELOW = PURPLE  # of a run whose offset is below 0, beside LogitNorm's own colour
 
 
 def _ticks(axis, values):
@@ -31,7 +31,7 @@ def temperature_figure(frame: pd.DataFrame, wide: bool = False):
     fig, (upper, lower) = plt.subplots(1, 2, figsize=(12, 4.8)) if wide else plt.subplots(2, figsize=(6.4, 8.2))
     ends = np.array([frame["nominal"].min() / 1.3, frame["nominal"].max() * 1.3])
     upper.plot(ends, ends, color=PAPER.color, linestyle=":")
-    upper.text(14.5, 15.4, "as asked: s = 1/τ", color="#555555", fontsize=12, rotation=45, rotation_mode="anchor", va="bottom",
+    upper.text(14.5, 15.4, "as asked: s = 1/τ", color=GREY, rotation=45, rotation_mode="anchor", va="bottom",
                transform_rotates_text=True)
     for row in frame.itertuples():
         look, filled = METHODS[row.method], row.id_dataset == "cifar10"
@@ -43,69 +43,68 @@ def temperature_figure(frame: pd.DataFrame, wide: bool = False):
     for (method, ID), part in frame.groupby(["method", "id_dataset"]):
         end = part[part["nominal"] == part["nominal"].max()]
         if method == "logitnorm":
-            upper.text(end["nominal"].max() * 1.15, end["effective"].mean(), f"{paper.LABELS[method]},\n{paper.title(ID)}", fontsize=12,
+            upper.text(end["nominal"].max() * 1.15, end["effective"].mean(), f"{paper.LABELS[method]},\n{paper.title(ID)}",
                        va="center")
     if "centred_logitnorm" in set(frame["method"]):
         end = frame[frame["method"] == "centred_logitnorm"][["nominal", "effective"]].max()
-        upper.text(end["nominal"] * 1.15, end["effective"], "the offset\ntaken out", fontsize=12, va="center")
+        upper.text(end["nominal"] * 1.15, end["effective"], "the offset\ntaken out", va="center")
     if len(frame[frame["architecture"] == "wrn40_2"]):
         big = frame[frame["architecture"] == "wrn40_2"].iloc[0]
-        upper.annotate(paper.network("wrn40_2"), (big["nominal"], big["effective"]), (9, 3), textcoords="offset points",
-                       fontsize=12)
+        upper.annotate(paper.network("wrn40_2"), (big["nominal"], big["effective"]), (9, 3), textcoords="offset points")
     upper.set(xscale="log", yscale="log", xlabel="inverse temperature asked for, 1/τ", ylabel="inverse temperature in training, s",
               xlim=(ends[0], ends[1] * 2.4))
     s_star = offset.fitted_s(frame)
     tau = np.geomspace(frame["tau"].min() / 1.1, frame["tau"].max() * 1.1, 400)
     for sign in (1, -1):
         lower.plot(tau, sign * offset.fork(tau, s_star), color="black", linewidth=1.2)
-    lower.text(0.011, 8.6, f"theory, one fitted s* = {s_star:.1f}", fontsize=12, va="center")
-    lower.text(0.0105, 0.25, "taken out of the loss", fontsize=12)
+    lower.text(0.011, 8.6, f"theory, one fitted s* = {s_star:.1f}", va="center")
+    lower.text(0.0105, 0.25, "taken out of the loss")
     lower.set(xscale="log", yscale="asinh", xlabel="τ", ylabel="offset ratio, √K m / ‖c‖")
     lower.set_yticks([-10, -5, -2, -1, 0, 1, 2, 5, 10], ["−10", "−5", "−2", "−1", "0", "1", "2", "5", "10"])
     _ticks(upper.xaxis, (10, 20, 50, 100)), _ticks(upper.yaxis, (10, 20, 50, 100)), _ticks(lower.xaxis, (0.01, 0.02, 0.05, 0.1))
     return fig
 
 
-def valley_figure(found: dict, taus=(0.02, 0.04, 0.06, 0.1)):
+def valley_figure(found: dict):
     """Figure of a `branches.valley`: the loss along the offset ratio for some of its tau, and Energy's FPR95."""
     fig, (upper, lower) = plt.subplots(2, figsize=(6.4, 7.4), sharex=True)
-    most = 1.1 * found["loss"][found["taus"].index(taus[0])][np.abs(found["shares"]) < 4.6].max()
-    for tau, shade in zip(taus, (1, 0.82, 0.66, 0.52)):
+    most = 1.1 * found["loss"][found["taus"].index(0.02)][np.abs(found["shares"]) < 4.6].max()
+    for tau, shade in ((0.02, 1), (0.04, 0.82), (0.06, 0.66), (0.1, 0.52)):
         loss = found["loss"][found["taus"].index(tau)]
         upper.plot(found["shares"], loss, color=plt.cm.Blues(shade))
         at = np.flatnonzero((loss < 0.97 * most) & (found["shares"] < 4.6))[-1]  # where the curve leaves the plot
-        upper.text(found["shares"][at] - 0.1, loss[at] + 0.02 * most, f"τ = {tau:g}", ha="right", fontsize=12)
+        upper.text(found["shares"][at] - 0.1, loss[at] + 0.02 * most, f"τ = {tau:g}", ha="right")
     own = np.interp(found["own"], found["shares"], found["loss"][found["taus"].index(0.04)])
     upper.plot(found["own"], own, LN.marker, color=LN.color, markersize=10)
-    upper.annotate("this network", (found["own"], own), (-4, -20), textcoords="offset points", ha="right", fontsize=12)
+    upper.annotate("this network", (found["own"], own), (-4, -20), textcoords="offset points", ha="right")
     upper.set(ylabel="LogitNorm's loss (nats)", ylim=(0.6 * found["loss"].min(), most))
     lower.plot(found["shares"], found["energy"], color=CE.color, linestyle=CE.linestyle)
     lower.plot([0], found["energy"][len(found["shares"]) // 2], "o", color="black")
-    lower.annotate("no offset", (0, found["energy"][len(found["shares"]) // 2]), (8, -4), textcoords="offset points", fontsize=12)
+    lower.annotate("no offset", (0, found["energy"][len(found["shares"]) // 2]), (8, -4), textcoords="offset points")
     for share, name in ((found["own"], "this network"), (-found["own"], "mirrored")):
         at = np.interp(share, found["shares"], found["energy"])
         lower.plot(share, at, LN.marker, color=LN.color, markersize=10)
-        lower.annotate(name, (share, at), (0, 9 if share < 0 else -18), textcoords="offset points", ha="center", fontsize=12)
+        lower.annotate(name, (share, at), (0, 9 if share < 0 else -18), textcoords="offset points", ha="center")
     lower.set(xlim=(-4.6, 4.6), xlabel="offset ratio, √K m / ‖c‖", ylabel="Energy, mean FPR95 (%) ↓", ylim=(0, 105))
     return fig
 
 
-def valley_block(found: dict, tau: float = 0.04):
+def valley_block(found: dict):
     """The explorer of a `branches.valley`: move tau and the offset, let the offset go, and watch loss, softmax and Energy."""
     shares = found["shares"]
-    controls = (explorers._slider("tau", "Temperature τ", 0, len(found["taus"]) - 1, found["taus"].index(tau))
-                + explorers._slider("share", "Offset ratio, √K m / ‖c‖", 0, len(shares) - 1, len(shares) // 2)
+    controls = (explorers.slider("tau", "Temperature τ", 0, len(found["taus"]) - 1, found["taus"].index(0.04))
+                + explorers.slider("share", "Offset ratio, √K m / ‖c‖", 0, len(shares) - 1, len(shares) // 2)
                 + '<button type="button" data-roll>Let the offset go</button>')
-    table = explorers._table("Means over the test images", ["", "softmax(f)", "softmax(f / (τ‖f‖))"], [
+    table = explorers.numbers("Means over the test images", ["", "softmax(f)", "softmax(f / (τ‖f‖))"], [
         ("inverse temperature", "ce_s", "ln_s"), ("confidence", "ce_confidence", "ln_confidence"), ("loss (nats)", "ce_loss", "ln_loss")])
-    plots = (explorers._plot("valley-loss", "LogitNorm's loss along the offset, with the point chosen and cross-entropy's, which is level")
-             + explorers._plot("valley-energy", "FPR95 of Energy along the offset, of the logits and of the logits without it"))
+    plots = (explorers.chart("valley-loss", "LogitNorm's loss along the offset, with the point chosen and cross-entropy's, which is level")
+             + explorers.chart("valley-energy", "FPR95 of Energy along the offset, of the logits and of the logits without it"))
     data = {name: np.round(value, 4).tolist() if isinstance(value, np.ndarray) else value for name, value in found.items()}
     data["most"] = 1.1 * max(found["loss"].max(), found["raw"]["loss"])
-    looks = {"ln": explorers._look(LN), "ce": explorers._look(CE, dash="8 5"), "here": explorers._look(LN, "here", mark="square"),
-             "energy": explorers._look(CE, "Energy of f"), "centred": {"label": "Energy of f − m", "color": "#000000", "dash": "2 4"},
+    looks = {"ln": explorers.drawn(LN), "ce": explorers.drawn(CE, dash="8 5"), "here": explorers.drawn(LN, "here", mark="square"),
+             "energy": explorers.drawn(CE, "Energy of f"), "centred": {"label": "Energy of f − m", "color": "#000000", "dash": "2 4"},
              "energy_here": {"color": CE.color, "mark": "circle"}}
-    return explorers._block("valley", "Valley explorer", controls, plots, table, {"data": data, "looks": looks})
+    return explorers.block("valley", "Valley explorer", controls, plots, table, {"data": data, "looks": looks})
 
 
 def branch_figure(found: pd.DataFrame):
@@ -121,7 +120,7 @@ def branch_figure(found: pd.DataFrame):
     ax.plot([], [], color="black", linestyle="--", label="left the side on which they began")
     ax.axhline(0, color="black", linewidth=0.8)
     ax.set(xlabel="epoch", ylabel="offset ratio, √K m / ‖c‖")
-    ax.legend(fontsize=12, loc="upper right")
+    ax.legend(loc="upper right")
     ax.set_ylim(top=1.5 * rows["share"].abs().max())
     return fig
 
@@ -131,7 +130,7 @@ def mirror_figure(found: pd.DataFrame):
     fig, ax = plt.subplots(figsize=(6.4, 1.7 + 0.42 * len(found)))
     names = []
     for at, row in enumerate(found.sort_values(["tau", "seed"]).itertuples()):
-        ax.plot([row.own, row.mirrored], [at, at], color="#999999", linewidth=1.5, zorder=1)
+        ax.plot([row.own, row.mirrored], [at, at], color=FAINT, linewidth=1.5, zorder=1)
         for x, sign in ((row.own, 1), (row.mirrored, -1)):
             color = LN.color if sign * row.offset > 0 else BELOW
             ax.scatter(x, at, marker="^" if sign * row.offset > 0 else "v", s=90, edgecolor=color, linewidth=1.6, zorder=3,
@@ -145,7 +144,7 @@ def mirror_figure(found: pd.DataFrame):
     ax.set_yticks(range(len(names)), names)
     ax.set(xlabel="Energy at T = 1, mean FPR95 (%) ↓", xlim=(0, 101), ylim=(len(names) - 0.5, -0.5))
     ax.grid(False, axis="y")
-    fig.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=12)
+    fig.legend(handles=handles, loc="outside upper center", ncols=3)
     return fig
 
 
@@ -162,10 +161,10 @@ def fitting_figure(found: pd.DataFrame):
         end = part[part["epoch"] == part["epoch"].max()][["train_accuracy", "s"]].max()
         beside, where = {"wrn10_1": ((-12, 6), "right"), "wrn10_2": ((-6, 8), "right"), "wrn40_2": ((-10, 0), "right")}.get(
             net, ((10, -18 if net == "resnet20" else 0), "left"))
-        ax.annotate(paper.network(net), end, beside, textcoords="offset points", fontsize=12, ha=where)
+        ax.annotate(paper.network(net), end, beside, textcoords="offset points", ha=where)
     for tau in taus:
         ax.scatter([], [], color=colors[tau], edgecolor="black", linewidth=0.3, s=40, label=f"{1 / tau:.3g}")
-    ax.legend(title="asked for, 1/τ", fontsize=12, title_fontsize=12, loc="upper left")
+    ax.legend(title="asked for, 1/τ", loc="upper left")
     ax.set_xlim(right=104)
     ax.set(xlabel="accuracy on the training images, each epoch (%)", ylabel="inverse temperature in training, s")
     return fig
@@ -215,7 +214,7 @@ def reliability_figure(run):
     else:
         f = run.tensor(f"{ID}/logits")
         both = scores.msp(f), scores.msp(scores.normalised(f, run.config.tau))
-    ax.plot([0, 1], [0, 1], color="#767676", linestyle=":")
+    ax.plot([0, 1], [0, 1], color=PAPER.color, linestyle=":")
     for confidence, name, look in zip(
         both, ("softmax(f)", "softmax(f / (τ‖f‖))"), (METHODS["cross_entropy"], METHODS["logitnorm"])
     ):
@@ -236,7 +235,7 @@ def images_figure(runs: list):
     for run, shade in zip(runs, np.linspace(1, 0.5, len(runs))):
         length, s = (values[::20] for values in branches.lengths(run))
         ax.scatter(length, s, s=9, color=plt.cm.Blues(shade), edgecolor="none")
-        ax.annotate(f"τ = {run.config.tau:g}", (length.max(), s[length.argmax()]), (6, 0), textcoords="offset points", fontsize=12, va="center")
+        ax.annotate(f"τ = {run.config.tau:g}", (length.max(), s[length.argmax()]), (6, 0), textcoords="offset points", va="center")
     ax.set(xlabel="length of the image's logits without their mean, ‖c‖", ylabel="inverse temperature of the image, s", ylim=(0, None),
            xlim=(0, 1.15 * ax.get_xlim()[1]))
     return fig, ("Scatter plot of the inverse temperature of test images against the length of their logits without the mean, for τ = "
@@ -265,9 +264,9 @@ def noise_figure(found: pd.DataFrame):
     s_star = np.array([label_noise.wanted(e, 10) for e in noise])
     taus = sorted(found["tau"].dropna().unique())
     upper.plot(noise, s_star, color="black", linewidth=1.2)
-    upper.text(noise[30], s_star[30] + 0.25, "s* of theory", fontsize=12)
+    upper.text(noise[30], s_star[30] + 0.25, "s* of theory")
     upper.plot(noise, np.full(len(noise), 1 / taus[-1]), color=PAPER.color, linestyle=":")
-    upper.text(noise[10], 1 / taus[-1] - 0.5, f"1/τ for τ = {taus[-1]:g}", color="#555555", fontsize=12)
+    upper.text(noise[10], 1 / taus[-1] - 0.5, f"1/τ for τ = {taus[-1]:g}", color=GREY)
     marks = dict(zip(taus, ("s", "D", "^", "v")))
     for tau, marker in marks.items():
         rows = found[found["tau"] == tau]

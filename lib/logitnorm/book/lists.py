@@ -1,12 +1,15 @@
 """Lists of the pages, as HTML: the claims, what a run's run.json records, and the runs that nobody has trained yet."""
 
-import re
 from html import escape
 
 import pandas as pd
 
 from logitnorm.config import Config
 from logitnorm.study import adopt, count, ledger, paper
+
+from . import plots
+
+CARDS = 6  # of the runs that nobody has trained yet; the others stand in a table
 
 # ---- the claims
 
@@ -16,7 +19,6 @@ def claims(lines: pd.DataFrame, caption: str) -> str:
     Three groups (`ledger.kinds`); each row has the anchor claim-ID. A field above it, which needs a script, keeps the rows with a word.
     """
     heads = ("claim", "paper", "this book", "verdict")
-    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     body = []
     for name, part in ledger.kinds(lines):
         rows = [f'<tr class="group"><th scope="rowgroup" colspan="{len(heads)}">{name}: {len(part)} of {len(lines)}</th></tr>']
@@ -24,7 +26,7 @@ def claims(lines: pd.DataFrame, caption: str) -> str:
         body.append("<tbody>\n" + "\n".join(rows) + "\n</tbody>")
     return (f'<p class="ledger-find" hidden><label>Find <input type="search" placeholder="Energy, ECE, SVHN …"></label></p>\n'
             f'<table class="ledger">\n<caption>{escape(caption)}</caption>\n'
-            f"<thead><tr>{head}</tr></thead>\n" + "\n".join(body) + f"\n</table>\n<script>{FIND}</script>")
+            f"<thead>{plots.columns(heads)}</thead>\n" + "\n".join(body) + f"\n</table>\n<script>{FIND}</script>")
 
 
 # Rows without the word go, and a group's heading with its last row; without a script all rows stay.
@@ -54,19 +56,11 @@ def _claim(row: dict) -> str:
         more.append(f"size {escape(row['size'])}, runs {links}")
     claim = (f'<details><summary><strong>{escape(row["topic"])}</strong> {escape(row["says"])}</summary>'
              f"<p>{'; '.join(more)}.</p></details>")
-    numbers = "".join(f'<td data-name="{name}">{escape(_plain(row[key]))}</td>'
-                      for name, key in (("paper", "theirs"), ("this book", "ours")))
+    numbers = "".join(f'<td data-name="{name}">{escape(row[key])}</td>'
+                      for name, key in (("paper", "theirs_short"), ("this book", "ours_short")))
     mark = ledger.MARKS[ledger.VERDICTS[row["verdict"]]]
     return (f'<tr id="claim-{row["id"]}"><th scope="row">{claim}</th>{numbers}<td title="{escape(row["verdict"])}">'
             f'<span aria-hidden="true">{mark}</span> {escape(ledger.short(row["verdict"]))}</td></tr>')
-
-
-def _plain(numbers: str) -> str:
-    """'61.6 → 26.8' of '61.56 ± 1.20 → 26.84 ± 0.31 (n = 3)': from ten up one decimal. Other words stay, verdicts go."""
-    if numbers in ledger.VERDICTS:
-        return ""
-    bare = re.sub(r" ± [\d.]+|\s*\(n = [^)]*\)", "", numbers)
-    return re.sub(r"(?<![\d.,])\d{2,}\.\d\d(?!\d)", lambda found: f"{float(found[0]):.1f}", bare)
 
 
 def claims_in_small(lines: pd.DataFrame) -> str:
@@ -80,8 +74,7 @@ def claims_in_small(lines: pd.DataFrame) -> str:
             for row in part.itertuples())
         groups.append(
             f'<details class="claims"{" open" * (not groups)}><summary>{title}: {len(part)} of {len(lines)}</summary>'
-            f'<table class="claims"><thead><tr><th scope="col">claim</th><th scope="col">paper</th><th scope="col">this book'
-            f"</th></tr></thead><tbody>{rows}</tbody></table></details>")
+            f'<table class="claims"><thead>{plots.columns(("claim", "paper", "this book"))}</thead><tbody>{rows}</tbody></table></details>')
     return f"```{{raw}} html\n{''.join(groups)}\n```\n"
 
 
@@ -105,10 +98,10 @@ def facts(run) -> str:
             f'<dl style="overflow-wrap:anywhere">{items}</dl></details>')
 
 
-def missing_runs(loaded: list, colab: str, first: int = 6) -> str:
+def missing_runs(loaded: list, colab: str) -> str:
     """The page's part that follows from the runs: loaded, the runs of size full; colab, where the notebook opens.
 
-    The `first` groups as cards that one can act on, the others as a folded table.
+    The first groups as cards that one can act on, the others as a folded table.
     """
     counted = count.counted(loaded).set_index("where")
     have = " and ".join(f"{counted.loc[f'{name}, all', 'ours']:.0f} of the {counted.loc[f'{name}, all', 'printed']:.0f} numbers "
@@ -120,9 +113,8 @@ def missing_runs(loaded: list, colab: str, first: int = 6) -> str:
     text = (f"At size full there are {have}. The first two of the runs below would add **{sum(number for _, number, _ in two)} "
             f"numbers in about {sum(adopt.hours(group[0], 'T4') for group, *_ in two):.1f} hours of a T4**, a GPU that Colab lends for nothing.")
     shares = ", ".join(f"{gpu} {100 * share:g} % of {peak} TFLOP/s" for gpu, (peak, share) in adopt.GPUS.items())
-    cards = "\n".join(_card(*group, colab) for group in groups[:first])
-    rest = groups[first:]
-    table = _table(rest, colab) if rest else ""
+    cards = "\n".join(_card(*group, colab) for group in groups[:CARDS])
+    table = _table(groups[CARDS:], colab) if groups[CARDS:] else ""
     estimate = (f"An <strong>estimate</strong>, for one run: its floating-point operations over an assumed share of the GPU's 16-bit peak "
                 f"({shares}). The notebook measures its own first steps and prints a better one before it starts.")
     return (f"{text}\n\n```{{raw}} html\n<ol class=\"adopt\">\n{cards}\n</ol>\n{table}<details class=\"record\"><summary>How the "
@@ -149,11 +141,10 @@ def _card(group: list[Config], number: int, where: str, colab: str) -> str:
 
 def _table(groups: list, colab: str) -> str:
     """Every other group as a folded table: what it is, which seeds, what it gives, what it costs, what to put into the first cell."""
-    rows = "".join(
-        f'<tr><th scope="row">{escape(_name(group[0]))}</th><td data-label="seeds">{", ".join(str(one.seed) for one in group)}</td>'
+    rows = [(escape(_name(group[0])), [
+        f'<td data-label="seeds">{", ".join(str(one.seed) for one in group)}</td>'
         f'<td data-label="printed numbers">{number}</td><td data-label="hours a run">{_cost(group[0])}</td>'
-        f'<td data-label="first cell"><code>{escape(adopt.parameters(group[0]))}</code> <a href="{escape(colab)}">open</a></td></tr>\n'
-        for group, number, _ in groups)
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("run", "seeds", "numbers", "hours a run", "first cell"))
-    return (f'<details class="record"><summary>{len(groups)} further kinds of run</summary>\n<table class="dataframe adopt">'
-            f"<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></details>\n")
+        f'<td data-label="first cell"><code>{escape(adopt.parameters(group[0]))}</code> <a href="{escape(colab)}">open</a></td>'])
+        for group, number, _ in groups]
+    table = plots.html_table(("run", "seeds", "numbers", "hours a run", "first cell"), rows, kind="dataframe adopt")
+    return f'<details class="record"><summary>{len(groups)} further kinds of run</summary>\n{table}</details>\n'

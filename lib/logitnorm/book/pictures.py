@@ -11,10 +11,9 @@ from scipy.special import expit, softmax
 from sklearn.manifold import TSNE
 
 from logitnorm import metrics, paths
-from logitnorm.study import confidence, conventions, ledger, netsize, paper, scoring, seeds, speed
+from logitnorm.study import collapse, confidence, conventions, ledger, netsize, paper, scoring, seeds, speed
 
 from . import plots
-from .ask import CLASSES
 
 THUMBNAILS = paths.ROOT / "data/thumbnails"
 WRONG = (0xD5, 0x5E, 0x00)  # the frame of an image that a detector gets wrong
@@ -38,7 +37,7 @@ def two_images(fig, ax, pick: dict) -> None:
         inset = ax.inset_axes((x + 0.06, 1.2, 0.27, 0.42))
         inset.imshow(image, interpolation="lanczos")
         inset.set_axis_off()
-        ax.text(x + 0.04, 1.41, kind, transform=ax.transAxes, ha="right", va="center", fontsize=13)
+        ax.text(x + 0.04, 1.41, kind, transform=ax.transAxes, ha="right", va="center")
 
 
 def two_examples(bars: dict, pick: dict):
@@ -56,11 +55,11 @@ def two_examples(bars: dict, pick: dict):
                 ax.bar([i + shift for i in range(len(p))], p, 0.4, color=look.color, hatch=look.hatch, edgecolor="black", linewidth=0.5,
                        label=f"{kind} image")
             ax.set(ylim=(0, 1.05), xticks=range(0, 10, 3))
-            ax.set_title(f"{paper.LABELS[method]}, {name}", fontsize=13, y=1)
+            ax.set_title(f"{paper.LABELS[method]}, {name}", y=1)
     for ax in axes[:, 0]:
-        ax.set_ylabel("probability", fontsize=13)
+        ax.set_ylabel("probability")
     for ax in axes[-1]:
-        ax.set_xlabel("class", fontsize=13)
+        ax.set_xlabel("class")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 
@@ -73,7 +72,7 @@ def tsne_maps(runs: list, samples: list):
         ax.scatter(*xy[is_id].T, c=labels[is_id], cmap="tab10", s=3, alpha=0.5, rasterized=True)
         ax.scatter(*xy[~is_id].T, color="black", marker="x", s=6, linewidth=0.6)
         for k in np.unique(labels[is_id]):
-            ax.text(*np.median(xy[labels == k], axis=0), CLASSES[k] if run.config.id_dataset == "cifar10" else str(k), fontsize=11,
+            ax.text(*np.median(xy[labels == k], axis=0), paper.CLASSES[k] if run.config.id_dataset == "cifar10" else str(k), fontsize=11,
                     weight="bold", ha="center", va="center", bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8})
         ax.set_title(paper.LABELS[run.config.method])
     for ax in axes[0]:
@@ -96,7 +95,7 @@ def score_densities(runs: list, name: str):
                 ax.hist(score, 50, density=True, color=look.color, alpha=0.4, label=f"{kind}, this book")
                 said.append(f"{paper.LABELS[method]}, {kind}: mean {score.mean():.2f}")
         ax.set(title=paper.LABELS[method], ylabel="density")
-    axes[0].legend(fontsize=12)
+    axes[0].legend()
     axes[1].set_xlabel("maximum softmax probability")
     return fig, f"Scores of ID images and {paper.title(name)}. {'; '.join(said) or 'The paper only'}."
 
@@ -110,25 +109,101 @@ def three_numbers(run):
     fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.9), width_ratios=(3, 2))
     bins = np.linspace(min(map(np.min, both)), max(map(np.max, both)), 41)
     for values, look in ((inside, plots.ID), (outside, plots.OOD)):
-        left.hist(values, bins, weights=np.full(len(values), 100 / len(values)), color=look.color, hatch=look.hatch, alpha=0.5, label=look.label)
+        plots.histogram(left, values, bins, look)
     left.axvline(threshold, color="black", linestyle=":")
     left.annotate("threshold:\n95 % of ID\nlie right", (threshold, left.get_ylim()[1] * 0.5), (threshold + 0.12, left.get_ylim()[1] * 0.45),
                   fontsize=11, arrowprops={"arrowstyle": "-"})
-    left.set_xlabel("score S(x)", fontsize=13)
-    left.set_ylabel("share of images (%)", fontsize=13)
-    left.set_title(f"FPR95: {passed:.1f} % of OOD pass", fontsize=12)
+    left.set(xlabel="score S(x)", ylabel="share of images (%)", title=f"FPR95: {passed:.1f} % of OOD pass")
     left.legend(fontsize=11, loc="upper right")
     tpr, fpr = metrics.roc(*both)
     right.plot(100 * fpr, 100 * tpr, color="black")
     right.fill_between(100 * fpr, 100 * tpr, color="#dddddd")
     right.plot(passed, 95, "o", color=plots.OOD.color, markeredgecolor="black")
-    right.text(55, 40, f"area:\nAUROC\n{area:.1f} %", ha="center", va="center", fontsize=12)
-    right.set(xlim=(0, 100), ylim=(0, 101), xticks=(0, 50, 100), yticks=(0, 50, 95))
-    right.set_xlabel("OOD let in (%)", fontsize=13)
-    right.set_ylabel("ID let in (%)", fontsize=13)
-    right.set_title("every threshold", fontsize=12)
+    right.text(55, 40, f"area:\nAUROC\n{area:.1f} %", ha="center", va="center")
+    right.set(xlim=(0, 100), ylim=(0, 101), xticks=(0, 50, 100), yticks=(0, 50, 95), xlabel="OOD let in (%)",
+              ylabel="ID let in (%)", title="every threshold")
     return fig, (f"Left, histograms of the scores of ID and OOD images with the threshold that keeps 95 % of the ID images: {passed:.1f} % of "
                  f"the OOD images pass it. Right, the ROC curve of the same scores, with an area of {area:.1f} %.")
+
+
+# ---- curves of training, of tau, and of features
+
+def norm_curves(runs: list):
+    """Figure 1: the mean logit norm of test images against the share of the epochs, cross-entropy with the paper's beside, and LogitNorm."""
+    fig, axes = plt.subplots(1, 2, figsize=(6.4, 3.8), sharey=True)
+    curves = [(axes[0], paper.figure(1), ("id_test", "ood_svhn_test"), plots.PAPER)]
+    curves += [(ax, run.history, ("norm_test", "norm_ood"), plots.OURS) for ax, run in zip(axes, runs)]
+    for ax, frame, columns, look in curves:
+        frame = frame[frame["epoch"] >= 1]
+        for column, style, kind in zip(columns, ("-", "--"), ("ID", "OOD")):
+            ax.plot(100 * frame["epoch"] / frame["epoch"].iloc[-1], frame[column], color=look.color, linestyle=style,
+                    label=f"{look.label}, {kind}")
+    axes[0].set(title="Cross-entropy", ylabel="mean logit norm", xlabel="% of the epochs", ylim=(0, None))
+    axes[1].set(title="LogitNorm", xlabel="% of the epochs")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return fig
+
+
+def tau_curve(curve: pd.DataFrame, frame: pd.DataFrame):
+    """Figure 5: the average FPR95 against tau, the paper's and ours, each with its cross-entropy; `findings.taus`, `paper.ours`."""
+    fig, ax = plt.subplots(figsize=(6.4, 4.6))
+    printed = paper.where(paper.numbers("1"), method="cross_entropy", ood_dataset="average", metric="fpr95", id_dataset="cifar10")
+    ran, theirs, ours = curve.dropna(subset=["ours"]), plots.PAPER.color, plots.OURS.color
+    ax.plot(curve["tau"], curve["paper"], color=theirs, marker="*", markersize=12, label="paper")
+    ax.axhline(printed["paper"].item(), color=theirs, linewidth=1, linestyle=":", label="paper, cross-entropy")
+    if len(ran):
+        base = paper.average_fpr95(paper.for_tables(frame), "cross_entropy", "msp")["value"].mean()
+        ax.errorbar(ran["tau"], ran["ours"], ran["sd"], color=ours, marker="s", capsize=4, label="this book")
+        ax.axhline(base, color=ours, linewidth=1, linestyle="--", label="this book, cross-entropy")
+    ax.set(xlabel="τ", ylabel="average FPR95 (%)", ylim=(0, None))
+    fig.legend(loc="outside lower center", ncols=2)
+    return fig
+
+
+def training(run):
+    """The training loss of a run against the epoch, and the mean norm of the logits of training, test and OOD images."""
+    look, history = plots.METHODS[run.config.method], run.history
+    fig, (above, below) = plt.subplots(2, figsize=(6.4, 6), sharex=True)
+    above.plot(history["epoch"], history["train_loss"], color=look.color, marker=look.marker)
+    above.set(ylabel="training loss (nats)", title=look.label)
+    for column, label, kind, line in (("norm_train", "training", plots.PAPER, ":"), ("norm_test", "ID test", plots.ID, "-"),
+                                      ("norm_ood", "OOD", plots.OOD, "--")):
+        below.plot(history["epoch"], history[column], color=kind.color, linestyle=line, label=label)
+    below.set(xlabel="epoch", ylabel="mean norm of the logits", yscale="log")
+    below.legend()
+    return fig
+
+
+def spectra(runs: list):
+    """(figure, sentence): the standard deviation of the ID features along each principal direction, relative to the largest."""
+    fig, ax = plt.subplots()
+    said = []
+    for run in runs:
+        look, curve = plots.METHODS[run.config.method], collapse.spectrum(run.tensor(f"{run.config.id_dataset}/features"))
+        ax.plot(np.arange(1, len(curve) + 1), curve / curve[0], markersize=4, markevery=9, **look.line)
+        said.append(f"{paper.method_title(run.config)} at size {run.config.size}: effective rank {collapse.effective_rank(curve):.1f} of "
+                    f"{len(curve)}")
+    ax.set(xlabel="principal direction", ylabel="standard deviation, relative", yscale="log")
+    if runs:
+        ax.legend()
+    return fig, f"{'; '.join(said) or 'No run'}."
+
+
+def feature_lengths(runs: list):
+    """(figure, sentence): histograms of the norm of the features of each run, on ID and on OOD images."""
+    fig, axes = plt.subplots(max(len(runs), 1), figsize=(6.4, 3 * max(len(runs), 1) + 0.6), squeeze=False)
+    said = []
+    for ax, run in zip(axes[:, 0], runs):
+        inside, outside = [np.linalg.norm(run.tensor(f"{name}/features").astype(float), axis=1)
+                           for name in (run.config.id_dataset, run.config.history_ood)]
+        for lengths, look, name in ((inside, plots.ID, run.config.id_dataset), (outside, plots.OOD, run.config.history_ood)):
+            ax.hist(lengths, 50, density=True, color=look.color, hatch=look.hatch, alpha=0.5, label=paper.title(name))
+        ax.set(title=f"{run.config.size}: {paper.method_title(run.config)}", ylabel="density", xlim=(0, None))
+        ax.legend()
+        said.append(f"{paper.method_title(run.config)} at size {run.config.size}: mean {inside.mean():.2f} on ID images, "
+                    f"{outside.mean():.2f} on {paper.title(run.config.history_ood)}")
+    axes[-1, 0].set_xlabel("norm of the features")
+    return fig, f"{'; '.join(said) or 'No run'}."
 
 
 # ---- what a detector lets in
@@ -164,7 +239,7 @@ def contact_sheet(run):
         ax.imshow(canvas, interpolation="lanczos")
         ax.set_axis_off()
         share = 100 * np.mean(values >= threshold)
-        ax.set_title(f"{paper.title(name)}: {accepted.sum()} of {len(part)} let in; of all {share:.0f} %", loc="left", fontsize=12)
+        ax.set_title(f"{paper.title(name)}: {accepted.sum()} of {len(part)} let in; of all {share:.0f} %", loc="left")
         said.append(f"{paper.title(name)}: {accepted.sum()} of {len(part)}, of all images {share:.1f} %")
     return fig, (f"Contact sheet of {paper.method_title(run.config)}, score: {paper.title({'cosine': 'godin'}.get(score, score))}. Let in: " + "; ".join(said) + ".")
 
@@ -183,10 +258,9 @@ def roc_curves(runs: list):
             ax.plot(100 * fpr, 100 * tpr, color=look.color, linestyle=look.linestyle, label=look.label)
             ax.plot(metrics.fpr95(*both), 95, look.marker, color=look.color)
             said.append(f"{look.label} on {paper.title(name)}: AUROC {metrics.auroc(*both):.1f} %, FPR95 {metrics.fpr95(*both):.1f} %")
-        ax.set_title(paper.title(name), fontsize=12)
-        ax.set(xticks=(0, 50, 100), yticks=(0, 50, 95))
-    fig.supxlabel("foreign images let in (%)", fontsize=13)
-    fig.supylabel("familiar images let in (%)", fontsize=13)
+        ax.set(title=paper.title(name), xticks=(0, 50, 100), yticks=(0, 50, 95))
+    fig.supxlabel("foreign images let in (%)")
+    fig.supylabel("familiar images let in (%)")
     if runs:
         fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return fig, "ROC curves of both losses on six OOD sets. " + ("; ".join(said) or "No run yet") + "."
@@ -203,24 +277,22 @@ def learning_curves(runs: list):
                   label=look.label + ", training" if first else None)
         right.plot(epochs, run.history["train_loss"], color=look.color, linestyle=look.linestyle, linewidth=1.5)
         named.add(run.config.method)
-    left.set_title("accuracy (%)", fontsize=13)
-    right.set_title("training loss (nats)", fontsize=13)
-    left.set(xlabel="epoch")
-    right.set(xlabel="epoch", ylim=(0, None))
+    left.set(title="accuracy (%)", xlabel="epoch")
+    right.set(title="training loss (nats)", xlabel="epoch", ylim=(0, None))
     if runs:
-        fig.legend(loc="outside lower center", ncols=2, fontsize=12)
+        fig.legend(loc="outside lower center", ncols=2)
     ends = "; ".join(f"{run.id}: {run.history['test_accuracy'].iloc[-1]:.2f} %" for run in runs) or "no run"
     return fig, f"Learning curves of every seed, accuracy left and loss right, against the epoch. Last test accuracy: {ends}."
 
 
-def norm_and_confidence(runs: list, shown: int = 600):
-    """(figure, alt text, sentence): the norm of an image's logits against its MSP, `shown` images of the ID and the OOD set."""
+def norm_and_confidence(runs: list):
+    """(figure, alt text, sentence): the norm of an image's logits against its MSP, 600 images of the ID and the OOD set."""
     fig, axes = plt.subplots(1, 2, figsize=(6.4, 4), sharey=True)
     said, orders = [], []
     for ax, run in zip(axes, runs):
         for name, look in ((run.config.id_dataset, plots.ID), (run.config.history_ood, plots.OOD)):
             f = run.tensor(f"{name}/logits").astype(float)
-            keep = np.random.default_rng(0).permutation(len(f))[:shown]  # some sets are stored class by class
+            keep = np.random.default_rng(0).permutation(len(f))[:600]  # some sets are stored class by class
             norm, confidence = np.linalg.norm(f, axis=1), softmax(f, axis=1).max(1)
             ax.plot(norm[keep], confidence[keep], look.marker, color=look.color, markersize=3, alpha=0.4, linestyle="",
                     label=paper.title(name))
@@ -229,8 +301,7 @@ def norm_and_confidence(runs: list, shown: int = 600):
                         f"{np.median(confidence):.2f}, rank correlation {order:.2f}")
             if look is plots.ID:
                 orders.append(f"{order:.2f} under {paper.LABELS[run.config.method]}")
-        ax.set_title(paper.LABELS[run.config.method])
-        ax.set(xlabel="norm of the logits", xlim=(0, None), ylim=(0, 1.02))
+        ax.set(title=paper.LABELS[run.config.method], xlabel="norm of the logits", xlim=(0, None), ylim=(0, 1.02))
     axes[0].set_ylabel("confidence (MSP)")
     if runs:
         fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, markerscale=3)
@@ -252,18 +323,17 @@ def two_metrics_one_name(runs: list, ood_set: str):
         ax.plot(100 * fpr, 100 * tpr, color=look.color, linestyle=look.linestyle)
         ax.plot([0, one], [95, 95], color="black", linewidth=1.5)
         ax.plot(one, 95, "o", color="black")
-        ax.plot([5, 5], [100 - two, 100], color="#555555", linewidth=1.5, linestyle=":")
-        ax.plot(5, 100 - two, "D", color="#555555")
-        ax.annotate(f"ID positive:\n{one:.1f} %", (one, 95), (max(one, 45), 78), fontsize=12, ha="center", va="top")
-        ax.annotate(f"OOD positive: {two:.1f} %", (5, 100 - two), (14, min(100 - two, 70) - 18), fontsize=12, va="top",
-                    arrowprops={"arrowstyle": "-", "color": "#555555"})
-        ax.set_title(look.label)
-        ax.set(xlim=(-1, 101), ylim=(0, 101), xticks=(0, 5, 50, 100), yticks=(0, 50, 95))
-        ax.tick_params(labelsize=11)
+        ax.plot([5, 5], [100 - two, 100], color=plots.GREY, linewidth=1.5, linestyle=":")
+        ax.plot(5, 100 - two, "D", color=plots.GREY)
+        ax.annotate(f"ID positive:\n{one:.1f} %", (one, 95), (max(one, 45), 78), ha="center", va="top")
+        ax.annotate(f"OOD positive: {two:.1f} %", (5, 100 - two), (14, min(100 - two, 70) - 18), va="top",
+                    arrowprops={"arrowstyle": "-", "color": plots.GREY})
+        ax.set(title=look.label, xlim=(-1, 101), ylim=(0, 101), xticks=(0, 5, 50, 100), yticks=(0, 50, 95))
+        ax.tick_params(axis="x", labelsize=11)  # 0 and 5 stand close
         said.append(f"{look.label}: with ID as positive {one:.1f} % of the OOD images pass where 95 % of ID pass, with OOD as positive "
                     f"{two:.1f} % of the ID images are refused where 95 % of OOD are caught")
-    above.supxlabel("OOD images let in (%)", fontsize=13)
-    above.supylabel("ID images let in (%)", fontsize=13)
+    above.supxlabel("OOD images let in (%)")
+    above.supylabel("ID images let in (%)")
     ax = below.subplots()
     ratios = np.geomspace(0.2, 10, 15)
     for run in runs:
@@ -273,14 +343,11 @@ def two_metrics_one_name(runs: list, ood_set: str):
             ax.plot(ratio, metrics.aupr_in(*both, ratio), look.marker, color=look.color)
         said.append(f"{look.label}, AUPR: {metrics.aupr_in(*both):.1f} % with as many ID as OOD images, {metrics.aupr(*both):.1f} % with five times "
                     "as many")
-    ax.set_xscale("log")
+    ax.set(xscale="log", xlabel="ID images to OOD images", ylabel="AUPR (%)")
     ax.set_xticks([0.2, 1, 5, 10], ["1:5", "1:1", "5:1", "10:1"])
     ax.minorticks_off()
-    ax.set_xlabel("ID images to OOD images", fontsize=13)
-    ax.set_ylabel("AUPR (%)", fontsize=13)
-    ax.tick_params(labelsize=11)
     if runs:
-        ax.legend(fontsize=11)
+        ax.legend()
     return fig, f"ROC curves with the two points called FPR95, and AUPR against the base rate. {'; '.join(said) or 'No run yet'}."
 
 
@@ -293,14 +360,13 @@ def fpr95_rules(frames: dict):
             look = plots.METHODS[method]
             ax.plot(part["fpr95"], part["convention"].map(order.index) + shift, look.marker, color=look.color, alpha=0.7, label=look.label,
                     markersize=7)
-        ax.set_title(paper.title(score), fontsize=13)
-        ax.tick_params(axis="x", labelsize=11)
+        ax.set_title(paper.title(score))
         said.append(f"{paper.title(score)}: {conventions.in_words(frame)}")
-    axes[0, 0].set_yticks(range(len(order)), [name.replace(" (", "\n(") for name in order], fontsize=11)
+    axes[0, 0].set_yticks(range(len(order)), [name.replace(" (", "\n(") for name in order])
     axes[0, 0].invert_yaxis()
-    fig.supxlabel("mean FPR95 over six OOD sets (%)", fontsize=13)
+    fig.supxlabel("mean FPR95 over six OOD sets (%)")
     if frames:
-        fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=12)
+        fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return fig, "Mean FPR95 under eight rules, one mark per seed. " + (" ".join(said) or "No run yet.")
 
 
@@ -317,32 +383,28 @@ def claims(rows: pd.DataFrame):
     said = []
     for y, row in enumerate(part.itertuples()):
         for theirs, mine in row.changes:
-            ax.plot([theirs, mine], [y - 0.15, y + 0.15], color="#999999", linewidth=1.2, zorder=1)
+            ax.plot([theirs, mine], [y - 0.15, y + 0.15], color=plots.FAINT, linewidth=1.2, zorder=1)
             for look, x, shift in ((plots.PAPER, theirs, -0.15), (plots.OURS, mine, 0.15)):
                 ax.plot(x, y + shift, look.marker, color=look.color, markersize=6)
             said.append(f"{row.topic}: paper {theirs:+.1f}, this book {mine:+.1f} ({ledger.short(row.verdict)})")
     ax.axvline(0, color="black", linewidth=1)
     names = [f"{ledger.MARKS[ledger.VERDICTS[row.verdict]]} {row.topic}" for row in part.itertuples()]
     ax.set_yticks(range(len(part)), names, fontsize=11)
-    ax.set_xlabel("change (points, or of a norm)", fontsize=13)
-    ax.set_ylim(len(part) - 0.4, -0.6)
+    ax.set(xlabel="change (points, or of a norm)", ylim=(len(part) - 0.4, -0.6))
     ax.tick_params(axis="y", length=0)
-    ax.tick_params(axis="x", labelsize=12)
     ax.grid(False, axis="y")
     for look in (plots.PAPER, plots.OURS):
         ax.plot([], [], look.marker, color=look.color, label=look.label)
-    fig.legend(loc="outside upper center", ncols=2, fontsize=12)
+    fig.legend(loc="outside upper center", ncols=2)
     return fig, "The paper's change and this book's, claim by claim. " + ("; ".join(said) or "No run yet") + "."
 
 
 # ---- Learned Confidence
 
-def two_heads(p=(0.04, 0.08, 0.06, 0.28, 0.05, 0.30, 0.06, 0.05, 0.04, 0.04), label: int = 3, c: float = 0.4):
-    """(figure, alt text): the network of Learned Confidence with the numbers of one made-up example that buys a hint.
-
-    p: its ten class probabilities; label: the true class; c: its confidence.
-    """
-    p, y = np.array(p), np.eye(len(p))[label]
+def two_heads():
+    """(figure, alt text): the network of Learned Confidence with the numbers of one made-up example that buys a hint."""
+    p, label, c = np.array([0.04, 0.08, 0.06, 0.28, 0.05, 0.30, 0.06, 0.05, 0.04, 0.04]), 3, 0.4
+    y = np.eye(len(p))[label]
     mixed = c * p + (1 - c) * y
     fig, ax = plt.subplots(figsize=(6.4, 4.6))
     ax.set(xlim=(-0.1, 13.2), ylim=(-0.2, 9.4))
@@ -367,9 +429,9 @@ def two_heads(p=(0.04, 0.08, 0.06, 0.28, 0.05, 0.30, 0.06, 0.05, 0.04, 0.04), la
 
     box(0, 4.1, 1.3, 1.2, "image\n$x$")
     box(1.9, 4.1, 1.9, 1.2, "trunk:\nany net")
-    bars(4.9, 5.7, 3.2, 2.2, p, "class probabilities $p$", "#999999")
+    bars(4.9, 5.7, 3.2, 2.2, p, "class probabilities $p$", plots.FAINT)
     box(4.9, 2.0, 3.2, 1.5, f"confidence\n$c = {c:g}$", ours)
-    bars(9.7, 5.7, 3.3, 2.2, mixed, f"$p' = {c:g}\\,p + {1 - c:g}\\,y$", "#999999")
+    bars(9.7, 5.7, 3.3, 2.2, mixed, f"$p' = {c:g}\\,p + {1 - c:g}\\,y$", plots.FAINT)
     box(9.7, 8.4, 3.3, 0.9, f"loss $-\\log\\,p'_y$ = {-np.log(mixed[label]):.2f}", "white")
     box(9.7, 2.0, 3.3, 1.5, f"plus the price\n$-\\lambda\\,\\log\\,c = {-np.log(c):.2f}\\,\\lambda$", "white")
     box(4.9, 0, 3.2, 0.9, "the score at test time", "white", 9.5)
@@ -384,26 +446,25 @@ def two_heads(p=(0.04, 0.08, 0.06, 0.28, 0.05, 0.30, 0.06, 0.05, 0.04, 0.04), la
                  f"lambda times {-np.log(c):.2f}. At test time c alone is the score.")
 
 
-def price_of_hints(weight: float = 0.1, weights: tuple = (0.03, 0.1, 0.3), budget: float = 0.3):
+def price_of_hints():
     """(figure, alt text): the loss against c for an easy, a middling and a hard example; the best c by probability and lambda."""
+    weight, weights, budget = 0.1, (0.03, 0.1, 0.3), 0.3
     fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 4.3))
     c, said = np.linspace(0.01, 1, 400), []
-    looks = ((0.95, "#009E73", "-", "easy"), (0.6, "#B87A00", "--", "middling"), (0.1, "#D55E00", ":", "hard"))
+    looks = ((0.95, plots.GREEN, "-", "easy"), (0.6, plots.OCHRE, "--", "middling"), (0.1, plots.VERMILION, ":", "hard"))
     for p, color, linestyle, name in looks:
         best = float(confidence.best_confidence(p, weight))
         left.plot(c, confidence.hinted_loss(p, c, weight), color=color, linestyle=linestyle, label=f"{name}, $p_y$ = {p:g}")
         left.plot(best, confidence.hinted_loss(p, best, weight), "o", color=color, zorder=3, clip_on=False)
         said.append(f"{name}, probability {p:g}: cheapest at c = {best:.2f}")
-    left.set(xlabel="confidence c", ylabel="loss (nats)", xlim=(0, 1), ylim=(0, 1.7))
-    left.set_title(f"what a hint costs, λ = {weight:g}", fontsize=13)
+    left.set(title=f"what a hint costs, λ = {weight:g}", xlabel="confidence c", ylabel="loss (nats)", xlim=(0, 1), ylim=(0, 1.7))
     left.legend(fontsize=10, loc="upper left")
     p = np.linspace(0, 1, 400)
-    for value, color, linestyle in zip(weights, ("#3A97D4", "#0072B2", "#000000"), (":", "-", "--")):
+    for value, color, linestyle in zip(weights, (plots.SKY, plots.BLUE, "black"), (":", "-", "--")):
         right.plot(p, confidence.best_confidence(p, value), color=color, linestyle=linestyle, label=f"λ = {value:g}")
-    right.axhline(np.exp(-budget), color="#767676", linewidth=1)
-    right.text(0.02, np.exp(-budget) + 0.02, "exp(−β)", color="#555555", fontsize=10)
-    right.set(xlabel="probability of the true class", xlim=(0, 1), ylim=(0, 1.03))
-    right.set_title("the cheapest c", fontsize=13)
+    right.axhline(np.exp(-budget), color=plots.PAPER.color, linewidth=1)
+    right.text(0.02, np.exp(-budget) + 0.02, "exp(−β)", color=plots.GREY, fontsize=10)
+    right.set(title="the cheapest c", xlabel="probability of the true class", xlim=(0, 1), ylim=(0, 1.03))
     right.legend(fontsize=10, loc="center left", bbox_to_anchor=(0, 0.57))
     return fig, (f"Left, the loss against the confidence c at lambda {weight:g}: {'; '.join(said)}. Right, the cheapest c against the "
                  f"probability of the true class for lambda {', '.join(f'{value:g}' for value in weights)}: the dearer the hint, the higher c.")
@@ -430,7 +491,7 @@ def toy_maps(settings: list, maps: list):
     for ax, setting, c in zip(axes.flat, settings, maps):
         name = f"{setting.flipped:.0%} flipped" if setting.flipped else f"moved by {setting.jitter:g}"
         drawn = ax.imshow(c, origin="lower", extent=(-1, 1, -1, 1), cmap="cividis", vmin=0, vmax=1)
-        ax.set_title(name, fontsize=12)
+        ax.set_title(name)
         ax.grid(False)
         said.append(f"{name}: c from {c.min():.2f} to {c.max():.2f}, standard deviation {c.std():.2f}")
     fig.colorbar(drawn, ax=axes, label="confidence c", shrink=0.8)
@@ -464,12 +525,12 @@ def growing_effect(lines: pd.DataFrame):
         part = lines[lines["number"] == name].set_index("net").loc[nets].dropna(subset="change")
         at = [nets.index(net) for net in part.index]
         ax.errorbar(at, part["change"], yerr=part["noise"], elinewidth=0.8, capsize=2, **look.line)
-        said.append(f"{name}: " + ", ".join(f"{net.split(',')[0]} {change:+.1f}" for net, change in part["change"].items()))
+        said.append(f"{name}: " + ", ".join(f"{row.network} {row.change:+.1f}" for row in part.itertuples()))
     ax.axhline(0, color="black", linewidth=1)
     ax.set(ylabel="change of the mean FPR95 (points)")
     ax.set_xticks(range(len(nets)), ["WRN-40-2,\npaper" if net == netsize.PAPER else net.replace(", ", ",\n").replace("BC-", "BC\n")
                                      for net in nets], fontsize=10)
-    fig.legend(loc="outside upper center", ncols=3, fontsize=12)
+    fig.legend(loc="outside upper center", ncols=3)
     return fig, f"Change of the mean FPR95 from cross-entropy to LogitNorm, by network and score. {'; '.join(said)}."
 
 
@@ -491,17 +552,15 @@ def seed_spread(frame: pd.DataFrame, lines: pd.DataFrame):
     for method, face, more in (("cross_entropy", None, ""), ("logitnorm", None, ", mean logit above 0"), ("logitnorm", "none", ", mean logit below 0")):
         look = plots.METHODS[method]
         above.plot([], [], look.marker, color=look.color, markerfacecolor=face or look.color, label=look.label + more)
-    above.set_xlabel("mean FPR95 of six OOD sets (%), a mark a seed", fontsize=13)
-    above.set(yticks=range(len(seeds.RATES)), yticklabels=seeds.RATES.values(), ylim=(len(seeds.RATES) - 0.5, -0.5))
-    fig.legend(loc="outside upper center", ncols=1, fontsize=11)
+    above.set(xlabel="mean FPR95 of six OOD sets (%), a mark a seed", yticks=range(len(seeds.RATES)), yticklabels=seeds.RATES.values(), ylim=(len(seeds.RATES) - 0.5, -0.5))
+    fig.legend(loc="outside upper center", ncols=1)
     counts = [count for count in seeds.COUNTS if count in lines]
     for claim, name in seeds.RATES.items():
         below.plot(counts, lines.set_index("claim").loc[claim, counts], **plots.SCORES[name].line)
-    below.axhline(50, color="#767676", linewidth=1)
-    below.text(counts[-1], 49, "a coin", ha="right", va="top", color="#555555", fontsize=11)
-    below.set_xlabel("seeds of each loss in a table", fontsize=13)
-    below.set(ylabel="wrong order (%)", xticks=counts, ylim=(-2, 52))
-    below.legend(fontsize=11, ncols=2, loc="center right")
+    below.axhline(50, color=plots.PAPER.color, linewidth=1)
+    below.text(counts[-1], 49, "a coin", ha="right", va="top", color=plots.GREY)
+    below.set(xlabel="seeds of each loss in a table", ylabel="wrong order (%)", xticks=counts, ylim=(-2, 52))
+    below.legend(ncols=2, loc="upper right", bbox_to_anchor=(1, 0.9))
     said = "; ".join(f"{seeds.RATES[row['claim']]}: cross-entropy {row['cross_entropy']:.1f} ± {row['sd0']:.1f}, LogitNorm "
                      f"{row['logitnorm']:.1f} ± {row['sd1']:.1f}, wrong order with one seed {row[1]:.0f} %"
                      for _, row in lines.iterrows() if row["claim"] in seeds.RATES)
@@ -519,11 +578,11 @@ def speeds(found: pd.DataFrame):
     for y, ((network, processor), part) in enumerate(groups):
         for shift, row in zip((-0.27, 0, 0.27), part.itertuples()):
             ax.barh(y + shift, row.times, 0.25, **looks[row.loop])
-            ax.text(row.times, y + shift, f" {row.rate:,.0f} images/s", va="center", fontsize=11)
+            ax.text(row.times, y + shift, f" {row.rate:,.0f} images/s", va="center")
         said.append(f"{network} on {processor}: " + ", ".join(f"{row.loop} {row.rate:,.0f}" for row in part.itertuples()))
-    ax.set_yticks(range(len(groups)), [f"{network}\n{processor}" for (network, processor), _ in groups], fontsize=11)
+    ax.set_yticks(range(len(groups)), [f"{network}\n{processor}" for (network, processor), _ in groups])
     ax.set(xlabel="times the plain loop", ylim=(len(groups) - 0.5, -0.5), xlim=(0, 1.35 * found["times"].max()))
     ax.tick_params(axis="y", length=0)
     ax.grid(False, axis="y")
-    fig.legend(handles=[Patch(label=loop, **look) for loop, look in looks.items()], loc="outside upper center", ncols=2, fontsize=11)
+    fig.legend(handles=[Patch(label=loop, **look) for loop, look in looks.items()], loc="outside upper center", ncols=2)
     return fig, f"Bars of the speed of each loop; images a second. {'; '.join(said)}."

@@ -35,27 +35,30 @@ class Look(NamedTuple):
         return {"color": self.color, "marker": self.marker, "linestyle": self.linestyle, "label": self.label}
 
 
+VERMILION, BLUE, OLIVE, GREEN = "#D55E00", "#0072B2", "#8A7F00", "#009E73"
+PURPLE, SKY, OCHRE = "#CC79A7", "#3A97D4", "#B87A00"
 METHODS = {
-    "cross_entropy": Look(LABELS["cross_entropy"], "#D55E00", "o", "--"),
-    "logitnorm": Look(LABELS["logitnorm"], "#0072B2", "s", "-"),
-    "centred_logitnorm": Look(LABELS["centred_logitnorm"], "#8A7F00", "P", (0, (3, 1))),
-    "one_offset": Look(LABELS["one_offset"], "#0072B2", "X", ":"),
-    "one_temperature": Look(LABELS["one_temperature"], "#B87A00", "h", (0, (1, 1))),
-    "logit_penalty": Look(LABELS["logit_penalty"], "#009E73", "^", "-."),
-    "godin": Look(LABELS["godin"], "#CC79A7", "D", ":"),
-    "learned_confidence": Look(LABELS["learned_confidence"], "#3A97D4", "v", (0, (5, 1, 1, 1, 1, 1))),
+    "cross_entropy": Look(LABELS["cross_entropy"], VERMILION, "o", "--"),
+    "logitnorm": Look(LABELS["logitnorm"], BLUE, "s", "-"),
+    "centred_logitnorm": Look(LABELS["centred_logitnorm"], OLIVE, "P", (0, (3, 1))),
+    "one_offset": Look(LABELS["one_offset"], BLUE, "X", ":"),
+    "one_temperature": Look(LABELS["one_temperature"], OCHRE, "h", (0, (1, 1))),
+    "logit_penalty": Look(LABELS["logit_penalty"], GREEN, "^", "-."),
+    "godin": Look(LABELS["godin"], PURPLE, "D", ":"),
+    "learned_confidence": Look(LABELS["learned_confidence"], SKY, "v", (0, (5, 1, 1, 1, 1, 1))),
 }
 SCORES = {  # of the scores whose FPR95 is compared, by the names of netsize.NUMBERS
-    "MSP": Look("MSP", "#0072B2", "s", "-"),
-    "ODIN": Look("ODIN", "#3A97D4", "D", "-"),
-    "GradNorm": Look("GradNorm", "#CC79A7", "^", "-."),
-    "Energy": Look("Energy", "#D55E00", "o", "--"),
-    "Energy of f − m": Look("Energy of f − m", "#009E73", "P", ":"),
+    "MSP": Look("MSP", BLUE, "s", "-"),
+    "ODIN": Look("ODIN", SKY, "D", "-"),
+    "GradNorm": Look("GradNorm", PURPLE, "^", "-."),
+    "Energy": Look("Energy", VERMILION, "o", "--"),
+    "Energy of f − m": Look("Energy of f − m", GREEN, "P", ":"),
 }
 ID = Look("in-distribution", "#000000", "o", "-")
-OOD = Look("out-of-distribution", "#B87A00", "X", "--", "///")
+OOD = Look("out-of-distribution", OCHRE, "X", "--", "///")
+GREY, FAINT = "#555555", "#999999"  # of words and lines that stand behind
 PAPER = Look("paper", "#767676", "*", ":")
-OURS = Look("this book", "#0072B2", "s", "-")
+OURS = Look("this book", BLUE, "s", "-")
 
 
 # Classes of an image: the theme leaves "dark-light" alone, and book.css turns a "drawing" round on dark pages.
@@ -77,6 +80,14 @@ def style():
         "lines.linewidth": 2,
         "lines.markersize": 8,
         "hatch.linewidth": 0.8,
+        "font.size": 12,
+        "axes.labelsize": 13,
+        "figure.labelsize": 13,
+        "axes.titlesize": 13,
+        "xtick.labelsize": 12,
+        "ytick.labelsize": 12,
+        "legend.fontsize": 12,
+        "legend.title_fontsize": 12,
         "legend.frameon": False,
     })
 
@@ -91,12 +102,17 @@ def show(fig, alt: str, caption: str):
 
     _need(alt, "alt text", "show")
     _need(caption, "caption", "show")
-    buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=150, facecolor="white")
+    png = base64_of(fig.savefig, format="png", dpi=150, facecolor="white")
     plt.close(fig)  # otherwise the inline backend shows it a second time, without alt text
-    png = base64.b64encode(buffer.getvalue()).decode("ascii")
     display({"image/png": png, "text/plain": alt}, raw=True,
             metadata={"logitnorm": {"alt": alt, "caption": caption, "classes": classes(fig)}})
+
+
+def base64_of(save, **how) -> str:
+    """What save(file, **how) writes, a figure's or an image's method, in base64."""
+    buffer = io.BytesIO()
+    save(buffer, **how)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def turned(rgb):
@@ -108,6 +124,18 @@ def turned(rgb):
 def classes(fig) -> str:
     """DRAWING, or PHOTOGRAPH where something in the figure is an image."""
     return PHOTOGRAPH if fig.findobj(AxesImage) else DRAWING
+
+
+def edges(values, bins: int) -> np.ndarray:
+    """Edges of a histogram of arrays of values; the thousandth at either end, which would stretch the axis, is for its outer bins."""
+    low, high = np.quantile(np.concatenate(values), [0.001, 0.999])
+    return np.linspace(low, high if high > low else low + 1, bins + 1)
+
+
+def histogram(ax, values, bins, look: Look, label: str = "") -> None:
+    """Draw the share of the values (percent) in each bin; those outside go into the outer bins."""
+    ax.hist(np.clip(values, bins[0], bins[-1]), bins, weights=np.full(len(values), 100 / len(values)), color=look.color,
+            hatch=look.hatch, alpha=0.5, label=label or look.label)
 
 
 def dumbbells(lines: pd.DataFrame, xlabel: str, ends: tuple[str, str] = ("Cross-entropy", "LogitNorm"), xlim=(0, 100)):
@@ -130,7 +158,7 @@ def dumbbells(lines: pd.DataFrame, xlabel: str, ends: tuple[str, str] = ("Cross-
     ax.set(xlabel=xlabel, xlim=xlim, ylim=(len(lines) - 0.5, -0.5), yticks=range(len(lines)), yticklabels=lines["label"])
     ax.tick_params(axis="y", length=0)
     ax.grid(False, axis="y")
-    fig.legend(loc="outside upper center", ncols=2, fontsize=12)
+    fig.legend(loc="outside upper center", ncols=2)
     return fig
 
 
@@ -148,7 +176,7 @@ def heat(theirs: pd.DataFrame | None, ours: pd.DataFrame, label: str, changes: b
     fig, axes = plt.subplots(len(panels), figsize=(6.4, (0.6 + 0.5 * len(ours)) * len(panels) + 1.1), squeeze=False,
                              sharex=True)
     for ax, (name, values) in zip(axes[:, 0], panels):
-        sns.heatmap(values, ax=ax, vmax=most, annot=True, annot_kws={"size": 12}, linewidths=1, cbar=False, **scale)
+        sns.heatmap(values, ax=ax, vmax=most, annot=True, linewidths=1, cbar=False, **scale)
         ax.set(title=name if len(panels) > 1 else "", xlabel="", ylabel="")
         ax.tick_params(axis="y", rotation=0, length=0)
         ax.tick_params(axis="x", length=0)
@@ -163,8 +191,8 @@ def slopes(lines: list[tuple], ylabel: str):
     for i, (name, start, end) in enumerate(lines):
         look = PAPER if i == len(lines) - 1 else OURS
         ax.plot([0, 1], [start, end], look.marker, linestyle="-", color=look.color, markersize=9)
-        ax.text(1.04, end, f"{name}, {end:.0f} %", va="center", fontsize=12)
-        ax.text(-0.04, start, f"{start:.0f} %", va="center", ha="right", fontsize=12)
+        ax.text(1.04, end, f"{name}, {end:.0f} %", va="center")
+        ax.text(-0.04, start, f"{start:.0f} %", va="center", ha="right")
     ax.set(xlim=(-0.2, 1.75), xticks=(0, 1), xticklabels=("Cross-entropy", "LogitNorm"), ylabel=ylabel, ylim=(0, None))
     ax.grid(False, axis="x")
     return fig
@@ -195,11 +223,9 @@ def switch(figures: dict, name: str, legend: str, caption: str, photos: bool = F
     buttons, panes, rules = [], [], []
     for i, (label, (fig, alt)) in enumerate(figures.items()):
         _need(alt, "alt text", "switch")
-        buffer = io.BytesIO()
-        fig.savefig(buffer, format="webp", dpi=110 if photos else 130, facecolor="white",
-                    pil_kwargs={"quality": 75} if photos else {"lossless": True})
+        data = base64_of(fig.savefig, format="webp", dpi=110 if photos else 130, facecolor="white",
+                         pil_kwargs={"quality": 75} if photos else {"lossless": True})
         plt.close(fig)
-        data = base64.b64encode(buffer.getvalue()).decode("ascii")
         buttons.append(f'<label><input type="radio" name="{name}" id="{name}-{i}"{" checked" * (i == 0)}> '
                        f"{escape(label)}</label>")
         panes.append(f'<div class="{name}-{i}"><p>{escape(label)}</p><img class="{PHOTOGRAPH if photos else DRAWING}" src="data:image/webp;base64,{data}" alt="{escape(alt)}"></div>')
@@ -229,8 +255,7 @@ def table(frame: pd.DataFrame, caption: str, decimals: int = 2):
 
     _need(caption, "caption", "table")
     grouped = frame.columns.nlevels == 2
-    head, labels = _grouped_head(frame.columns) if grouped else (
-        "<tr>" + "".join(f'<th scope="col">{escape(str(name))}</th>' for name in frame.columns) + "</tr>", None)
+    head, labels = _grouped_head(frame.columns) if grouped else (columns(map(str, frame.columns)), None)
     body = []
     for row in frame.itertuples(index=False, name=None):
         name, *cells = [_cell(value, decimals) for value in row]
@@ -248,6 +273,18 @@ def table(frame: pd.DataFrame, caption: str, decimals: int = 2):
         f"<thead>{head}</thead>\n<tbody>\n" + "\n".join(body) + "\n</tbody>\n</table>\n</div>")
 
 
+def columns(names) -> str:
+    """The header line of an HTML table: a cell for each name."""
+    return "<tr>" + "".join(f'<th scope="col">{escape(name)}</th>' for name in names) + "</tr>"
+
+
+def html_table(names, rows: list[tuple], caption: str = "", kind: str = "") -> str:
+    """An HTML table with its columns' names and rows (name, cells), whose name, cells (each a <td>) and caption are HTML; its class is `kind`."""
+    body = "\n".join(f'<tr><th scope="row">{name}</th>{"".join(cells)}</tr>' for name, cells in rows)
+    return ((f'<table class="{kind}">' if kind else "<table>") + f"<caption>{caption}</caption>" * bool(caption)
+            + f"<thead>{columns(names)}</thead><tbody>{body}</tbody></table>")
+
+
 def join(parts: list):
     """Several such objects as one."""
     from IPython.display import HTML
@@ -255,19 +292,18 @@ def join(parts: list):
     return HTML("\n".join(part.data for part in parts))
 
 
-def _grouped_head(columns) -> tuple[str, list[str]]:
+def _grouped_head(pairs) -> tuple[str, list[str]]:
     """Two header lines of columns (group, name), and for each column after the first the name that a phone shows."""
     groups = []
-    for group, _ in columns[1:]:
+    for group, _ in pairs[1:]:
         if groups and groups[-1][0] == group:
             groups[-1][1] += 1
         else:
             groups.append([group, 1])
-    first = f'<th scope="col" rowspan="2">{escape(columns[0][1])}</th>'
+    first = f'<th scope="col" rowspan="2">{escape(pairs[0][1])}</th>'
     upper = "".join(f'<th scope="colgroup" colspan="{n}">{escape(group)}</th>' for group, n in groups)
-    lower = "".join(f'<th scope="col">{escape(name)}</th>' for _, name in columns[1:])
-    return (f"<tr>{first}{upper}</tr><tr>{lower}</tr>",
-            [escape(f"{group} {name}".strip()) for group, name in columns[1:]])
+    return (f"<tr>{first}{upper}</tr>{columns(name for _, name in pairs[1:])}",
+            [escape(f"{group} {name}".strip()) for group, name in pairs[1:]])
 
 
 def _need(text: str, what: str, where: str):

@@ -21,24 +21,20 @@ COMPOSED = re.compile(r"\.bs-tooltip-(auto|top|end|bottom|start)\b")
 
 
 def lighten(html: Path) -> None:
-    """Make the pages of a built site light, in place."""
-    icons(html)
-    pictures(html)
-    one_sheet(html)
-    late_scripts(html)
-
-
-def texts(html: Path) -> dict[Path, str]:
-    return {page: page.read_text(encoding="utf-8") for page in html.rglob("*.html")}
+    """Make the pages of a built site light, in place: each step changes the texts of all of them, {page: HTML}."""
+    pages = {page: page.read_text(encoding="utf-8") for page in html.rglob("*.html")}
+    for step in (icons, pictures, one_sheet, late_scripts):
+        step(html, pages)
+    for page, text in pages.items():
+        page.write_text(text, encoding="utf-8")
 
 
 # ---- pictures
 
-def icons(html: Path) -> None:
+def icons(html: Path, pages: dict[Path, str]) -> None:
     """Put a style sheet with the dozen icons that the pages use in place of Font Awesome's script, 1.5 MB."""
     if not (html / FONT_AWESOME).is_file():
         return
-    pages = texts(html)
     used = {name for text in pages.values() for found in re.findall(r'<i [^>]*class="([^"]*)"|<span class="(fa[^"]*)"', text)
             for name in re.findall(r"\bfa-([a-z-]+)", " ".join(found))}
     script, rules = (html / FONT_AWESOME).read_text(encoding="utf-8"), []
@@ -53,13 +49,13 @@ def icons(html: Path) -> None:
                  f"{solid}::before {{ content: none; }}")
     (html / "_static/icons.css").write_text("\n".join(rules) + "\n", encoding="utf-8")
     for page, text in pages.items():
-        page.write_text(re.sub(rf'<script[^>]* src="([^"]*){FONT_AWESOME}[^"]*"></script>', r'<link rel="stylesheet" href="\1_static/icons.css" />',
-                               text), encoding="utf-8")
+        pages[page] = re.sub(rf'<script[^>]* src="([^"]*){FONT_AWESOME}[^"]*"></script>',
+                             r'<link rel="stylesheet" href="\1_static/icons.css" />', text)
     for left in (html / "_static/scripts").glob("fontawesome.js*"):
         left.unlink()
 
 
-def pictures(html: Path) -> None:
+def pictures(html: Path, pages: dict[Path, str]) -> None:
     """Put the same pictures as WebP, without loss, in place of the pages' PNGs, where that is smaller."""
     from PIL import Image
 
@@ -71,15 +67,15 @@ def pictures(html: Path) -> None:
         if other.stat().st_size < picture.stat().st_size:
             lighter[picture.name] = other.name
         (picture if picture.name in lighter else other).unlink()
-    for page, text in texts(html).items() if lighter else ():
-        page.write_text(re.sub(r'(?<=_images/)([^"/]+\.png)', lambda found: lighter.get(found[1], found[1]), text), encoding="utf-8")
+    for page, text in pages.items():
+        pages[page] = re.sub(r'(?<=_images/)([^"/]+\.png)', lambda found: lighter.get(found[1], found[1]), text)
 
 
 # ---- one style sheet
 
-def one_sheet(html: Path) -> None:
+def one_sheet(html: Path, pages: dict[Path, str]) -> None:
     """Put one style sheet, with the rules that some page can use, in place of those in the pages' heads."""
-    pages, names = texts(html), []
+    names = []
     for text in pages.values():
         names += [name for _, name in LINK.findall(head(text)) if name not in names and (html / name).is_file()]
     if not names:
@@ -97,8 +93,7 @@ def one_sheet(html: Path) -> None:
             text = text[:link.start()] + text[link.end():]
         if links:
             one = f'<link rel="stylesheet" href="{links[0][1]}{SHEET}?v={digest}" />\n'
-            text = text[:links[0].start()] + one + text[links[0].end():]
-            page.write_text(text, encoding="utf-8")
+            pages[page] = text[:links[0].start()] + one + text[links[0].end():]
     for name in names:
         (html / name).unlink()
 
@@ -220,12 +215,12 @@ THEME = """<script>{
 }</script>"""
 
 
-def late_scripts(html: Path) -> None:
+def late_scripts(html: Path, pages: dict[Path, str]) -> None:
     """Let the scripts of the pages' heads run when the page stands; those of the search only on its page."""
     if not (html / OPTIONS).is_file():
         return
     options = (html / OPTIONS).read_text(encoding="utf-8").strip()
-    for page, text in texts(html).items():
+    for page, text in pages.items():
         top, end, rest = text.partition("</head>")
         if not end:
             continue
@@ -236,4 +231,4 @@ def late_scripts(html: Path) -> None:
             top = SEARCH.sub("", top)
         top = SCRIPT.sub(lambda found: f"    <script>{options}</script>\n" if found[2].endswith(OPTIONS) else
                          f'    <script defer{found[1]} src="{found[2]}{found[3]}"></script>\n', top)
-        page.write_text(top + end + rest, encoding="utf-8")
+        pages[page] = top + end + rest

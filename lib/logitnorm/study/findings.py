@@ -53,7 +53,7 @@ def behind(loaded: dict, rows: pd.DataFrame) -> list:
 
 def setting(runs: list) -> str:
     """'WRN-40-2, 30 epochs, 1 seed': networks, lengths and seeds of a loss."""
-    nets = list(dict.fromkeys(f"{paper.network(run.config.architecture)}, {run.config.epochs} epochs" for run in runs))
+    nets = list(dict.fromkeys(paper.net(run.config) for run in runs))
     seeds = sorted({sum(other.config.method == run.config.method and other.config.architecture == run.config.architecture
                         and other.config.id_dataset == run.config.id_dataset for other in runs) for run in runs})
     counts = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
@@ -342,12 +342,14 @@ def untrained(runs: list) -> str:
     return f" Before training it is {before[0].iloc[0]:.1f}, outside the picture." if before and len(before[0]) else ""
 
 
+def network_of(runs: list) -> str:
+    """'WRN-40-2, 30 epochs, seed 1' of a pair."""
+    return f"{paper.net(runs[0].config)}, seed {runs[0].config.seed}" if runs else "no run of this book yet"
+
+
 def shown(runs: list) -> str:
     """'WRN-40-2, 30 epochs, seed 1; OOD: SVHN (part)' of a pair."""
-    if not runs:
-        return "no run of this book yet"
-    c = runs[0].config
-    return f"{paper.network(c.architecture)}, {c.epochs} epochs, seed {c.seed}; OOD: {paper.title(c.history_ood)}"
+    return network_of(runs) + "".join(f"; OOD: {paper.title(run.config.history_ood)}" for run in runs[:1])
 
 
 def figure1(runs: list) -> str:

@@ -88,7 +88,7 @@ def build(loaded: dict[str, list]) -> pd.DataFrame:
     """The ledger of the loaded runs ({size: runs}, the most telling size first), one row per entry.
 
     Columns: id, topic, paper, where, says, page, size, theirs, ours, difference, verdict, tally, runs (list of run ids), changes
-    (list of pairs, the paper's change and ours).
+    (list of pairs, the paper's change and ours); theirs_short, ours_short: '61.6 → 26.8', "" where ours is missing.
     """
     frames = {size: paper.ours(found) for size, found in loaded.items()}
     tables = sorted({entry["table"] for entry in claims() if "table" in entry})
@@ -101,8 +101,8 @@ def build(loaded: dict[str, list]) -> pd.DataFrame:
 def _row(entry: dict, loaded: dict, frames: dict, compared: dict, networks: dict) -> dict:
     row = {key: entry[key] for key in ("id", "topic", "paper", "where", "says", "page")}
     if "unjudged" in entry:
-        return row | dict(size="", theirs="", ours="", difference=entry["unjudged"], verdict=NOT_JUDGED, tally="",
-                          runs=[], changes=[])
+        return row | dict(size="", theirs="", ours="", theirs_short="", ours_short="", difference=entry["unjudged"],
+                          verdict=NOT_JUDGED, tally="", runs=[], changes=[])
     found = {}
     for size in loaded:  # the first that has all numbers; without one, the first of all, whose row then says what is missing
         found[size] = _judged(entry, loaded[size], frames[size], compared[size], networks[size])
@@ -116,9 +116,11 @@ def _row(entry: dict, loaded: dict, frames: dict, compared: dict, networks: dict
     tally = _tally(among)
     if "beside" in entry and complete:
         tally = "; ".join(filter(None, [tally, *_beside(entry["beside"], [run for run in loaded[size] if run.id in used])]))
-    return row | dict(size="" if computed or not complete else size, theirs=_numbers(shown, "paper"),
-                      ours=_numbers(shown, "ours"), difference=_difference(shown), verdict=lowered(verdict(shown), among),
-                      tally=tally, runs=used if complete else [], changes=_changes(shown) if complete and not computed else [])
+    ours = [_numbers(shown, "ours", short) for short in (False, True)] if complete else [verdict(shown), ""]
+    return row | dict(size="" if computed or not complete else size, theirs=_numbers(shown, "paper"), ours=ours[0],
+                      theirs_short=_numbers(shown, "paper", short=True), ours_short=ours[1], difference=_difference(shown),
+                      verdict=lowered(verdict(shown), among), tally=tally, runs=used if complete else [],
+                      changes=_changes(shown) if complete and not computed else [])
 
 
 def _beside(score: str, runs: list) -> list[str]:
@@ -386,19 +388,18 @@ def _with_runs(frame: pd.DataFrame, found: list) -> pd.DataFrame:
 
 # ---- in words
 
-def _numbers(shown: pd.DataFrame, column: str) -> str:
-    """'49.52 → 15.65', ours with ± and n."""
+def _numbers(shown: pd.DataFrame, column: str, short: bool = False) -> str:
+    """'49.52 → 15.65', ours with ± and n; short: without, and from ten up with one decimal."""
     if "computed" in shown:
         return str(shown[column].iloc[0])
-    if column == "ours" and shown["ours"].isna().any():
-        return verdict(shown)
     decimals = shown.attrs.get("decimals", 2) if column == "paper" else 2
-    spread = {i: f" ± {sd:.2f}" for i, sd in enumerate(shown["sd"]) if column == "ours" and not pd.isna(sd)}
-    parts = [f"{value:.{decimals}f}{spread.get(i, '')}" for i, value in enumerate(shown[column])]
+    told = column == "ours" and not short
+    spread = {i: f" ± {sd:.2f}" for i, sd in enumerate(shown["sd"]) if told and not pd.isna(sd)}
+    parts = [f"{value:.{1 if short and abs(value) >= 10 else decimals}f}{spread.get(i, '')}" for i, value in enumerate(shown[column])]
     counts = sorted({int(n) for n in shown["n"].dropna() if n > 0})
     # an arrow leads from cross-entropy to the method, or from before to after; other numbers stand side by side
     join = " → " if "method" not in shown or shown["method"].iloc[0] == paper.BASELINE else ", "
-    return join.join(parts) + (f" (n = {'–'.join(map(str, counts[:1] + counts[1:][-1:]))})" if column == "ours" else "")
+    return join.join(parts) + (f" (n = {'–'.join(map(str, counts[:1] + counts[1:][-1:]))})" if told else "")
 
 
 def _difference(shown: pd.DataFrame) -> str:

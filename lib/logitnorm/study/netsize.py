@@ -22,16 +22,12 @@ def pairs(loaded: list) -> list:
             and not set(run.config.changed) - {"architecture", *IN_EVERY_NAME, *IN_NO_NAME}
             and (run.config.method == "cross_entropy"
                  or (run.config.method == "logitnorm" and run.config.tau == paper.TAU["cifar10"]))]
-    both = [{net(run) for run in kept if run.config.method == method} for method in ("cross_entropy", "logitnorm")]
-    return [run for run in kept if net(run) in both[0] & both[1]]
-
-
-def net(run) -> str:
-    return f"{paper.network(run.config.architecture)}, {run.config.epochs} epochs"
+    both = [{paper.net(run.config) for run in kept if run.config.method == method} for method in ("cross_entropy", "logitnorm")]
+    return [run for run in kept if paper.net(run.config) in both[0] & both[1]]
 
 
 def effects(loaded: list) -> pd.DataFrame:
-    """One line for each net and number: columns net, epochs, n, fit (training accuracy with cross-entropy, %), number,
+    """One line for each net and number: columns net, network, epochs, n, fit (training accuracy with cross-entropy, %), number,
     start (cross-entropy), end (LogitNorm), change, noise (what the book's verdict rule asks a change to exceed: twice the seeds' sd), in the
     order of `fit`.
 
@@ -43,15 +39,16 @@ def effects(loaded: list) -> pd.DataFrame:
     frame = pd.concat([frame, *(_centred(run) for run in runs
                                 if paper.where(frame, run=run.id, score="energy_centred").empty)])
     lines = []
-    for name in dict.fromkeys(map(net, runs)):
-        same = [run for run in runs if net(run) == name]
+    for name in dict.fromkeys(paper.net(run.config) for run in runs):
+        same = [run for run in runs if paper.net(run.config) == name]
         of = {method: [run for run in same if run.config.method == method] for method in ("cross_entropy", "logitnorm")}
         fit = np.mean([run.history["train_accuracy"].iloc[-1] for run in of["cross_entropy"]])
         for number, (score, metric) in NUMBERS.items():
             start, end = (paper.where(frame, run=[run.id for run in of[method]], score=score, metric=metric)["value"]
                           for method in of)
-            lines.append({"net": name, "epochs": same[0].config.epochs, "n": min(map(len, of.values())), "fit": fit,
-                          "number": number, "start": start.mean(), "end": end.mean(), "change": end.mean() - start.mean(),
+            lines.append({"net": name, "network": paper.network(same[0].config.architecture), "epochs": same[0].config.epochs,
+                          "n": min(map(len, of.values())), "fit": fit, "number": number, "start": start.mean(),
+                          "end": end.mean(), "change": end.mean() - start.mean(),
                           "noise": paper.noise(start.std(), end.std(), paper.LEAST.get(metric, 0.0))})
     theirs = paper.numbers("2", "4", "5", "6", "text-4.2")
     theirs = paper.where(theirs, id_dataset="cifar10", architecture="wrn40_2", ood_dataset=["average", ""])
@@ -59,7 +56,7 @@ def effects(loaded: list) -> pd.DataFrame:
     for number, (score, metric) in NUMBERS.items():
         row = paper.where(theirs, score=score, metric=metric).set_index("method")["paper"]
         start, end = (row.get(method, np.nan) for method in ("cross_entropy", "logitnorm"))
-        lines.append({"net": PAPER, "epochs": 200, "n": 5, "fit": np.inf, "number": number, "start": start, "end": end,
+        lines.append({"net": PAPER, "network": PAPER, "epochs": 200, "n": 5, "fit": np.inf, "number": number, "start": start, "end": end,
                       "change": end - start, "noise": np.nan})
     return pd.DataFrame(lines).sort_values("fit", kind="stable", ignore_index=True)
 
@@ -92,14 +89,15 @@ def finding(lines: pd.DataFrame) -> str:
     ours = lines[lines["net"] != PAPER]
     if ours["net"].nunique() < 2:
         return f"The networks to compare: {paper.NOT_RUN}."
-    msp = ours[ours["number"] == "MSP"].set_index("net")["change"]
+    msp = ours[ours["number"] == "MSP"]
     theirs = paper.where(lines, net=PAPER, number="MSP")["change"].item()
-    best = ours.loc[ours["fit"].idxmax(), "net"]
-    others = msp.drop(best)
-    said = (f"**LogitNorm changes the FPR95 of MSP by {msp[best]:+.1f} points in {_names([best])}, which fits its training images best, "
-            f"and by {others.max():+.1f} to {others.min():+.1f} in {_names(list(others.index))}** (paper: {theirs:+.1f}).")
+    best = msp.loc[msp["fit"].idxmax()]
+    others = msp.drop(best.name)
+    said = (f"**LogitNorm changes the FPR95 of MSP by {best['change']:+.1f} points in {best['network']}, which fits its training images best, "
+            f"and by {others['change'].max():+.1f} to {others['change'].min():+.1f} in {_names(list(others['network']))}** "
+            f"(paper: {theirs:+.1f}).")
     for number in LATE:
-        turned = {way: [line.net for line in ours[ours["number"] == number].itertuples() if _turn(line) == way]
+        turned = {way: [line.network for line in ours[ours["number"] == number].itertuples() if _turn(line) == way]
                   for way in (1, 0, -1)}
         parts = [f"{word} in {_names(turned[way])}" for way, word in
                  ((1, "worse"), (-1, "better"), (0, "not clearly different")) if turned[way]]
@@ -119,10 +117,10 @@ def cause(lines: pd.DataFrame) -> str:
         if shared:
             here = [line for line in better if line.epochs in shared]
             said.append(f"**{number}: the network.** With the same loss and the same {here[0].epochs} epochs it is better in "
-                        f"{_names([line.net for line in here])} ({here[0].change:+.1f} points) and not in the others. Neither the "
+                        f"{_names([line.network for line in here])} ({here[0].change:+.1f} points) and not in the others. Neither the "
                         "loss nor the schedule alone makes it worse.")
         else:
-            said.append(f"**{number}: the network or its schedule.** It is better in {_names([line.net for line in better])}, with "
+            said.append(f"**{number}: the network or its schedule.** It is better in {_names([line.network for line in better])}, with "
                         f"{better[0].epochs} epochs, and in none of the nets with {rest[0].epochs}. Both grew together here, so these "
                         "runs cannot part them; the loss is the same and is not the reason.")
     change = ours.pivot(index="net", columns="number", values="change")
@@ -150,5 +148,4 @@ def godin(loaded: list) -> str:
 
 
 def _names(nets: list[str]) -> str:
-    nets = [name.split(",")[0] for name in nets]
     return ", ".join(nets[:-1]) + " and " + nets[-1] if len(nets) > 1 else nets[0]

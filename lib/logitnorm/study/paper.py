@@ -48,6 +48,7 @@ from . import results, scoring
 LABELS = {"cross_entropy": "Cross-entropy", "logitnorm": "LogitNorm", "centred_logitnorm": "Centred LogitNorm",
           "one_offset": "LogitNorm, one offset", "one_temperature": "LogitNorm, one temperature",
           "logit_penalty": "LogitPenalty", "godin": "GODIN", "learned_confidence": "Learned Confidence"}
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")  # CIFAR-10's labels
 NOT_RUN = "not yet run"  # what a table says where a result is missing
 
 FLOORS = {"fpr95": 5.0, "auroc": 2.0, "aupr": 2.0, "accuracy": 2.0, "ece": 2.0, "ece_ts": 0.5}
@@ -293,6 +294,11 @@ def network(architecture: str) -> str:
     kind, depth = re.match(r"([a-z_]*[a-z])_?(.*)", architecture).groups()
     known = {"wrn": "WRN-", "resnet": "ResNet-", "densenet_bc": "DenseNet-BC-"}
     return known.get(kind, kind.upper()) + depth.replace("_", "-")
+
+
+def net(config) -> str:
+    """'WRN-40-2, 30 epochs'."""
+    return f"{network(config.architecture)}, {config.epochs} epochs"
 
 
 def by_method(loaded: list) -> list:

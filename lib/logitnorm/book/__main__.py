@@ -1,7 +1,0 @@
-"""python -m logitnorm book build|pdf"""
-
-import sys
-
-from .build import main
-
-sys.exit(main())
