@@ -117,10 +117,8 @@ class WideResNet(Classifier):
         n = (depth - 4) // 6
         c = [16, 16 * width, 32 * width, 64 * width]
         self.stem = nn.Conv2d(3, c[0], 3, padding=1, bias=False)
-        self.blocks = nn.Sequential(*[
-            Block(c[g] if i == 0 else c[g + 1], c[g + 1], stride if i == 0 else 1, dropout)
-            for g, stride in enumerate((1, 2, 2)) for i in range(n)
-        ])
+        self.blocks = nn.Sequential(*[Block(c[g] if i == 0 else c[g + 1], c[g + 1], stride if i == 0 else 1, dropout)
+                                      for g, stride in enumerate((1, 2, 2)) for i in range(n)])
         self.bn = nn.BatchNorm2d(c[3])
         self.fc = head(c[3], num_classes)
         initialise(self)

@@ -44,10 +44,8 @@ def precision_on(precision: str, device: torch.device) -> tuple[str, str]:
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bfloat16", "native on this GPU"
         return "float16", "this GPU only emulates bfloat16"
-    has = torch.cpu.get_capabilities()
-    for name in CPU_BFLOAT16:
-        if has.get(name):
-            return "bfloat16", f"native on this processor ({name})"
+    if native := [name for name in CPU_BFLOAT16 if torch.cpu.get_capabilities().get(name)]:
+        return "bfloat16", f"native on this processor ({native[0]})"
     return "float32", "this processor has no instructions for bfloat16"
 
 
@@ -132,12 +130,11 @@ class Trainer:
             self.set_lr(lr)
             self.play()
         loss, (correct, gradient, L_c, *of_logits) = self.loss_of_step.cpu().mean(), self.sums.cpu().tolist()
-        seconds = time.perf_counter() - start
         self.epoch += 1
         seen = self.steps * self.config.batch_size
         row = {"lr": lr, "train_loss": loss.item(), "train_accuracy": 100 * correct / seen,
                **{name: value / self.steps for name, value in zip(self.columns, of_logits)},
-               "grad_norm": gradient / self.steps, "images_per_second": seen / seconds}
+               "grad_norm": gradient / self.steps, "images_per_second": seen / (time.perf_counter() - start)}
         if self.config.method == "learned_confidence":
             row |= {"lambda": self.weight.item(), "confidence_loss": L_c / self.steps}
         return row

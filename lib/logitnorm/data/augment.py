@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .sets import SIZE
@@ -14,10 +15,7 @@ STD = (0.247, 0.244, 0.262)
 
 def pad(images: Tensor, padding: int = 4) -> Tensor:
     """Zero-padded copy of uint8 images N x H x W x C: N x (H+2p) x (W+2p) x C."""
-    n, h, w, c = images.shape
-    padded = images.new_zeros(n, h + 2 * padding, w + 2 * padding, c)
-    padded[:, padding:padding + h, padding:padding + w] = images
-    return padded
+    return F.pad(images, (0, 0, padding, padding, padding, padding))
 
 
 def crop_flip(padded: Tensor, index: Tensor, top: Tensor, left: Tensor, flip: Tensor, size: int = SIZE) -> Tensor:

@@ -11,9 +11,7 @@ NOISE_IMAGES, MOST_PATCHES = 2000, 160
 # name -> (files, side of the square patches in pixels). Textures are cut at 32 pixels; photos at 96 and then
 # reduced, so that a patch still shows a part of an object.
 FILES = {
-    "brick": (["skimage.data/brick.png"], 32),
-    "grass": (["skimage.data/grass.png"], 32),
-    "gravel": (["skimage.data/gravel.png"], 32),
+    **{name: ([f"skimage.data/{name}.png"], 32) for name in ("brick", "grass", "gravel")},
     "text": (["skimage.data/text.png", "skimage.data/page.png"], 32),
     "hubble": (["skimage.data/hubble_deep_field.jpg"], 32),
     "photos": ([*(f"skimage.data/{name}" for name in ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")),
@@ -56,8 +54,8 @@ def patches(name: str) -> np.ndarray:
     found = []
     for file in files:
         package, _, file = file.partition("/")
-        path = resources.files(package) / file  # skimage.data's own functions might go to the network
-        picture = Image.open(path.open("rb")).convert("RGB")
+        # skimage.data's own functions might go to the network
+        picture = Image.open((resources.files(package) / file).open("rb")).convert("RGB")
         for y in range(0, picture.height - side + 1, side):
             for x in range(0, picture.width - side + 1, side):
                 found.append(fit(picture.crop((x, y, x + side, y + side))))

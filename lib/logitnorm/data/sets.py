@@ -56,9 +56,8 @@ def official(name: str) -> str:
 
 def cache_dir() -> Path:
     """LOGITNORM_DATA if set, else logitnorm/ in the user's cache directory (XDG_CACHE_HOME or ~/.cache)."""
-    chosen = os.environ.get("LOGITNORM_DATA")
-    user_cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return (Path(chosen) if chosen else Path(user_cache) / "logitnorm").expanduser()
+    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    return Path(os.environ.get("LOGITNORM_DATA") or user_cache / "logitnorm").expanduser()
 
 
 def file(name: str, split: str) -> Path:
