@@ -366,7 +366,7 @@ def test_a_run_interrupted_while_it_is_scored_is_scored_and_trained_no_further(t
     assert all(np.array_equal(kept[name], checkpoint[f"net/{name}"].astype(kept[name].dtype)) for name in kept)
 
 
-def test_a_checkpoint_of_another_precision_or_of_an_early_version_is_refused_and_kept(few, tmp_path, monkeypatch):
+def test_a_run_may_go_on_in_another_precision_and_says_so_but_not_from_an_early_version(few, tmp_path, monkeypatch, capsys):
     config, path = small(), tmp_path / "checkpoint.safetensors"
 
     def start():
@@ -374,12 +374,17 @@ def test_a_checkpoint_of_another_precision_or_of_an_early_version_is_refused_and
 
     begun, kept = start()
     training.save(begun, kept, tmp_path)
-    before = path.read_bytes()
+    assert start()[1] == kept and kept["precision"] == "float32"
     with monkeypatch.context() as patch:
         patch.setattr(train, "precision_on", lambda *given: ("bfloat16", "native"))
-        with pytest.raises(runs.RunError, match="was begun in float32 on CPU.* in bfloat16; continue it there, or delete the folder"):
-            start()
-    assert path.read_bytes() == before and start()[1] == kept
+        capsys.readouterr()
+        trainer, other = start()
+        assert "continuing after epoch 0 in bfloat16, no longer in float32: native" in capsys.readouterr().out
+        assert other == {**kept, "precision": "float32, then bfloat16 from epoch 1"}
+        training.save(trainer, other, tmp_path)
+        assert start()[1] == other, "the same processor again adds nothing"
+    assert start()[1]["precision"] == "float32, then bfloat16 from epoch 1, then float32 from epoch 1"
+    training.save(begun, kept, tmp_path)
     tensors, state = training.read_checkpoint(path)
     del state["precision"]  # as this library wrote it until now
     training.write_checkpoint(path, tensors, state)

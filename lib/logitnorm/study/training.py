@@ -91,9 +91,9 @@ def _train(config: Config, folder: Path, device: torch.device) -> Path:
 
 def start(config: Config, folder: Path, train_set: tuple[Tensor, Tensor], device: torch.device) -> tuple[Trainer, dict]:
     """A new trainer, or the one that the folder's checkpoint describes, and what is kept beside it: the run's seconds
-    so far, and the code that began it.
+    so far, the precisions that it was trained in, one after the other, and the code that began it.
 
-    Raises RunError for a checkpoint that is damaged, of other settings, of another precision or of an earlier version.
+    Raises RunError for a checkpoint that is damaged, of other settings or of an earlier version.
     """
     trainer = Trainer(config, train_set, device)
     path = folder / "checkpoint.safetensors"
@@ -103,18 +103,19 @@ def start(config: Config, folder: Path, train_set: tuple[Tensor, Tensor], device
             require_same(saved["config"], config, folder)
             kept = {name: saved[name] for name in ("seconds", "provenance")}
             begun = saved.get("precision", trainer.precision)  # which earlier versions did not keep
-            if begun != trainer.precision:
-                raise runs.RunError(f"{folder} was begun in {begun} on {kept['provenance']['device']}, here it would go on in "
-                                    f"{trainer.precision}; continue it there, or delete the folder to train it from the start")
+            same = begun.split("then ")[-1].split()[0] == trainer.precision
+            kept["precision"] = begun if same else f"{begun}, then {trainer.precision} from epoch {saved['epoch'] + 1}"
             trainer.load_state(tensors)
-            trainer.scaler.load_state_dict(saved["scaler"])
+            if saved["scaler"]:  # it was begun, too, with loss scaling
+                trainer.scaler.load_state_dict(saved["scaler"])
             trainer.epoch, trainer.history = saved["epoch"], saved["history"]
         except KeyError as error:
             raise runs.RunError(f"{path} holds no {error}, so another version of this library wrote it; delete it to train this "
                                 "run from the start") from error
-        print(f"{config.run_id}: continuing after epoch {trainer.epoch}")
+        print(f"{config.run_id}: continuing after epoch {trainer.epoch}"
+              + ("" if same else f" in {trainer.precision}, no longer in {begun}: {trainer.precision_reason}"))
     else:
-        kept = {"seconds": {"train": 0.0, "total": 0.0},
+        kept = {"seconds": {"train": 0.0, "total": 0.0}, "precision": trainer.precision,
                 "provenance": {**provenance(), "device": device_name(device)}}
         print(f"{config.run_id}: {config.epochs} epochs of {trainer.steps} steps on {device}, "
               f"in {trainer.precision}: {trainer.precision_reason}")
@@ -130,7 +131,7 @@ def save(trainer: Trainer, kept: dict, folder: Path) -> None:
     """Write the checkpoint from which `start` continues."""
     write_checkpoint(folder / "checkpoint.safetensors", trainer.state(), {
         "config": trainer.config.model_dump(), "epoch": trainer.epoch, "history": trainer.history,
-        "precision": trainer.precision, "scaler": trainer.scaler.state_dict(), **kept})
+        "scaler": trainer.scaler.state_dict(), **kept})
 
 
 def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], state: dict) -> None:
@@ -194,7 +195,7 @@ def write_results(trainer: Trainer, kept: dict, folder: Path, sets: dict[str, da
             name: value.half() if value.is_floating_point() else value
             for name, value in trainer.net.state_dict().items()}, label)
     info = {**label, "format": scoring.FORMAT, "config": config.model_dump(), **known, **kept["provenance"],
-            "threads": torch.get_num_threads(), "precision": trainer.precision,
+            "threads": torch.get_num_threads(), "precision": kept["precision"],
             "precision_reason": trainer.precision_reason, "wall_seconds": round(kept["seconds"]["total"], 1),
             "images_per_second": round(config.epochs * trainer.steps * config.batch_size / kept["seconds"]["train"], 1),
             "scored": {**provenance(), "device": device_name(trainer.device)},
