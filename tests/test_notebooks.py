@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -218,12 +219,17 @@ def test_setup_clones_the_tag_and_finds_the_library(tmp_path):
                                       ["tag", "v9"], ["add", "."], ["commit", "--quiet", "-m", "b"])):
         (origin / "lib" / "state.txt").write_text("tagged" if number < 4 else "later")
         subprocess.run([*git, *command], check=True)
+    (tmp_path / "git").write_text(f'#!/bin/sh\ncase "$*" in *sparse-checkout*) exit 1;; esac\nexec {shutil.which("git")} "$@"')
+    (tmp_path / "git").chmod(0o755)
+    broken_off = run_setup(work, LOGITNORM_CLONE=origin.as_uri(), LOGITNORM_REF="v9", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert broken_off.returncode and not (work / "logitnorm-book").exists()
     for _ in range(2):  # a second run of the cell finds the clone in place
         done = run_setup(work, LOGITNORM_CLONE=origin.as_uri(), LOGITNORM_REF="v9")
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip() == str(work / "logitnorm-book" / "lib")
         assert (work / "logitnorm-book" / "lib" / "state.txt").read_text() == "tagged"
         assert not (work / "logitnorm-book" / "tests").exists()
+        assert os.listdir(work) == ["logitnorm-book"]
 
 
 def test_badge_clone_and_library_are_one_reference():
