@@ -432,12 +432,15 @@ def test_only_what_changed_is_redone(tiny):
 
 
 @pytest.mark.slow
-def test_a_new_finished_run_redoes_the_results_but_no_training(tiny):
+@pytest.mark.parametrize("name, jobs", [
+    ("data/runs/small-y/run.json", ["check of the finished runs", "numbers in prose", "results a", "results b"]),
+    ("data/predictions.yaml", ["results a", "results a, at size smoke", "results b", "results b, at size smoke"])])
+def test_what_results_read_redoes_them_but_no_training(tiny, name, jobs):
     assert plan(tiny) == []
-    (tiny / "data/runs/small-y").mkdir()
-    (tiny / "data/runs/small-y/run.json").write_text("{}")
-    assert plan(tiny) == ["HTML pages", "check of the finished runs", "numbers in prose", "results a", "results b"]
-    shutil.rmtree(tiny / "data/runs/small-y")
+    (tiny / name).parent.mkdir(exist_ok=True)
+    (tiny / name).write_text("{}")
+    assert plan(tiny) == ["HTML pages", *jobs]
+    (tiny / name).unlink()
 
 
 @pytest.mark.slow
