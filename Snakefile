@@ -31,14 +31,15 @@ from pathlib import Path
 
 import yaml
 
-from logitnorm.book import kernels
-
-if workflow.is_main_process and not workflow.dryrun and "size" not in config:
-    kernels.start()  # it imports while the graph is made; a training of hours has a process of its own
-
 from logitnorm import study
-from logitnorm.book import runner
+from logitnorm.book import kernels, runner
 from logitnorm.study import experiments
+
+
+onstart:  # of jobs, in the main process: neither for a plan nor for --unlock
+    if "size" not in config:  # a training of hours has a process of its own
+        kernels.start()
+
 
 # Snakemake runs as many jobs as there are cores, so each job keeps to one thread.
 shell.prefix("set -euo pipefail; export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; ")
@@ -110,8 +111,8 @@ SMOKE = {config.run_id: settings(config) for config in CONFIGS}
 LISTED = {config.run_id: settings(config) for config in CHOSEN}
 SHOWN = next(config.run_id for config in CONFIGS if config.method == "logitnorm")  # the training in the book
 
-if workflow.is_main_process and not workflow.dryrun:
-    for run in LISTED:  # a notebook whose run folder was taken away must not keep the run from being trained again
+if workflow.is_main_process:
+    for run in LISTED:  # a notebook whose run folder was taken away must not keep the run from being trained again, or planned
         notebook = Path(RUNS_DIR, f"{run}.ipynb")
         if notebook.exists() and not notebook.with_suffix("").joinpath("run.json").exists():
             notebook.rename(notebook.with_suffix(".old.ipynb"))

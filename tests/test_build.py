@@ -4,15 +4,17 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
-from logitnorm.book import build, runner
+from logitnorm.book import build, kernels, runner
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -160,6 +162,15 @@ assert subprocess.run([*ask, {str(tmp_path)!r} + "/c.ipynb", "-p", "nothing", "1
     assert first[0] != second[0] and first[1:] == second[1:] == [str(runner.ROOT), "here", "True"]
     for cells in said:
         assert "image/png" in cells[-2].outputs[-1].data and "returncode=3" in cells[-1].outputs[0].text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="warm kernels need Linux")
+@pytest.mark.parametrize("asked, said", [(["runner", "--help"], "usage: python -m logitnorm runner"), (["kernel", "--version"], version("ipython"))])
+def test_where_the_warm_process_has_died_a_cold_one_does_the_work(tmp_path, asked, said):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(tmp_path / "socket"))
+    done = subprocess.run([sys.executable, "-IS", kernels.__file__, tmp_path / "socket", *asked], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith(said), done.stderr
 
 
 def test_a_foreign_python_kernel_is_refused(tmp_path, monkeypatch):
@@ -539,7 +550,7 @@ def test_uv_installs_where_it_is_and_pytorch_may_come_without_cuda(tmp_path, wit
 
 def test_a_quiet_command_shows_its_steps_and_logs_all(tmp_path):
     done = subprocess.run([REPOSITORY / "tools/quiet", tmp_path / "log", "sh", "-c",
-                           "echo noise; echo more >&2; echo 'step: results a  3 s'; exit 7"], capture_output=True, text=True)
+                           "echo noise; echo 'step: results a  3 s'; printf more >&2; exit 7"], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (7, "results a  3 s\n", "")
     assert set((tmp_path / "log").read_text().splitlines()) >= {"noise", "more", "step: results a  3 s"}
 
