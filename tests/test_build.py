@@ -9,15 +9,13 @@ import subprocess
 import sys
 import tomllib
 from importlib.metadata import version
-from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
 from logitnorm.book import build, kernels, runner
+from logitnorm.paths import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-
-REPOSITORY = Path(__file__).resolve().parents[1]
 
 PNG = ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 
@@ -349,8 +347,8 @@ def tiny(tmp_path_factory):
     """A copy of the build with two trainings and two results notebooks that take no time, built once."""
     root = tmp_path_factory.mktemp("tiny")
     for name in ("Snakefile", "_config.yml"):
-        shutil.copy(REPOSITORY / name, root)
-    shutil.copytree(REPOSITORY / "lib", root / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        shutil.copy(ROOT / name, root)
+    shutil.copytree(ROOT / "lib", root / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     (root / "lib/logitnorm/study/experiments.py").write_text(EXPERIMENTS)
     (root / "data/paper").mkdir(parents=True)
     (root / "data/runs/small-x").mkdir(parents=True)
@@ -360,7 +358,7 @@ def tiny(tmp_path_factory):
         "format": "jb-book", "root": "book/index",
         "parts": [{"caption": "All", "chapters": [{"file": f"notebooks/{name}"} for name in ("a", "b", "train")]}]}))
     (root / "book/_static").mkdir(parents=True)
-    shutil.copy2(REPOSITORY / "book/_static/favicon.svg", root / "book/_static")
+    shutil.copy2(ROOT / "book/_static/favicon.svg", root / "book/_static")
     (root / "book/index.md").write_text("# Tiny\n\n{numref}`a-1` has a caption {cite:p}`Wei22`.\n\n"
                                         "```{literalinclude} ../lib/logitnorm/paths.py\n```\n\n```{bibliography}\n```\n")
     (root / "book/references.bib").write_text("@misc{Wei22, author={Wei}, title={LogitNorm}, year={2022}}\n")
@@ -490,7 +488,7 @@ def test_a_page_with_a_broken_reference_is_refused(tiny):
 # ---------------------------------------------------------------- make, and the files around it
 
 def project():
-    return tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def fake_python(folder, old=False, venv=True):
@@ -518,8 +516,8 @@ esac
 ])
 def test_make_says_in_one_sentence_what_is_missing(tmp_path, kind, sentence):
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        shutil.copy(REPOSITORY / name, tmp_path)
-    shutil.copytree(REPOSITORY / "tools", tmp_path / "tools")
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "tools", tmp_path / "tools")
     python = "python9" if kind is None else fake_python(tmp_path, **kind)
     done = subprocess.run(["make", "test", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode != 0
@@ -542,21 +540,21 @@ def test_uv_installs_where_it_is_and_pytorch_may_come_without_cuda(tmp_path, wit
     if with_uv:
         (tmp_path / "bin/uv").write_text('#!/bin/sh\necho "uv $@"\n')
         (tmp_path / "bin/uv").chmod(0o755)
-    done = subprocess.run([REPOSITORY / "tools/make_venv", python], cwd=tmp_path, capture_output=True, text=True,
+    done = subprocess.run([ROOT / "tools/make_venv", python], cwd=tmp_path, capture_output=True, text=True,
                           env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "TORCH": torch})
     assert (done.stdout + done.stderr).splitlines()[-1].startswith(wanted)
     assert done.returncode == int(torch == "gpu")
 
 
 def test_a_quiet_command_shows_its_steps_and_logs_all(tmp_path):
-    done = subprocess.run([REPOSITORY / "tools/quiet", tmp_path / "log", "sh", "-c",
+    done = subprocess.run([ROOT / "tools/quiet", tmp_path / "log", "sh", "-c",
                            "echo noise; echo 'step: results a  3 s'; printf more >&2; exit 7"], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (7, "results a  3 s\n", "")
     assert set((tmp_path / "log").read_text().splitlines()) >= {"noise", "more", "step: results a  3 s"}
 
 
 def test_readme_names_the_commands_that_exist():
-    text, makefile = (REPOSITORY / "README.md").read_text(), (REPOSITORY / "Makefile").read_text()
+    text, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([\w-]+):", makefile, re.M))
     named = set(re.findall(r"\bmake (?:[A-Z]+=\S+ )*([a-z-]+)\b", text)) | {"test", "book"}
     assert {"test", "book"} <= named <= targets
@@ -565,18 +563,18 @@ def test_readme_names_the_commands_that_exist():
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
 def test_links_of_the_front_files_lead_somewhere(name):
-    for target in re.findall(r"\]\(([^)#]+)\)", (REPOSITORY / name).read_text()):
-        assert target.startswith("https://") or (REPOSITORY / target).exists(), target
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / name).read_text()):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
 
 
 def test_conda_installs_the_same_project():
-    environment = yaml.safe_load((REPOSITORY / "environment.yml").read_text())
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
     [pip] = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
     assert f"python{project()['requires-python']}" in conda and "pip" in conda
     extras = ",".join(project()["optional-dependencies"])
     assert pip == ["--constraint constraints.txt", f"--editable .[{extras}]"]
-    assert f"-c constraints.txt -e '.[{extras}]'" in (REPOSITORY / "tools/make_venv").read_text()
+    assert f"-c constraints.txt -e '.[{extras}]'" in (ROOT / "tools/make_venv").read_text()
     libraries = {re.split("[<>=]", name)[0] for name in project()["dependencies"]}
     assert not libraries & {re.split("[<>=]", name)[0] for name in conda}, "conda and pip must not both bring one"
 
@@ -585,7 +583,7 @@ def test_constraints_pin_every_direct_dependency_within_its_range():
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
-    lines = [line for line in (REPOSITORY / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     lines = [line.partition(";")[0] for line in lines]  # a pin may be for some versions of Python
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+", line) for line in lines)
     pins = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines}
@@ -604,7 +602,7 @@ def test_ranges_admit_the_pytorch_versions_in_use_and_never_jupyter_book_2():
 
 
 def test_citation_agrees_with_the_project():
-    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["cff-version"] == "1.2.0" and citation["title"] and citation["message"] and citation["authors"]
     assert citation["version"] == project()["version"] and citation["license"] == project()["license"]
     assert citation["repository-code"] == build.repository()[0]
@@ -612,13 +610,13 @@ def test_citation_agrees_with_the_project():
 
 
 def test_colab_links_survive_the_theme_options():
-    config = yaml.safe_load((REPOSITORY / "_config.yml").read_text())
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
     assert config["sphinx"]["recursive_update"] is True, "html_theme_options would erase the launch buttons"
     assert config["repository"]["path_to_book"] == "" and config["only_build_toc_files"] is True
 
 
 def test_ci_runs_the_tests_and_the_book():
-    script = REPOSITORY / ".ci" / "run"
+    script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert subprocess.run(["bash", "-n", script]).returncode == 0
     assert re.findall(r"^make (test-all|book|site)$", script.read_text(), re.M) == ["test-all", "book", "site"]
