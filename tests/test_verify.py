@@ -35,7 +35,7 @@ def trained(tmp_path_factory):
 @pytest.fixture
 def run(trained, tmp_path, monkeypatch):
     """A copy to forge, in a repository that has the commit, beside an experiments.yaml that lists it."""
-    monkeypatch.setattr(verify, "_git", lambda *command: GIT.get(command, ""))
+    monkeypatch.setattr(verify, "git", lambda *command: GIT.get(command, ""))
     entry = {**{name: list(v) if isinstance(v, tuple) else v for name, v in SETTINGS.items()}, "seeds": [1]}
     (tmp_path / "experiments.yaml").write_text(yaml.safe_dump({"runs": [entry]}))
     return shutil.copytree(trained, tmp_path / "runs" / trained.name)
@@ -255,12 +255,12 @@ def test_training_on_test_images_as_far_as_it_shows(run, monkeypatch):
     with pytest.raises(RunError, match="has most likely been trained on test images"):
         check(run)
     monkeypatch.undo()
-    monkeypatch.setattr(verify, "_git", lambda *command: GIT.get(command, ""))
+    monkeypatch.setattr(verify, "git", lambda *command: GIT.get(command, ""))
     monkeypatch.setitem(verify.BEST_ACCURACY, "digits", 0.0)
     with pytest.raises(RunError, match="has most likely been trained on test images"):
         check(run)
     monkeypatch.undo()
-    monkeypatch.setattr(verify, "_git", lambda *command: GIT.get(command, ""))
+    monkeypatch.setattr(verify, "git", lambda *command: GIT.get(command, ""))
     edit_json(run, lambda info: info["data"].update({"digits-train": info["data"]["digits-test"]}))
     with pytest.raises(RunError, match="digits-train and digits-test have the same checksum"):
         check(run)
