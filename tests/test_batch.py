@@ -3,14 +3,12 @@
 import importlib.util
 import json
 import os
-import re
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
 from fake_runs import write_run
 from logitnorm import data, runs
@@ -18,21 +16,9 @@ from logitnorm.book import build, runner
 from logitnorm.config import Config
 from logitnorm.paths import ROOT
 from logitnorm.study import experiments, training, writing
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from small_book import copy, jobs, snakemake, write
 
 LINKED = ("Snakefile", "_config.yml", "_toc.yml", "book", "data", "experiments.yaml", "lib", "notebooks", "profiles")
-
-
-def snakemake(root, *arguments, timeout=120, **environment):
-    command = [sys.executable, "-m", "snakemake", "--quiet", "host", "--nocolor", *map(str, arguments)]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=timeout,
-                          env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root / "lib"),
-                               "LOGITNORM_ROOT": str(root), **environment})
-
-
-def jobs(done):
-    assert done.returncode == 0, done.stdout + done.stderr
-    return sorted(set(re.findall(r"^ *Job \d+: (.*)$", done.stdout + done.stderr, re.M)))
 
 
 @pytest.fixture
@@ -139,17 +125,9 @@ def main(arguments):
 
 def tiny_root(root, training):
     """The graph with two runs, tiny-seed1 and tiny-seed2, whose notebook runs the given code."""
-    for name in ("Snakefile", "_config.yml"):
-        shutil.copy(ROOT / name, root)
-    shutil.copytree(ROOT / "lib", root / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    (root / "lib/logitnorm/study/experiments.py").write_text(EXPERIMENTS)
+    copy(root, EXPERIMENTS)
     (root / "_toc.yml").write_text("{root: book/index, parts: [{chapters: [{file: notebooks/train}]}]}")
-    (root / "notebooks").mkdir()
-    nbformat.write(new_notebook(cells=[
-        new_markdown_cell("# Train"),
-        new_code_cell("size = 'full'\nseed = 0\nmethod = 'logitnorm'\nruns_dir = ''", metadata={"tags": ["parameters"]}),
-        new_code_cell(training)], metadata={"kernelspec": {"name": "python3", "display_name": "Python 3",
-                                                           "language": "python"}}), root / "notebooks/train.ipynb")
+    write(root / "notebooks/train.ipynb", training, parameters="size = 'full'\nseed = 0\nmethod = 'logitnorm'\nruns_dir = ''")
     return root
 
 

@@ -16,20 +16,9 @@ import yaml
 from logitnorm.book import build, kernels, runner
 from logitnorm.paths import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from small_book import copy, jobs, snakemake, write
 
 PNG = ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
-
-
-def write(path, *cells, parameters="epochs = 2\nlr = 0.1\nname = 'a'\nsizes = ['paper']\nfast = False\nextra = None"):
-    """A small notebook: title, parameters cell, then the given code cells."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    notebook = new_notebook(cells=[new_markdown_cell(f"# {path.stem.title()}")],
-                            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
-    if parameters is not None:
-        notebook.cells.append(new_code_cell(parameters, metadata={"tags": ["parameters"]}))
-    notebook.cells += [new_code_cell(source) for source in cells]
-    nbformat.write(notebook, path)
-    return path
 
 
 # ---------------------------------------------------------------- runner: parameters
@@ -346,10 +335,7 @@ display({{"image/png": base64.b64decode("{PNG}")}}, raw=True,
 def tiny(tmp_path_factory):
     """A copy of the build with two trainings and two results notebooks that take no time, built once."""
     root = tmp_path_factory.mktemp("tiny")
-    for name in ("Snakefile", "_config.yml"):
-        shutil.copy(ROOT / name, root)
-    shutil.copytree(ROOT / "lib", root / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    (root / "lib/logitnorm/study/experiments.py").write_text(EXPERIMENTS)
+    copy(root, EXPERIMENTS)
     (root / "data/paper").mkdir(parents=True)
     (root / "data/runs/small-x").mkdir(parents=True)
     (root / "data/runs/small-x/run.json").write_text("{}")
@@ -370,20 +356,11 @@ def tiny(tmp_path_factory):
     return root
 
 
-def snakemake(root, *arguments):
-    return run_module("snakemake", "--cores", "2", "--scheduler", "greedy", "--quiet", "host", *arguments, cwd=root,
-                      PYTHONPATH=str(root / "lib"), LOGITNORM_ROOT=str(root), LOGITNORM_ERRORS=str(root / "errors.txt"),
-                      LOGITNORM_KERNELS="")  # cold: these notebooks import nothing
-
-
-def jobs(done):
-    """The names of the jobs that ran (or, in a dry run, would run)."""
-    assert done.returncode == 0, done.stdout + done.stderr
-    return sorted(set(re.findall(r"^Job \d+: (.*)$", done.stdout + done.stderr, re.M)))
+BUILD = ("--cores", "2", "--scheduler", "greedy")
 
 
 def make(root):
-    return jobs(snakemake(root))
+    return jobs(snakemake(root, *BUILD))
 
 
 def plan(root):
@@ -467,7 +444,7 @@ def test_a_failing_notebook_stops_the_build_with_its_name_and_error(tiny):
     path, good = tiny / "notebooks/b.ipynb", (tiny / "notebooks/b.ipynb").read_text()
     page = (tiny / "build/book/_build/html/notebooks/b.html").read_text()
     write(path, "1 / 0", parameters="sizes = ['paper', 'small']\nruns_dir = ''")
-    done = snakemake(tiny)
+    done = snakemake(tiny, *BUILD)
     assert done.returncode == 1
     sentences = (tiny / "errors.txt").read_text().splitlines()
     assert any("notebooks/b.ipynb, cell In [2] (1 / 0): ZeroDivisionError: division by zero" in line for line in sentences)
@@ -480,7 +457,7 @@ def test_a_page_with_a_broken_reference_is_refused(tiny):
     index = tiny / "book/index.md"
     good = index.read_text()
     index.write_text(good + "\n{numref}`no-such-figure`\n")
-    done = snakemake(tiny)
+    done = snakemake(tiny, *BUILD)
     index.write_text(good)
     assert done.returncode == 1 and "no-such-figure" in done.stdout + done.stderr
 

@@ -170,7 +170,8 @@ def test_no_name_in_an_archive_leads_outside(tmp_path):
 @pytest.mark.slow
 def test_the_build_executes_the_repositorys_notebooks_only(tmp_path):
     """A notebook that comes with a run folder or lies among the pages is data, never a program."""
-    from test_batch import STAND_IN, snakemake, tiny_root
+    from small_book import snakemake
+    from test_batch import STAND_IN, tiny_root
 
     root = tiny_root(tmp_path, STAND_IN)
     evil = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1/0")])
