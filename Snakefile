@@ -29,9 +29,11 @@ import shlex
 import sys
 from pathlib import Path
 
+import yaml
+
 from logitnorm.book import kernels
 
-if workflow.is_main_process and not workflow.dryrun and "size" not in config:
+if workflow.is_main_process and "size" not in config:
     kernels.start()  # it imports while the graph is made; a training of hours has a process of its own
 
 from logitnorm import study
@@ -49,9 +51,12 @@ NOTEBOOKS = [Path(page).name for page in PAGES if page.startswith("notebooks/")]
 RESULTS = [name for name in NOTEBOOKS if name != "train"]
 FINISHED = sorted(str(path) for path in Path("data/runs").glob("*/run.json"))
 MEASURED = sorted(str(path) for folder in ("benchmarks", "official") for path in Path("data", folder).glob("*.json"))
+THUMBNAILS = sorted(str(path) for path in Path("data/thumbnails").glob("*"))
 PAPER = sorted(str(path) for path in Path("data/paper").glob("*.*"))
-MODULES = sorted(str(path) for path in Path("lib/logitnorm").rglob("*.py"))
+MODULES = sorted(str(path) for kind in ("*.py", "*.yaml") for path in Path("lib/logitnorm").rglob(kind))
 LIB = [path for path in MODULES if Path(path).stem not in ("build", "experiments", "runner", "sphinx_extension")]  # notebooks use these
+# what a results notebook reads beside the library and the runs; evidence takes the addresses in _config.yml from build
+READ = [*PAPER, *MEASURED, *THUMBNAILS, *map(str, Path("data").glob("predictions.yaml")), "_config.yml", "lib/logitnorm/book/build.py"]
 
 RUNS_DIR = config.get("runs_dir", "data/runs")
 GPUS = config.get("gpus")  # None: whatever the machine, or the cluster, shows a job
@@ -104,8 +109,8 @@ SMOKE = {config.run_id: settings(config) for config in CONFIGS}
 LISTED = {config.run_id: settings(config) for config in CHOSEN}
 SHOWN = next(config.run_id for config in CONFIGS if config.method == "logitnorm")  # the training in the book
 
-if workflow.is_main_process and not workflow.dryrun:
-    for run in LISTED:  # a notebook whose run folder was taken away must not keep the run from being trained again
+if workflow.is_main_process:
+    for run in LISTED:  # a notebook whose run folder was taken away must not keep the run from being trained again, or planned
         notebook = Path(RUNS_DIR, f"{run}.ipynb")
         if notebook.exists() and not notebook.with_suffix("").joinpath("run.json").exists():
             notebook.rename(notebook.with_suffix(".old.ipynb"))
@@ -155,10 +160,11 @@ rule prose:
     input:
         runs=FINISHED,
         ask=sorted(str(path) for path in Path("book").rglob("ask*") if path.is_file()),
-        thumbnails=sorted(str(path) for path in Path("data/thumbnails").glob("*")),
+        thumbnails=THUMBNAILS,
         config=["_config.yml", "experiments.yaml"],
         lib=MODULES,
         paper=PAPER,
+        benchmarks=MEASURED,
     output:
         directory("build/generated")
     priority: 1
@@ -208,9 +214,8 @@ rule results:
     input:
         notebook="notebooks/{name}.ipynb",
         lib=LIB,
-        paper=PAPER,
+        read=READ,
         runs=FINISHED,
-        benchmarks=MEASURED,
     output:
         "build/executed/{name}.ipynb",
     message: "results {wildcards.name}"
@@ -222,7 +227,7 @@ rule results_at_smoke:
     input:
         notebook="notebooks/{name}.ipynb",
         lib=LIB,
-        paper=PAPER,
+        read=READ,
         runs=expand("build/runs/{run}", run=SMOKE),
     output:
         "build/smoke/{name}.ipynb",

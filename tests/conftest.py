@@ -43,7 +43,13 @@ def few_images(tmp_path_factory):
 
 
 @pytest.fixture
-def server(monkeypatch):
+def impatient(monkeypatch):
+    """A download that failed is tried again at once."""
+    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
+
+
+@pytest.fixture
+def server(monkeypatch, impatient):
     """`server.files[path] = bytes` serves a file, `server.asked` lists the paths that were asked for.
 
     /stall... sends half and waits, and `server.stall` is set; /broken... sends half and hangs up; /once... does so the
@@ -79,7 +85,6 @@ def server(monkeypatch):
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.files, server.asked, server.stall, server.resume = {}, [], threading.Event(), threading.Event()
-    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)  # between two tries
     server.url = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -8,6 +8,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import torch
 from logitnorm import scores
 from logitnorm.config import Config
 from logitnorm.study import scoring, training, writing
@@ -18,10 +19,11 @@ SMALL_SETS = ("textures_part", "svhn_part", "lsun_like_crop", "lsun_like_resize"
 GAP = {"cross_entropy": 1.0, "logitnorm": 3.0}
 
 
-def write_run(runs_dir, n_id=200, n_ood=60, gap=None, **settings) -> Path:
+def write_run(runs_dir, n_id=200, n_ood=60, gap=None, format=1, **settings) -> Path:
     """Writes one finished run folder of Config(**settings) and returns its path; same arguments, same scores.
 
-    Settings not given are those of a small run on CIFAR-10.
+    Settings not given are those of a small run on CIFAR-10. format 1 has the logits and features of every image,
+    as the oldest committed runs; 2 is what a training writes.
     """
     config = Config(**{**dict(size="small", ood_sets=SMALL_SETS, extra_sets=("cifar100", "mnist"),
                               history_ood="svhn_part"), **settings})
@@ -36,6 +38,11 @@ def write_run(runs_dir, n_id=200, n_ood=60, gap=None, **settings) -> Path:
         arrays.update(_arrays(rng, name, classes, num_classes, 2 + gap if is_id else 2.0))
         for own in scoring.OWN_SCORES.get(config.method, ()):
             arrays[f"{name}/{own}"] = rng.normal(is_id, size=len(classes)).astype(np.float32)
+    new = {}
+    if format > 1:
+        new = {"format": format, "logits": {name: training.geometry(torch.from_numpy(arrays[f"{name}/logits"]).double(), config)
+                                            for name in config.sets}}
+        arrays = scoring.pack(config, arrays)
     with writing.part(runs_dir, config.run_id) as folder:
         training.write_history(folder / "history.csv", _history(config, rng))
         writing.write_tensors(folder / "scores.safetensors", arrays, {"run_id": config.run_id})
@@ -45,7 +52,7 @@ def write_run(runs_dir, n_id=200, n_ood=60, gap=None, **settings) -> Path:
             "run_id": config.run_id, "config": config.model_dump(), **provenance(), "device": "none: synthetic numbers",
             "threads": 1, "wall_seconds": 60.0, "images_per_second": 1000.0,
             "data": {f"{config.id_dataset}-train": "0" * 64, **{f"{name}-test": "0" * 64 for name in config.sets}},
-            "test_accuracy": measured[0]["value"],
+            "test_accuracy": measured[0]["value"], **new,
             "finished": "2000-01-01T00:00:00+00:00"})
 
 

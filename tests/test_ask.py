@@ -1,12 +1,10 @@
 """'Ask the network': its files, and the page in a real browser, from the button to the answers and the errors."""
 
 import hashlib
-import importlib.util
 import io
 import re
 import statistics
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +17,6 @@ from logitnorm.book import ask, build
 from logitnorm.data.sets import fit
 from PIL import Image
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 LARGEST = 1_300_000  # bytes of an exported network
 
 
@@ -49,11 +46,10 @@ def test_all_of_it_is_under_eight_megabytes():
 
 
 def test_the_samples_are_those_of_the_rule_and_of_their_sets(real_images):
-    spec = importlib.util.spec_from_file_location("ask_assets", REPOSITORY / "tools" / "ask_assets.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    import ask_assets
+
     c = ask.load("cross_entropy").config
-    drawn = tool.draw([*c.ood_sets, *c.extra_sets])
+    drawn = ask_assets.draw([*c.ood_sets, *c.extra_sets])
     assert [{key: sample[key] for key in ("set", "index", "label")} for sample in ask.samples()] == drawn
     for sample, image in zip(ask.samples(), ask.sample_images()):
         assert (data.load(sample["set"]).images[sample["index"]].numpy() == image).all()

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -11,36 +10,23 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import nbformat
 import pytest
 from fake_runs import write_run
 from logitnorm import data, runs
 from logitnorm.book import build, runner
 from logitnorm.config import Config
+from logitnorm.paths import ROOT
 from logitnorm.study import experiments, training, writing
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from small_book import copy, jobs, snakemake, write
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 LINKED = ("Snakefile", "_config.yml", "_toc.yml", "book", "data", "experiments.yaml", "lib", "notebooks", "profiles")
-
-
-def snakemake(root, *arguments, timeout=120, **environment):
-    command = [sys.executable, "-m", "snakemake", "--quiet", "host", "--nocolor", *map(str, arguments)]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=timeout,
-                          env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root / "lib"),
-                               "LOGITNORM_ROOT": str(root), **environment})
-
-
-def jobs(done):
-    assert done.returncode == 0, done.stdout + done.stderr
-    return sorted(set(re.findall(r"^ *Job \d+: (.*)$", done.stdout + done.stderr, re.M)))
 
 
 @pytest.fixture
 def linked(tmp_path):
     """The committed files by links, so that a dry run leaves its traces elsewhere."""
     for name in LINKED:
-        (tmp_path / name).symlink_to(REPOSITORY / name)
+        (tmp_path / name).symlink_to(ROOT / name)
     return tmp_path
 
 
@@ -64,7 +50,7 @@ def test_the_plan_trains_the_chosen_runs_with_their_very_settings(linked, offici
         devices.add(words[0])
         out = next(word for word in words if word.startswith("elsewhere/"))
         flags = {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word == "-p"}
-        defaults = runner.parameters(REPOSITORY / "notebooks/train.ipynb")
+        defaults = runner.parameters(ROOT / "notebooks/train.ipynb")
         values = {k: v if isinstance(defaults[k], str) else runner._literal(v) for k, v in flags.items()}
         assert values.pop("runs_dir") == "elsewhere"
         found[Path(out).stem] = Config(**values)
@@ -92,7 +78,7 @@ def test_a_cluster_plans_the_same_runs(linked, plugin, arguments):
 
 
 def test_make_passes_the_gpus_on():
-    done = subprocess.run(["make", "-n", "runs", "SIZE=full", "ONLY=seed1", "GPUS=2", "SHARE=3"], cwd=REPOSITORY,
+    done = subprocess.run(["make", "-n", "runs", "SIZE=full", "ONLY=seed1", "GPUS=2", "SHARE=3"], cwd=ROOT,
                           capture_output=True, text=True)
     assert 'runs --resources gpu=0 gpu0=3 gpu1=3' in done.stdout
     assert 'size="full" only="seed1" official=0 gpu=0 gpus=2' in done.stdout
@@ -140,17 +126,9 @@ def main(arguments):
 
 def tiny_root(root, training):
     """The graph with two runs, tiny-seed1 and tiny-seed2, whose notebook runs the given code."""
-    for name in ("Snakefile", "_config.yml"):
-        shutil.copy(REPOSITORY / name, root)
-    shutil.copytree(REPOSITORY / "lib", root / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    (root / "lib/logitnorm/study/experiments.py").write_text(EXPERIMENTS)
+    copy(root, EXPERIMENTS)
     (root / "_toc.yml").write_text("{root: book/index, parts: [{chapters: [{file: notebooks/train}]}]}")
-    (root / "notebooks").mkdir()
-    nbformat.write(new_notebook(cells=[
-        new_markdown_cell("# Train"),
-        new_code_cell("size = 'full'\nseed = 0\nmethod = 'logitnorm'\nruns_dir = ''", metadata={"tags": ["parameters"]}),
-        new_code_cell(training)], metadata={"kernelspec": {"name": "python3", "display_name": "Python 3",
-                                                           "language": "python"}}), root / "notebooks/train.ipynb")
+    write(root / "notebooks/train.ipynb", training, parameters="size = 'full'\nseed = 0\nmethod = 'logitnorm'\nruns_dir = ''")
     return root
 
 
@@ -387,7 +365,7 @@ def test_together_trains_in_processes_of_their_own(tmp_path, monkeypatch, capfd,
 def test_settings_that_cannot_be_trained_are_refused_before_a_kernel_starts(tmp_path, monkeypatch, capsys, name, value,
                                                                             sentence):
     monkeypatch.setattr(runner, "check_kernel", lambda: pytest.fail("it got as far as the kernel"))
-    arguments = [str(REPOSITORY / "notebooks/train.ipynb"), str(tmp_path / "out.ipynb"), "-p", name, value]
+    arguments = [str(ROOT / "notebooks/train.ipynb"), str(tmp_path / "out.ipynb"), "-p", name, value]
     assert runner.main(arguments) == 1
     said = capsys.readouterr().err
     assert sentence in said and len(said.splitlines()) == 1 and not list(tmp_path.iterdir())

@@ -1,29 +1,19 @@
 """The benchmark commands run and write what the page on speed reads. How fast they are is not tested."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
+import precision
 import pytest
+import speed
 import torch
 from fake_runs import write_run
 from logitnorm import data
 
-FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 @pytest.mark.slow
 def test_speed_writes_every_number_of_its_page(tmp_path, monkeypatch, capsys):
-    speed = script("speed")
     few = speed.random_set(2048)
     monkeypatch.setattr(speed, "random_set", lambda count=0: few)
     monkeypatch.setattr(speed, "metrics_seconds", lambda: 1.0)
@@ -45,7 +35,6 @@ def test_speed_writes_every_number_of_its_page(tmp_path, monkeypatch, capsys):
 
 
 def test_the_plain_loop_sees_torchvisions_images():
-    speed = script("speed")
     few = speed.random_set(4)
     x, y = speed.PlainDataset(few)[2]
     assert x.shape == (3, 32, 32) and y == few.labels[2]
@@ -56,7 +45,6 @@ def test_the_plain_loop_sees_torchvisions_images():
 
 
 def test_passes_are_the_released_protocols():
-    speed = script("speed")
     sizes = speed.sizes_of_a_run()
     assert sizes["cifar10"] == 10_000 and len(sizes) == 7
     found = speed.passes(sizes)
@@ -67,12 +55,10 @@ def test_passes_are_the_released_protocols():
 
 
 def test_the_work_of_a_training_step_is_three_forward_passes():
-    assert script("speed").training_flops("wrn40_2") == pytest.approx(3 * 2 * 327.6e6, rel=0.01)
+    assert speed.training_flops("wrn40_2") == pytest.approx(3 * 2 * 327.6e6, rel=0.01)
 
 
 def test_precision_trains_every_seed_in_both_precisions(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(FOLDER)  # it imports speed.py beside it
-    precision = script("precision")
     made = []
 
     def train(config, folder):

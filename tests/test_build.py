@@ -4,32 +4,21 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
+from importlib.metadata import version
 
 import nbformat
 import pytest
 import yaml
-from logitnorm.book import build, runner
+from logitnorm.book import build, kernels, runner
+from logitnorm.paths import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-
-REPOSITORY = Path(__file__).resolve().parents[1]
+from small_book import copy, jobs, snakemake, write
 
 PNG = ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
-
-
-def write(path, *cells, parameters="epochs = 2\nlr = 0.1\nname = 'a'\nsizes = ['paper']\nfast = False\nextra = None"):
-    """A small notebook: title, parameters cell, then the given code cells."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    notebook = new_notebook(cells=[new_markdown_cell(f"# {path.stem.title()}")],
-                            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
-    if parameters is not None:
-        notebook.cells.append(new_code_cell(parameters, metadata={"tags": ["parameters"]}))
-    notebook.cells += [new_code_cell(source) for source in cells]
-    nbformat.write(notebook, path)
-    return path
 
 
 # ---------------------------------------------------------------- runner: parameters
@@ -160,6 +149,15 @@ assert subprocess.run([*ask, {str(tmp_path)!r} + "/c.ipynb", "-p", "nothing", "1
     assert first[0] != second[0] and first[1:] == second[1:] == [str(runner.ROOT), "here", "True"]
     for cells in said:
         assert "image/png" in cells[-2].outputs[-1].data and "returncode=3" in cells[-1].outputs[0].text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="warm kernels need Linux")
+@pytest.mark.parametrize("asked, said", [(["runner", "--help"], "usage: python -m logitnorm runner"), (["kernel", "--version"], version("ipython"))])
+def test_where_the_warm_process_has_died_a_cold_one_does_the_work(tmp_path, asked, said):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(tmp_path / "socket"))
+    done = subprocess.run([sys.executable, "-IS", kernels.__file__, tmp_path / "socket", *asked], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith(said), done.stderr
 
 
 def test_a_foreign_python_kernel_is_refused(tmp_path, monkeypatch):
@@ -337,10 +335,7 @@ display({{"image/png": base64.b64decode("{PNG}")}}, raw=True,
 def tiny(tmp_path_factory):
     """A copy of the build with two trainings and two results notebooks that take no time, built once."""
     root = tmp_path_factory.mktemp("tiny")
-    for name in ("Snakefile", "_config.yml"):
-        shutil.copy(REPOSITORY / name, root)
-    shutil.copytree(REPOSITORY / "lib", root / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    (root / "lib/logitnorm/study/experiments.py").write_text(EXPERIMENTS)
+    copy(root, EXPERIMENTS)
     (root / "data/paper").mkdir(parents=True)
     (root / "data/runs/small-x").mkdir(parents=True)
     (root / "data/runs/small-x/run.json").write_text("{}")
@@ -349,7 +344,7 @@ def tiny(tmp_path_factory):
         "format": "jb-book", "root": "book/index",
         "parts": [{"caption": "All", "chapters": [{"file": f"notebooks/{name}"} for name in ("a", "b", "train")]}]}))
     (root / "book/_static").mkdir(parents=True)
-    shutil.copy2(REPOSITORY / "book/_static/favicon.svg", root / "book/_static")
+    shutil.copy2(ROOT / "book/_static/favicon.svg", root / "book/_static")
     (root / "book/index.md").write_text("# Tiny\n\n{numref}`a-1` has a caption {cite:p}`Wei22`.\n\n"
                                         "```{literalinclude} ../lib/logitnorm/paths.py\n```\n\n```{bibliography}\n```\n")
     (root / "book/references.bib").write_text("@misc{Wei22, author={Wei}, title={LogitNorm}, year={2022}}\n")
@@ -361,20 +356,11 @@ def tiny(tmp_path_factory):
     return root
 
 
-def snakemake(root, *arguments):
-    return run_module("snakemake", "--cores", "2", "--scheduler", "greedy", "--quiet", "host", *arguments, cwd=root,
-                      PYTHONPATH=str(root / "lib"), LOGITNORM_ROOT=str(root), LOGITNORM_ERRORS=str(root / "errors.txt"),
-                      LOGITNORM_KERNELS="")  # cold: these notebooks import nothing
-
-
-def jobs(done):
-    """The names of the jobs that ran (or, in a dry run, would run)."""
-    assert done.returncode == 0, done.stdout + done.stderr
-    return sorted(set(re.findall(r"^Job \d+: (.*)$", done.stdout + done.stderr, re.M)))
+BUILD = ("--cores", "2", "--scheduler", "greedy")
 
 
 def make(root):
-    return jobs(snakemake(root))
+    return jobs(snakemake(root, *BUILD))
 
 
 def plan(root):
@@ -432,12 +418,15 @@ def test_only_what_changed_is_redone(tiny):
 
 
 @pytest.mark.slow
-def test_a_new_finished_run_redoes_the_results_but_no_training(tiny):
+@pytest.mark.parametrize("name, jobs", [
+    ("data/runs/small-y/run.json", ["check of the finished runs", "numbers in prose", "results a", "results b"]),
+    ("data/predictions.yaml", ["results a", "results a, at size smoke", "results b", "results b, at size smoke"])])
+def test_what_results_read_redoes_them_but_no_training(tiny, name, jobs):
     assert plan(tiny) == []
-    (tiny / "data/runs/small-y").mkdir()
-    (tiny / "data/runs/small-y/run.json").write_text("{}")
-    assert plan(tiny) == ["HTML pages", "check of the finished runs", "numbers in prose", "results a", "results b"]
-    shutil.rmtree(tiny / "data/runs/small-y")
+    (tiny / name).parent.mkdir(exist_ok=True)
+    (tiny / name).write_text("{}")
+    assert plan(tiny) == ["HTML pages", *jobs]
+    (tiny / name).unlink()
 
 
 @pytest.mark.slow
@@ -455,7 +444,7 @@ def test_a_failing_notebook_stops_the_build_with_its_name_and_error(tiny):
     path, good = tiny / "notebooks/b.ipynb", (tiny / "notebooks/b.ipynb").read_text()
     page = (tiny / "build/book/_build/html/notebooks/b.html").read_text()
     write(path, "1 / 0", parameters="sizes = ['paper', 'small']\nruns_dir = ''")
-    done = snakemake(tiny)
+    done = snakemake(tiny, *BUILD)
     assert done.returncode == 1
     sentences = (tiny / "errors.txt").read_text().splitlines()
     assert any("notebooks/b.ipynb, cell In [2] (1 / 0): ZeroDivisionError: division by zero" in line for line in sentences)
@@ -468,7 +457,7 @@ def test_a_page_with_a_broken_reference_is_refused(tiny):
     index = tiny / "book/index.md"
     good = index.read_text()
     index.write_text(good + "\n{numref}`no-such-figure`\n")
-    done = snakemake(tiny)
+    done = snakemake(tiny, *BUILD)
     index.write_text(good)
     assert done.returncode == 1 and "no-such-figure" in done.stdout + done.stderr
 
@@ -476,7 +465,7 @@ def test_a_page_with_a_broken_reference_is_refused(tiny):
 # ---------------------------------------------------------------- make, and the files around it
 
 def project():
-    return tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def fake_python(folder, old=False, venv=True):
@@ -504,8 +493,8 @@ esac
 ])
 def test_make_says_in_one_sentence_what_is_missing(tmp_path, kind, sentence):
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        shutil.copy(REPOSITORY / name, tmp_path)
-    shutil.copytree(REPOSITORY / "tools", tmp_path / "tools")
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "tools", tmp_path / "tools")
     python = "python9" if kind is None else fake_python(tmp_path, **kind)
     done = subprocess.run(["make", "test", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode != 0
@@ -528,21 +517,21 @@ def test_uv_installs_where_it_is_and_pytorch_may_come_without_cuda(tmp_path, wit
     if with_uv:
         (tmp_path / "bin/uv").write_text('#!/bin/sh\necho "uv $@"\n')
         (tmp_path / "bin/uv").chmod(0o755)
-    done = subprocess.run([REPOSITORY / "tools/make_venv", python], cwd=tmp_path, capture_output=True, text=True,
+    done = subprocess.run([ROOT / "tools/make_venv", python], cwd=tmp_path, capture_output=True, text=True,
                           env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "TORCH": torch})
     assert (done.stdout + done.stderr).splitlines()[-1].startswith(wanted)
     assert done.returncode == int(torch == "gpu")
 
 
 def test_a_quiet_command_shows_its_steps_and_logs_all(tmp_path):
-    done = subprocess.run([REPOSITORY / "tools/quiet", tmp_path / "log", "sh", "-c",
-                           "echo noise; echo more >&2; echo 'step: results a  3 s'; exit 7"], capture_output=True, text=True)
+    done = subprocess.run([ROOT / "tools/quiet", tmp_path / "log", "sh", "-c",
+                           "echo noise; echo 'step: results a  3 s'; printf more >&2; exit 7"], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (7, "results a  3 s\n", "")
     assert set((tmp_path / "log").read_text().splitlines()) >= {"noise", "more", "step: results a  3 s"}
 
 
 def test_readme_names_the_commands_that_exist():
-    text, makefile = (REPOSITORY / "README.md").read_text(), (REPOSITORY / "Makefile").read_text()
+    text, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([\w-]+):", makefile, re.M))
     named = set(re.findall(r"\bmake (?:[A-Z]+=\S+ )*([a-z-]+)\b", text)) | {"test", "book"}
     assert {"test", "book"} <= named <= targets
@@ -551,18 +540,18 @@ def test_readme_names_the_commands_that_exist():
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
 def test_links_of_the_front_files_lead_somewhere(name):
-    for target in re.findall(r"\]\(([^)#]+)\)", (REPOSITORY / name).read_text()):
-        assert target.startswith("https://") or (REPOSITORY / target).exists(), target
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / name).read_text()):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
 
 
 def test_conda_installs_the_same_project():
-    environment = yaml.safe_load((REPOSITORY / "environment.yml").read_text())
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
     [pip] = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
     assert f"python{project()['requires-python']}" in conda and "pip" in conda
     extras = ",".join(project()["optional-dependencies"])
     assert pip == ["--constraint constraints.txt", f"--editable .[{extras}]"]
-    assert f"-c constraints.txt -e '.[{extras}]'" in (REPOSITORY / "tools/make_venv").read_text()
+    assert f"-c constraints.txt -e '.[{extras}]'" in (ROOT / "tools/make_venv").read_text()
     libraries = {re.split("[<>=]", name)[0] for name in project()["dependencies"]}
     assert not libraries & {re.split("[<>=]", name)[0] for name in conda}, "conda and pip must not both bring one"
 
@@ -571,7 +560,7 @@ def test_constraints_pin_every_direct_dependency_within_its_range():
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
-    lines = [line for line in (REPOSITORY / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     lines = [line.partition(";")[0] for line in lines]  # a pin may be for some versions of Python
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+", line) for line in lines)
     pins = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines}
@@ -590,7 +579,7 @@ def test_ranges_admit_the_pytorch_versions_in_use_and_never_jupyter_book_2():
 
 
 def test_citation_agrees_with_the_project():
-    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["cff-version"] == "1.2.0" and citation["title"] and citation["message"] and citation["authors"]
     assert citation["version"] == project()["version"] and citation["license"] == project()["license"]
     assert citation["repository-code"] == build.repository()[0]
@@ -598,13 +587,13 @@ def test_citation_agrees_with_the_project():
 
 
 def test_colab_links_survive_the_theme_options():
-    config = yaml.safe_load((REPOSITORY / "_config.yml").read_text())
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
     assert config["sphinx"]["recursive_update"] is True, "html_theme_options would erase the launch buttons"
     assert config["repository"]["path_to_book"] == "" and config["only_build_toc_files"] is True
 
 
 def test_ci_runs_the_tests_and_the_book():
-    script = REPOSITORY / ".ci" / "run"
+    script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert subprocess.run(["bash", "-n", script]).returncode == 0
     assert re.findall(r"^make (test-all|book|site)$", script.read_text(), re.M) == ["test-all", "book", "site"]

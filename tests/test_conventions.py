@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pandas as pd
+import peers
 import pytest
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,6 @@ from sklearn.metrics import (
     roc_auc_score,
     roc_curve,
 )
-from test_benchmarks import script as benchmark
 from test_metrics import gaussians, labelled
 
 MEASURED = json.loads((paths.ROOT / "data" / "benchmarks" / "peers.json").read_text())
@@ -273,13 +273,7 @@ def test_base_rates_of_aupr_are_those_of_metrics(measured_runs):
 
 # ---------------------------------------------------------------- the script
 
-def script(monkeypatch):
-    monkeypatch.syspath_prepend(str(paths.ROOT / "benchmarks"))
-    return benchmark("peers")
-
-
 def test_the_script_says_what_to_install(monkeypatch, tmp_path):
-    peers = script(monkeypatch)
     monkeypatch.setattr(peers, "PACKAGES", ("scikit-learn", "no-such-metrics"))
     monkeypatch.setattr(sys, "argv", ["peers.py", "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match="needs no-such-metrics: install with `pip install --no-deps"):
@@ -287,8 +281,7 @@ def test_the_script_says_what_to_install(monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_script_runs_every_package_that_the_library_describes(monkeypatch):
-    peers = script(monkeypatch)
+def test_the_script_runs_every_package_that_the_library_describes():
     assert set(peers.CODES) == set(conventions.PEERS) == set(peers.PACKAGES) - {"lightning-utilities"}
     assert list(peers.RUNS) == MEASURED["runs"] and set(MEASURED["packages"]) == set(peers.PACKAGES)
     assert len(MEASURED["rows"]) == len(peers.RUNS) * len(peers.SCORES) * len(peers.OOD_SETS) * len(peers.CODES)

@@ -416,11 +416,10 @@ def test_download_failure(server, monkeypatch, cache):
     assert files_in(cache) == []
 
 
-def test_no_network(monkeypatch, cache):
+def test_no_network(monkeypatch, cache, impatient):
     def unreachable(*args, **kwargs):
         raise socket.gaierror(-2, "Name or service not known")
     monkeypatch.setattr(socket, "getaddrinfo", unreachable)
-    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)  # between two tries
     for name in ("lsun_c", "cifar100", "svhn", "mnist"):  # pooch, and torchvision's ways
         with pytest.raises(data.DataError) as caught:
             load(name)

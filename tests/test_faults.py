@@ -20,7 +20,8 @@ from fake_runs import write_run
 from logitnorm import runs
 from logitnorm.config import Config
 from logitnorm.study import results, training, writing
-from test_batch import RUN, snakemake, tiny_root
+from small_book import snakemake
+from test_batch import RUN, tiny_root
 
 TINY = dict(size="smoke", id_dataset="digits", architecture="wrn10_1", method="cross_entropy", batch_size=256, lr=0.05,
             dropout=0.0, ood_sets=("brick",), extra_sets=(), history_ood="brick")

@@ -1,7 +1,6 @@
 """The ledger's rule against cases worked by hand, its claims against the papers' tables, and the pages it feeds."""
 
 import re
-from pathlib import Path
 
 import fake_runs
 import numpy as np
@@ -10,14 +9,14 @@ import pytest
 import torch
 import yaml
 from bs4 import BeautifulSoup
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from logitnorm import data, losses, paths
-from logitnorm.book import front, lists, pictures, plots, sphinx_extension
-from logitnorm.study import collapse, ledger, paper, results
+from logitnorm import losses, paths
+from logitnorm.book import front, lists, pictures, plots
+from logitnorm.paths import ROOT
+from logitnorm.study import ledger, paper, results
 from scipy.stats import norm
 
-ROOT = Path(__file__).resolve().parents[1]
 MAIN = dict(size="full", architecture="wrn40_2", ood_sets=fake_runs.PAPER_SETS, history_ood="svhn")
 
 
@@ -25,7 +24,7 @@ MAIN = dict(size="full", architecture="wrn40_2", ood_sets=fake_runs.PAPER_SETS, 
 def small(tmp_path_factory):
     """Six synthetic small runs in which LogitNorm detects better."""
     folder = tmp_path_factory.mktemp("small")
-    fake_runs.write_grid(folder)
+    fake_runs.write_grid(folder, format=2)
     return folder
 
 
@@ -378,179 +377,3 @@ def test_the_front_page_includes_them():
     index = (ROOT / "book" / "index.md").read_text()
     assert "generated/ledger.md" in index and "generated/story.md" in index
     assert "generated/cost.md" in (ROOT / "book" / "limits.md").read_text()
-
-
-# ---------------------------------------------------------------- feature collapse
-
-def test_spectrum_is_that_of_the_covariance():
-    features = np.random.default_rng(0).normal(size=(300, 6)) @ np.diag([5, 3, 2, 1, 0.5, 0.1]) + 7
-    wanted = np.sqrt(np.linalg.eigvalsh(np.cov(features.T, bias=True))[::-1])
-    assert np.allclose(collapse.spectrum(features), wanted)
-
-
-@given(st.integers(1, 20), st.integers(0, 20), st.floats(1e-3, 1e3))
-def test_effective_rank_counts_equal_directions(directions, zeros, scale):
-    deviations = np.r_[np.full(directions, scale), np.zeros(zeros)]
-    assert collapse.effective_rank(deviations) == pytest.approx(directions)
-    assert collapse.share(deviations, directions) == pytest.approx(100)
-
-
-def test_effective_rank_by_hand():
-    assert collapse.effective_rank(np.sqrt([3.0, 1.0])) == pytest.approx(16 / 10)
-    assert collapse.share(np.sqrt([3.0, 1.0]), 1) == pytest.approx(75)
-    with pytest.raises(ValueError, match="do not vary"):
-        collapse.effective_rank(np.zeros(3))
-
-
-def test_within_to_between_by_hand():
-    features, labels = np.array([[-2.0], [0.0], [4.0], [6.0]]), np.array([0, 0, 1, 1])
-    # class means -1 and 5, mean 2: within 4 * 1, between 4 * 9
-    assert collapse.within_to_between(features, labels) == pytest.approx(1 / 9)
-    assert collapse.within_to_between(features[[0, 0, 3, 3]], labels) == 0
-    with pytest.raises(ValueError, match="one label for each"):
-        collapse.within_to_between(features, labels[:3])
-
-
-@pytest.mark.parametrize("features", [np.zeros((1, 3)), np.zeros(5), np.full((4, 2), np.nan)])
-def test_features_that_are_no_matrix_are_refused(features):
-    with pytest.raises(ValueError, match="finite matrix"):
-        collapse.spectrum(features)
-
-
-def test_collapse_table_of_a_run(tmp_path):
-    for method in ("cross_entropy", "logitnorm"):
-        fake_runs.write_run(tmp_path, method=method, keep_features=True)
-        fake_runs.write_run(tmp_path, method=method, seed=2)
-    pair = collapse.keeping(results.load_all(tmp_path))
-    assert [run.config.seed for run in pair] == [1, 1]
-    table = collapse.table(pair[0])
-    assert len(table) == len(pair[0].sets)
-    assert set(table["within / between classes"][1:]) == {"–"} and table["within / between classes"][0] > 0
-    lengths = np.linalg.norm(pair[0].tensor("isun/features").astype(float), axis=1)
-    assert table.set_index("image set").loc["iSUN", "mean norm"] == pytest.approx(lengths.mean())
-
-
-# ---------------------------------------------------------------- the pages
-
-def test_the_code_of_the_page_use_runs(tmp_path, monkeypatch, capsys):
-    """Every Python block of book/use.md, in order, in one namespace, as a reader would run them."""
-    monkeypatch.setenv("LOGITNORM_DATA", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(data, "SETS", dict(data.SETS))
-    torch.manual_seed(0)
-    head = torch.nn.Linear(12, 10)
-    net = torch.nn.Sequential(torch.nn.AvgPool2d(16), torch.nn.Flatten(), head)
-    from logitnorm import models
-    torch.save(models.build("wrn10_1", 10).state_dict(), "mine.pt")
-    rng = np.random.default_rng(0)
-    space = dict(net=net, head=head, x=torch.randn(8, 3, 32, 32), y=torch.arange(8),
-                 id_logits=3 * rng.normal(size=(60, 10)), ood_logits=rng.normal(size=(60, 10)),
-                 id_labels=rng.integers(10, size=60), images=torch.randint(256, (6, 32, 32, 3), dtype=torch.uint8),
-                 my_images=rng.integers(256, size=(5, 40, 50, 3), dtype=np.uint8))
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "book" / "use.md").read_text(), re.S)
-    assert len(blocks) >= 6
-    for block in blocks:
-        exec(compile(block, "book/use.md", "exec"), space)
-    assert head.weight.grad is not None and head.weight.grad.abs().sum() > 0
-    assert space["gradnorm_scores"].shape == space["odin_scores"].shape == (6,)
-    assert np.mean(space["accepted"]) < 0.95 and space["images"].shape == (5, 32, 32, 3)
-    assert {"fpr95", "ece"} <= set(re.findall(r"\w+", capsys.readouterr().out))
-
-
-def test_the_errata_are_in_the_numbers():
-    text = (ROOT / "book" / "errata.md").read_text()
-
-    def mean(table, method, metric, **where):
-        rows = paper.numbers(table)
-        for column, value in (where | dict(method=method, metric=metric)).items():
-            rows = rows[rows[column] == value]
-        rows = rows[rows["ood_dataset"].isin(paper.SIX)]
-        assert len(rows) == 6
-        return rows["paper"].mean()
-
-    found = [mean("9", "cross_entropy", "fpr95", architecture="densenet"),
-             mean("9", "logitnorm", "fpr95", architecture="densenet"),
-             mean("9", "cross_entropy", "auroc", architecture="densenet"), mean("7", "godin", "auroc")]
-    for value in found:
-        assert f"{value:.2f}" in text, f"{value:.2f} is not on the page"
-    assert mean("7", "godin", "fpr95") == pytest.approx(25.24, abs=0.006)
-    for metric, printed in (("fpr95", 58.49), ("auroc", 85.73), ("aupr", 96.42)):
-        assert mean("1", "logitnorm", metric, id_dataset="cifar100") == pytest.approx(printed, abs=0.006)
-        two = paper.numbers("2").query("id_dataset == 'cifar100' and method == 'logitnorm' and score == 'msp' "
-                                       "and metric == @metric")
-        assert f"{two['paper'].item():.2f}" in text and f"{printed}" in text
-    curve = paper.figure(1).set_index("epoch")["id_test"]
-    assert f"epoch {curve.idxmax()}" in text and f"({curve.max():.1f})" in text
-    assert curve.iloc[-1] == pytest.approx(12.8, abs=0.01)
-
-
-def test_the_questions_quote_the_infimum_rightly():
-    text = (ROOT / "book" / "questions.md").read_text()
-    assert f"{losses.infimum(0.1, 100):.4f}" in text
-    digits, power = f"{losses.infimum(0.04, 100):.1e}".split("e")
-    assert rf"{digits} \cdot 10^{{{int(power)}}}" in text
-
-
-def test_the_repositorys_address_on_the_citing_page():
-    url = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
-    assert url in (ROOT / "book" / "cite.md").read_text()
-
-
-@pytest.mark.parametrize("page, language, word", [("summary_ja", "ja", "分布外"),
-                                                  ("summary_zh", "zh-Hans", "分布外")])
-def test_the_summaries_say_their_language_and_type_no_number(page, language, word):
-    text = (ROOT / "book" / f"{page}.md").read_text()
-    assert f"\nlanguage: {language}\n" in text and word in text
-    assert not re.search(r"\d+\.\d\d", text)  # what they include is computed, see test_front
-
-
-# ---------------------------------------------------------------- docstrings as pages
-
-def test_docstrings_become_text_that_says_the_same():
-    from docutils.core import publish_string
-
-    plain = ["Loss |f| of f^ and *args_, see `tau`:", "", "    f[0]  |x|", "    g", "", "Rule", "----", "a <b> c"]
-    out = publish_string("\n".join(sphinx_extension.to_rst(plain)), writer_name="html5",
-                         settings_overrides={"halt_level": 2, "report_level": 2}).decode()
-    soup = BeautifulSoup(out, "html.parser").body
-    assert soup.find("p").get_text() == "Loss |f| of f^ and *args_, see tau:"
-    assert soup.find("pre").get_text() == "f[0]  |x|\ng" and "a <b> c" in soup.get_text()
-
-
-@settings(max_examples=200)
-@given(st.lists(st.text(st.characters(codec="ascii", min_codepoint=32), min_size=1, max_size=30),
-                min_size=1, max_size=4))
-def test_no_docstring_is_markup(words):
-    from docutils.core import publish_doctree
-
-    line = "x " + " ".join(words).strip()
-    doctree = publish_doctree("\n".join(sphinx_extension.to_rst([line])),
-                              settings_overrides={"halt_level": 5, "report_level": 5})
-    assert not list(doctree.findall(lambda node: node.tagname in ("problematic", "system_message")))
-
-
-def test_every_module_on_the_api_page_exists_and_has_its_names_listed():
-    import importlib
-    page = (ROOT / "book" / "api.md").read_text()
-    modules = re.findall(r"automodule:: (\S+)", page)
-    assert re.findall(r"public-names:: (\S+)", page) == modules
-    for name in modules:
-        assert importlib.import_module(name).__doc__ and sphinx_extension.public_names(name)
-    assert {f"logitnorm.{path.stem}" for path in (ROOT / "lib/logitnorm").glob("*.py") if path.stem not in ("__init__", "__main__", "paths")} | {
-        "logitnorm.data"} == {name for name in modules if name.count(".") == 1}, "the whole science floor"
-
-
-def test_the_public_names_of_a_module_are_its_own_functions():
-    assert sphinx_extension.public_names("logitnorm.losses")[:3] == ["cross_entropy", "normalise", "logitnorm"]
-    names = sphinx_extension.public_names("logitnorm.data")
-    assert {"load", "crop_flip"} <= set(names) and "SIZE" not in names and "torch" not in sphinx_extension.public_names("logitnorm.scores")
-
-
-def test_a_page_may_name_its_language():
-    class App:
-        class env:
-            metadata = {"book/summary_ja": {"language": "ja"}}
-    for page, wanted in (("book/summary_ja", "ja"), ("book/ood", "en")):
-        context = {"language": "en"}
-        sphinx_extension.set_language(App, page, "page.html", context, None)
-        assert context["language"] == wanted

@@ -2,11 +2,11 @@
 
 import importlib
 import re
-from pathlib import Path
 
 import pytest
+from logitnorm.paths import ROOT
 
-PAGE = (Path(__file__).resolve().parents[1] / "book/map.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "book/map.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:study\.)?[a-z]+\.[A-Za-z_.]+)`", PAGE)) - {"metrics.csv"}))

@@ -3,11 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from fake_runs import write_grid, write_run
 from logitnorm import metrics
 from logitnorm.book import pictures
 from logitnorm.study import netsize, results
-
-from tests.fake_runs import write_grid, write_run
 
 NETS = {"wrn10_1": (83.0, 12), "resnet20": (90.0, 12), "wrn40_2": (98.0, 30), netsize.PAPER: (np.inf, 200)}
 

@@ -1,9 +1,9 @@
 """What every committed notebook must be: without outputs, runnable by parameters only, readable in Colab."""
 
 import ast
-import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -12,19 +12,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
+import notebook_setup
 import pytest
 from logitnorm import paths
 from logitnorm.book import build, runner
+from logitnorm.paths import ROOT
 from logitnorm.runs import RunError
 from logitnorm.study import results
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
-
-spec = importlib.util.spec_from_file_location("notebook_setup", REPOSITORY / "tools" / "notebook_setup.py")
-notebook_setup = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(notebook_setup)
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -163,15 +160,15 @@ def test_the_repositorys_address_is_one_setting(tmp_path, monkeypatch):
     url, _ = build.repository()
     owner, name = url.removeprefix("https://github.com/").split("/")
     names_it = re.compile(rf"{owner}/{name}\b|{owner}\.github\.io")
-    listed = subprocess.run(["git", "ls-files", "-z", "--", ".", ":!data/runs"], cwd=REPOSITORY, capture_output=True, text=True)
+    listed = subprocess.run(["git", "ls-files", "-z", "--", ".", ":!data/runs"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("needs the git repository")
-    found = {file for file in listed.stdout.split("\0") if file and (REPOSITORY / file).is_file()
-             and names_it.search((REPOSITORY / file).read_text(encoding="utf-8", errors="replace"))}
+    found = {file for file in listed.stdout.split("\0") if file and (ROOT / file).is_file()
+             and names_it.search((ROOT / file).read_text(encoding="utf-8", errors="replace"))}
     assert {file for file in found if not file.startswith("notebooks/")} == set(notebook_setup.PLACES)
     for place in notebook_setup.PLACES:
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / place).write_text((REPOSITORY / place).read_text(encoding="utf-8"), encoding="utf-8")
+        (tmp_path / place).write_text((ROOT / place).read_text(encoding="utf-8"), encoding="utf-8")
     config = tmp_path / "_config.yml"
     config.write_text(config.read_text(encoding="utf-8").replace(f"url: {url}", "url: https://github.com/Somebody/else"))
     monkeypatch.setattr(build, "ROOT", tmp_path)
@@ -188,7 +185,7 @@ def setup_source():
 
 
 def test_setup_installs_every_dependency_by_its_bare_name():
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     source = setup_source()
     for dependency in project["dependencies"]:
         assert re.search(rf"\b{re.escape(re.split('[<>=]', dependency)[0])}\b", source), f"{dependency} is missing"
@@ -218,12 +215,17 @@ def test_setup_clones_the_tag_and_finds_the_library(tmp_path):
                                       ["tag", "v9"], ["add", "."], ["commit", "--quiet", "-m", "b"])):
         (origin / "lib" / "state.txt").write_text("tagged" if number < 4 else "later")
         subprocess.run([*git, *command], check=True)
+    (tmp_path / "git").write_text(f'#!/bin/sh\ncase "$*" in *sparse-checkout*) exit 1;; esac\nexec {shutil.which("git")} "$@"')
+    (tmp_path / "git").chmod(0o755)
+    broken_off = run_setup(work, LOGITNORM_CLONE=origin.as_uri(), LOGITNORM_REF="v9", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert broken_off.returncode and not (work / "logitnorm-book").exists()
     for _ in range(2):  # a second run of the cell finds the clone in place
         done = run_setup(work, LOGITNORM_CLONE=origin.as_uri(), LOGITNORM_REF="v9")
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip() == str(work / "logitnorm-book" / "lib")
         assert (work / "logitnorm-book" / "lib" / "state.txt").read_text() == "tagged"
         assert not (work / "logitnorm-book" / "tests").exists()
+        assert os.listdir(work) == ["logitnorm-book"]
 
 
 def test_badge_clone_and_library_are_one_reference():
@@ -250,10 +252,10 @@ def test_setup_replaces_no_version_that_is_there(tmp_path):
 
 def published(tmp_path):
     """A bare copy of this repository that is cloned as a public host's is."""
-    if subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True).returncode:
+    if subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True).returncode:
         pytest.skip("needs the git repository")
     bare = tmp_path / "public" / "logitnorm-book.git"
-    subprocess.run(["git", "clone", "--quiet", "--bare", REPOSITORY, bare], check=True)
+    subprocess.run(["git", "clone", "--quiet", "--bare", ROOT, bare], check=True)
     subprocess.run(["git", "-C", bare, "tag", "edition"], check=True)
     subprocess.run(["git", "-C", bare, "config", "uploadpack.allowFilter", "true"], check=True)
     return bare
@@ -262,7 +264,7 @@ def published(tmp_path):
 def clone(tmp_path, notebook):
     """What the notebook's own setup cell fetches of this repository's last commit, from a bare copy of it."""
     bare = published(tmp_path)
-    [setup] = [cell.source for cell in read(REPOSITORY / f"notebooks/{notebook}.ipynb").cells
+    [setup] = [cell.source for cell in read(ROOT / f"notebooks/{notebook}.ipynb").cells
                if cell.id == notebook_setup.SETUP_ID]
     done = subprocess.run([sys.executable, "-c", setup], cwd=tmp_path, capture_output=True, text=True,
                           env={**os.environ, "LOGITNORM_CLONE": bare.as_uri(), "LOGITNORM_REF": "edition"})
@@ -316,7 +318,7 @@ def test_every_results_notebook_works_in_the_sparse_clone_and_fetches_single_fil
     book = clone(tmp_path, "fig1")
     assert sum(path.stat().st_size for path in book.rglob("*") if path.is_file()) < 10e6
     assert len(list(book.glob("data/runs/*/run.json"))) > 50 and not list(book.glob("data/runs/*/*.safetensors"))
-    done = subprocess.run([sys.executable, "-c", ALL_PAGES, REPOSITORY / "notebooks"], cwd=tmp_path, capture_output=True,
+    done = subprocess.run([sys.executable, "-c", ALL_PAGES, ROOT / "notebooks"], cwd=tmp_path, capture_output=True,
                           text=True, env={**os.environ, "PYTHONPATH": str(book / "lib"), "LOGITNORM_ROOT": str(book)})
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[-1]) > 0
@@ -324,12 +326,12 @@ def test_every_results_notebook_works_in_the_sparse_clone_and_fetches_single_fil
 
 def in_clone(book, program):
     return subprocess.run([sys.executable, "-c", program], cwd=book, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": str(REPOSITORY / "lib"), "LOGITNORM_ROOT": str(book)})
+                          env={**os.environ, "PYTHONPATH": str(ROOT / "lib"), "LOGITNORM_ROOT": str(book)})
 
 
 @pytest.mark.slow
 def test_the_light_clone_of_the_readme_is_light_and_reads_a_run(tmp_path):
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     [commands] = re.findall(r"^# 7 MB:.*\n((?:git .*\n)+)", readme, re.M)
     commands = commands.replace(build.repository()[0], published(tmp_path).as_uri())
     subprocess.run(["sh", "-e", "-c", commands], cwd=tmp_path, check=True, capture_output=True)
@@ -379,7 +381,7 @@ def test_a_file_of_a_run_is_fetched_when_it_is_read_and_only_with_its_checksum(t
 @cache
 def names_of(module):
     """(file, names at the top level) of a module of the library; None where there is no such module."""
-    place = REPOSITORY / "lib" / module.replace(".", "/")
+    place = ROOT / "lib" / module.replace(".", "/")
     file = next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
     if file is None:
         return None

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
+from fake_runs import write_grid, write_run
 from logitnorm import metrics
 from logitnorm.study import questions, results
-
-from tests.fake_runs import write_grid, write_run
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -40,7 +41,8 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch
     path = tmp_path / "c.safetensors"
     training.write_checkpoint(path, {"a": torch.ones(2)}, {"epoch": 1})
 
-    def full(_):
+    def full(file):
+        os.write(file, b"")  # refused, as Windows refuses to sync, where the file is open for reading only
         raise OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(writing.os, "fsync", full)
     with pytest.raises(runs.RunError, match="could not write .*c.safetensors: No space left on device; free some space"):
@@ -177,14 +179,6 @@ def test_committed_runs_are_intact_and_their_metrics_follow_from_their_scores(fo
 
 # experiments.yaml ------------------------------------------------------------------------------------------
 
-def test_committed_runs_are_those_of_experiments_yaml():
-    planned = {c.run_id: c for c in experiments.configs()}
-    for folder in COMMITTED:
-        assert folder.name in planned
-        found = json.loads((folder / "run.json").read_text())["config"]
-        assert training.difference(Config(**found), planned[folder.name]) is None
-
-
 def test_experiments_hold_the_papers_grid():
     paper = experiments.configs(size="full")
     ids = [c.run_id for c in paper]
@@ -193,20 +187,6 @@ def test_experiments_hold_the_papers_grid():
     assert taus == {0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1}
     assert [c.seed for c in experiments.configs(size="full", only="cifar10-wrn40_2-cross_entropy-seed")] == [
         1, 2, 3, 4, 5]
-
-
-@pytest.mark.parametrize("runs_text, sentence", [
-    ("{size: huge, method: logitnorm}", "run 1: size should be 'smoke', .*got 'huge'"),
-    ("{size: smoke, method: logitnrm}", "run 1: method should be .*got 'logitnrm'"),
-    ("{size: smoke, taw: 1}", "unknown setting 'taw'"),
-    ("{size: smoke, tau: [0.04, 0]}", "tau should be greater than 0, got 0"),
-    ("{size: smoke, seeds: [1, 1]}", "is listed twice"),
-])
-def test_experiments_with_mistakes_are_refused(tmp_path, runs_text, sentence):
-    file = tmp_path / "experiments.yaml"
-    file.write_text(f"runs:\n  - {runs_text}\n")
-    with pytest.raises(ValueError, match=sentence):
-        experiments.configs(file)
 
 
 def test_the_command_lists_trains_and_refuses(tmp_path, capsys):

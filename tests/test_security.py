@@ -15,12 +15,10 @@ import pytest
 import torch
 from archives import as_tar
 from logitnorm import data, runs
+from logitnorm.paths import ROOT
 from logitnorm.study import images as official_images
 from logitnorm.study import training
 from PIL import Image
-
-REPOSITORY = Path(__file__).resolve().parents[1]
-
 
 # ---------------------------------------------------------------- what the code calls
 
@@ -73,7 +71,7 @@ def test_the_scan_lets_safe_calls_pass():
                    "net.eval()\nast.literal_eval(t)\ntar.extractfile(m)\nsubprocess.run(['ls'])\nre.compile('x')") == []
 
 
-PYTHON = [path for folder in ("lib", "tools", "benchmarks") for path in sorted((REPOSITORY / folder).rglob("*.py"))]
+PYTHON = [path for folder in ("lib", "tools", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=lambda path: path.stem)
@@ -81,7 +79,7 @@ def test_no_module_loads_pickles_or_runs_text(path):
     assert dangers(path.read_text(encoding="utf-8")) == []
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_no_notebook_loads_pickles_or_runs_text(path):
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "code":
@@ -136,10 +134,9 @@ def test_a_run_folders_files_are_never_unpickled(tmp_path, bomb, name):
             training.read_checkpoint(tmp_path / name)
 
 
-def test_torchvisions_pickles_are_read_only_after_their_checksum(tmp_path, monkeypatch, bomb):
+def test_torchvisions_pickles_are_read_only_after_their_checksum(tmp_path, monkeypatch, bomb, impatient):
     """A CIFAR archive that is not the recorded one is refused before its pickles are opened."""
     content = as_tar({"cifar-10-batches-py/data_batch_1": pickle.dumps(Bomb())})
-    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
     monkeypatch.setattr("pooch.HTTPDownloader", lambda **given: lambda url, output, of: Path(output).write_bytes(content))
     monkeypatch.setenv("LOGITNORM_DATA", str(tmp_path / "cache"))
     with pytest.raises(data.DataError, match="the download of cifar10 failed .*not the recorded checksum"):
@@ -173,7 +170,8 @@ def test_no_name_in_an_archive_leads_outside(tmp_path):
 @pytest.mark.slow
 def test_the_build_executes_the_repositorys_notebooks_only(tmp_path):
     """A notebook that comes with a run folder or lies among the pages is data, never a program."""
-    from test_batch import STAND_IN, snakemake, tiny_root
+    from small_book import snakemake
+    from test_batch import STAND_IN, tiny_root
 
     root = tiny_root(tmp_path, STAND_IN)
     evil = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1/0")])
@@ -195,7 +193,7 @@ def test_the_build_executes_the_repositorys_notebooks_only(tmp_path):
 def test_jupyter_book_itself_executes_nothing():
     import yaml
 
-    config = yaml.safe_load((REPOSITORY / "_config.yml").read_text())
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
     assert config["execute"]["execute_notebooks"] == "off"
 
 
@@ -229,11 +227,11 @@ def test_the_search_finds_planted_secrets(kind, text):
 
 
 def test_no_committed_file_holds_a_secret():
-    done = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True)
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         pytest.skip("needs the git repository to know what is committed")
     for name in filter(None, done.stdout.split("\0")):
-        path = REPOSITORY / name
+        path = ROOT / name
         if path.is_file():
             content = path.read_bytes()
             if path != Path(__file__).resolve() and b"\0" not in content[:8192]:  # text

@@ -5,9 +5,8 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from fake_runs import write_run
 from logitnorm.study import paper, results, seeds
-
-from tests.fake_runs import write_run
 
 
 def frame(a, b, score="msp", metric="fpr95", offsets=None):

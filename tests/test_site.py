@@ -15,10 +15,10 @@ import pytest
 import yaml
 from browser import opened, served
 from logitnorm.book import build
+from logitnorm.paths import ROOT
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 SITE = Path(os.environ["LOGITNORM_SITE"]).resolve() if os.environ.get("LOGITNORM_SITE") else None
-ALLOWED = yaml.safe_load((REPOSITORY / "tests" / "axe_allowed.yaml").read_text(encoding="utf-8"))
+ALLOWED = yaml.safe_load((ROOT / "tests" / "axe_allowed.yaml").read_text(encoding="utf-8"))
 
 if SITE is None:
     pytest.skip("the built pages are tested by make site", allow_module_level=True)
@@ -128,7 +128,7 @@ def test_every_launch_link_opens_a_file_of_the_repository():
                 if "colab.research.google.com" in link["href"] or "mybinder.org" in link["href"]}
     assert launched, "no page has a launch link"
     assert not [link for link in launched
-                if not link.startswith(start) or not (REPOSITORY / link.removeprefix(start)).is_file()]
+                if not link.startswith(start) or not (ROOT / link.removeprefix(start)).is_file()]
 
 
 # Pages that are about code show it first; on every other page a reader meets a figure, or no code at all.
@@ -140,7 +140,7 @@ ABOUT_CODE = {f"{page}.html" for page in (
 MAY_SCROLL = {f"notebooks/{name}.html" for name in ("provenance", "hidden_temperature")}
 MAY_BE_OPEN = MAY_SCROLL | {"notebooks/ledger.html", "book/index.html", "book/limits.html"}  # they show the ledger and what each size costs
 FINDINGS = [page for page in READ if page.startswith("notebooks/") and re.search(
-    r'"id": "[^"]*-finding"', (REPOSITORY / page).with_suffix(".ipynb").read_text(encoding="utf-8"))]
+    r'"id": "[^"]*-finding"', (ROOT / page).with_suffix(".ipynb").read_text(encoding="utf-8"))]
 
 
 @pytest.mark.parametrize("name", READ)
@@ -361,7 +361,7 @@ def test_the_site_has_what_a_site_has():
         assert target.startswith("https://")
     assert (SITE / urlsplit(re.search('og:image" content="([^"]*)"', page)[1]).path.split("/", 2)[2]).is_file()
     assert "favicon.svg" in page and re.search(r"Edition \d+\.\d+\.\d+", page)
-    if (REPOSITORY / ".git").exists():
+    if (ROOT / ".git").exists():
         assert re.search(r"Edition \S+ of 20\d\d-\d\d-\d\d, commit <a href=\"https://[^\"]*/commit/[0-9a-f]{40}\"", page)
     for name in READ:
         [cited] = soup(name).select("footer details.cite")

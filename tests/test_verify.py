@@ -36,7 +36,7 @@ def trained(tmp_path_factory):
 @pytest.fixture
 def run(trained, tmp_path, monkeypatch):
     """A copy to forge, in a repository that has the commit, beside an experiments.yaml that lists it."""
-    monkeypatch.setattr(verify, "_git", lambda *command: GIT.get(command, ""))
+    monkeypatch.setattr(verify, "git", lambda *command: GIT.get(command, ""))
     entry = {**{name: list(v) if isinstance(v, tuple) else v for name, v in SETTINGS.items()}, "seeds": [1]}
     (tmp_path / "experiments.yaml").write_text(yaml.safe_dump({"runs": [entry]}))
     return shutil.copytree(trained, tmp_path / "runs" / trained.name)
@@ -117,9 +117,14 @@ def test_a_committed_run_of_real_images_is_what_it_says(real_images):
     assert "on cifar100 and svhn_part again" in said[6] and "12 of 12 image sets" in said[5]
 
 
+def kind(run):
+    return run.format, run.config.size, run.config.keep_model
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("folder", sorted(p.parent for p in paths.RUNS.glob("*/run.json")), ids=lambda path: path.name)
-def test_every_committed_run_is_what_it_says_but_for_its_weights(folder, monkeypatch):
+@pytest.mark.parametrize("folder", {kind(run): run.path for run in results.load_all(paths.RUNS, verify=False, everything=True)}.values(),
+                         ids=lambda path: path.name)
+def test_a_committed_run_of_each_kind_is_what_it_says_but_for_its_weights(folder, monkeypatch):
     monkeypatch.setattr(verify, "_usable", lambda name, download: False)
     assert verify.verify(folder)[1] == "the settings are those of experiments.yaml"
 
@@ -251,12 +256,12 @@ def test_training_on_test_images_as_far_as_it_shows(run, monkeypatch):
     with pytest.raises(RunError, match="has most likely been trained on test images"):
         check(run)
     monkeypatch.undo()
-    monkeypatch.setattr(verify, "_git", lambda *command: GIT.get(command, ""))
+    monkeypatch.setattr(verify, "git", lambda *command: GIT.get(command, ""))
     monkeypatch.setitem(verify.BEST_ACCURACY, "digits", 0.0)
     with pytest.raises(RunError, match="has most likely been trained on test images"):
         check(run)
     monkeypatch.undo()
-    monkeypatch.setattr(verify, "_git", lambda *command: GIT.get(command, ""))
+    monkeypatch.setattr(verify, "git", lambda *command: GIT.get(command, ""))
     edit_json(run, lambda info: info["data"].update({"digits-train": info["data"]["digits-test"]}))
     with pytest.raises(RunError, match="digits-train and digits-test have the same checksum"):
         check(run)

@@ -11,11 +11,10 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 from logitnorm import data, models, scores
+from logitnorm.paths import ROOT
 from logitnorm.study import weights
 from PIL import Image
 from torch import nn
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 class WideBlock(nn.Module):

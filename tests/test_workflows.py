@@ -1,6 +1,5 @@
 """The workflows: valid, least permissions, and calling only what exists."""
 
-import importlib.util
 import json
 import os
 import re
@@ -8,15 +7,17 @@ import shlex
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
+import changed_pages
+import nightly
 import pytest
+import release
 import yaml
 from logitnorm.book import runner
+from logitnorm.paths import ROOT
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
-TARGETS = set(re.findall(r"^(\w[\w-]*):", (REPOSITORY / "Makefile").read_text(), re.M))
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+TARGETS = set(re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.M))
 every_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 
 
@@ -67,11 +68,11 @@ def test_rights_are_the_least_and_time_is_limited(path):
 
 def test_a_job_that_may_write_runs_nothing_of_a_pull_request():
     """The comment is posted by a job that checks nothing out; the job that reads the offered runs may only read."""
-    [comment] = read(REPOSITORY / ".github/workflows/answer.yml")["jobs"].values()
+    [comment] = read(ROOT / ".github/workflows/answer.yml")["jobs"].values()
     used = [step["uses"].partition("@")[0] for step in comment["steps"] if "uses" in step]
-    assert used == ["actions/download-artifact"] and "verify" in read(REPOSITORY / ".github/workflows/answer.yml")["on"][
+    assert used == ["actions/download-artifact"] and "verify" in read(ROOT / ".github/workflows/answer.yml")["on"][
         "workflow_run"]["workflows"]
-    [verify] = read(REPOSITORY / ".github/workflows/verify.yml")["jobs"].values()
+    [verify] = read(ROOT / ".github/workflows/verify.yml")["jobs"].values()
     code, offered = (step["with"] for step in verify["steps"] if step.get("uses", "").startswith("actions/checkout@"))
     assert code["ref"] == "${{ github.event.pull_request.base.sha }}" and "path" not in code
     assert offered["path"] == "offered" and offered["sparse-checkout"] == "data/runs"
@@ -79,7 +80,7 @@ def test_a_job_that_may_write_runs_nothing_of_a_pull_request():
 
 
 def test_the_job_that_releases_executes_nothing_of_the_repository():
-    release = read(REPOSITORY / ".github/workflows/release.yml")["jobs"]["release"]
+    release = read(ROOT / ".github/workflows/release.yml")["jobs"]["release"]
     assert [step["uses"].partition("@")[0] for step in release["steps"] if "uses" in step] == ["actions/download-artifact"]
     assert not re.search(r"python|make|\.venv|tools/", "".join(step.get("run", "") for step in release["steps"]))
 
@@ -100,8 +101,8 @@ def test_an_action_has_one_pin_and_no_older_version_than_this_books_needs():
     assert len({pin for pin, _ in pins.values()}) == len(pins)
     least = {"checkout": 6, "setup-python": 6, "upload-artifact": 7, "download-artifact": 8, "upload-pages-artifact": 5,
              "deploy-pages": 5}
-    assert {name: version for name, (_, version) in pins.items()} == least
-    assert "github-actions" in (REPOSITORY / ".github" / "dependabot.yml").read_text()
+    assert set(pins) == set(least) and all(version >= least[name] for name, (_, version) in pins.items())
+    assert "github-actions" in (ROOT / ".github" / "dependabot.yml").read_text()
 
 
 @pytest.fixture
@@ -117,8 +118,8 @@ def offered(tmp_path):
 def answer(root, monkeypatch):
     monkeypatch.setenv("NUMBER", "7")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(root / "summary.md"))
-    done = subprocess.run([REPOSITORY / ".github/verify.sh", "offered", "answer"], cwd=root, capture_output=True, text=True,
-                          env={**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(REPOSITORY / "lib")})
+    done = subprocess.run([ROOT / ".github/verify.sh", "offered", "answer"], cwd=root, capture_output=True, text=True,
+                          env={**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT / "lib")})
     assert (root / "answer/number.txt").read_text() == "7\n"
     text = (root / "answer/report.md").read_text()
     assert (root / "summary.md").read_text().endswith(text)
@@ -146,12 +147,12 @@ def test_every_command_calls_what_exists(path):
         for target in re.findall(r"(?:^|[;&] *)make +([a-z-]+)", line):
             assert target in TARGETS, f"{line}: the Makefile has no {target}"
         for module in re.findall(r"-m (logitnorm\.\w+)", line):
-            assert (REPOSITORY / "lib" / f"{module.replace('.', '/')}.py").is_file(), line
+            assert (ROOT / "lib" / f"{module.replace('.', '/')}.py").is_file(), line
         for word in shlex.split(line.replace("$(", "").replace(")", "")):
             word = word.strip(";")
             word = word.removeprefix("/book/")  # where the repository lies inside Colab's image
             if re.match(r"(\.ci|tests|notebooks|tools|\.github)/", word) and "*" not in word:
-                assert (REPOSITORY / word).exists(), f"{line}: there is no {word}"
+                assert (ROOT / word).exists(), f"{line}: there is no {word}"
 
 
 @pytest.mark.parametrize("there, code, said", [
@@ -161,17 +162,17 @@ def test_workflows_are_checked_by_actionlint_or_it_says_that_they_were_not(tmp_p
     for name, text in there.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o755)
-    done = subprocess.run(["/bin/sh", REPOSITORY / "tools/check_workflows"], cwd=tmp_path, capture_output=True, text=True,
+    done = subprocess.run(["/bin/sh", ROOT / "tools/check_workflows"], cwd=tmp_path, capture_output=True, text=True,
                           env={"PATH": str(tmp_path)})
     assert (done.returncode, done.stdout) == (code, said)
 
 
 def test_the_script_for_colabs_image_is_one():
-    script = REPOSITORY / ".github" / "colab.sh"
+    script = ROOT / ".github" / "colab.sh"
     assert subprocess.run(["bash", "-n", script]).returncode == 0
     for word in re.findall(r"\btests/\S+", script.read_text(encoding="utf-8")):
-        assert (REPOSITORY / word).is_file()
-    assert "LOGITNORM_COLAB_PYTHON" in (REPOSITORY / "tests" / "test_colab.py").read_text(encoding="utf-8")
+        assert (ROOT / word).is_file()
+    assert "LOGITNORM_COLAB_PYTHON" in (ROOT / "tests" / "test_colab.py").read_text(encoding="utf-8")
 
 
 @every_workflow
@@ -186,13 +187,13 @@ def test_artifacts_come_from_the_build(path):
 def test_the_nightly_parameters_are_those_of_the_training_notebook():
     from logitnorm import data, train
 
-    given = yaml.safe_load((REPOSITORY / ".github" / "nightly.yaml").read_text(encoding="utf-8"))
-    fitted = runner.check(REPOSITORY / "notebooks" / "train.ipynb", given)
+    given = yaml.safe_load((ROOT / ".github" / "nightly.yaml").read_text(encoding="utf-8"))
+    fitted = runner.check(ROOT / "notebooks" / "train.ipynb", given)
     assert fitted["size"] == "small" and fitted["epochs"] <= 2 and fitted["runs_dir"].startswith("build/")
     for name in (fitted["id_dataset"], *fitted["ood_sets"], *fitted["extra_sets"], fitted["history_ood"]):
         assert data.SETS[name].stands_in_for is None, f"{name} cannot be downloaded"
     train.Config(**{key: value for key, value in fitted.items() if key != "runs_dir" and value is not None})
-    results = [path for path in (REPOSITORY / "notebooks").glob("*.ipynb")
+    results = [path for path in (ROOT / "notebooks").glob("*.ipynb")
                if '"sizes = [' in path.read_text(encoding="utf-8")]
     for path in results:  # what nightly.yml greps for
         runner.check(path, {"sizes": ["small"], "runs_dir": fitted["runs_dir"]})
@@ -201,15 +202,7 @@ def test_the_nightly_parameters_are_those_of_the_training_notebook():
 
 # ---------------------------------------------------------------- what the jobs call
 
-def tool(name):
-    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_a_releases_notes_are_its_section_of_the_change_log():
-    release = tool("release")
     log = "# Changes\n\n## Unreleased\n\n- later\n\n## 1.2.0 - 2026-01-02\n\n### Added\n\n- this\n\n## 1.1.0\n\n- before\n"
     assert release.notes(log, "1.2.0") == "### Added\n\n- this\n" and release.notes(log, "1.1.0") == "- before\n"
     for missing in ("2.0.0", "1.2"):
@@ -218,7 +211,6 @@ def test_a_releases_notes_are_its_section_of_the_change_log():
 
 
 def test_a_tag_that_is_not_the_version_everywhere_is_refused(tmp_path):
-    release = tool("release")
     (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2.0"\n')
     (tmp_path / "CITATION.cff").write_text("version: 1.2.0\n")
     (tmp_path / "_config.yml").write_text("repository: {branch: v1.2.0}\n")
@@ -231,8 +223,8 @@ def test_a_tag_that_is_not_the_version_everywhere_is_refused(tmp_path):
 
 
 def test_zenodo_is_told_what_the_citation_says():
-    zenodo = json.loads((REPOSITORY / ".zenodo.json").read_text())
-    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    zenodo = json.loads((ROOT / ".zenodo.json").read_text())
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert zenodo["title"] == citation["title"] and zenodo["license"] == citation["license"]
     assert zenodo["upload_type"] == citation["type"] and zenodo["keywords"] == citation["keywords"]
     assert [person["name"] for person in zenodo["creators"]] == [person["name"] for person in citation["authors"]]
@@ -240,23 +232,21 @@ def test_zenodo_is_told_what_the_citation_says():
 
 
 def test_the_pages_that_a_pull_request_changes_are_listed(tmp_path):
-    pages = tool("changed_pages")
     listed = ["book/index", "book/data", "notebooks/fig1"]
-    assert pages.changed(["book/data.md", "notebooks/fig1.ipynb", "README.md"], listed) == (["book/data", "notebooks/fig1"], [])
-    assert pages.changed(["lib/logitnorm/scores.py", "data/runs/a/run.json"], listed) == ([], ["the library", "finished runs"])
+    assert changed_pages.changed(["book/data.md", "notebooks/fig1.ipynb", "README.md"], listed) == (["book/data", "notebooks/fig1"], [])
+    assert changed_pages.changed(["lib/logitnorm/scores.py", "data/runs/a/run.json"], listed) == ([], ["the library", "finished runs"])
     (tmp_path / "book").mkdir()
     (tmp_path / "book/data.html").write_text("<title>Image sets &#8212; LogitNorm</title>")
-    text = pages.markdown(["book/data", "notebooks/fig1"], ["the library"], tmp_path)
+    text = changed_pages.markdown(["book/data", "notebooks/fig1"], ["the library"], tmp_path)
     assert "- Image sets: `book/data.html`" in text and "- notebooks/fig1: `notebooks/fig1.html`" in text
     assert "The library changed too" in text
-    assert "No page's own source changed" in pages.markdown([], [], tmp_path)
+    assert "No page's own source changed" in changed_pages.markdown([], [], tmp_path)
 
 
 def test_a_number_outside_its_interval_fails_the_nightly_run(tmp_path, monkeypatch, capsys):
     from fake_runs import write_run
     from logitnorm.study import results
 
-    nightly = tool("nightly")
     run = results.load(write_run(tmp_path / "runs", n_id=40, n_ood=20))
     value = run.metrics.query("score == 'msp' and ood_dataset == 'isun' and metric == 'auroc'")["value"].item()
     accuracy = run.info["test_accuracy"]
@@ -278,7 +268,7 @@ def test_a_number_outside_its_interval_fails_the_nightly_run(tmp_path, monkeypat
 def test_the_recorded_intervals_are_those_of_the_smoke_runs():
     from logitnorm.study import experiments
 
-    recorded = yaml.safe_load((REPOSITORY / "data" / "tolerances.yaml").read_text(encoding="utf-8"))["runs"]
+    recorded = yaml.safe_load((ROOT / "data" / "tolerances.yaml").read_text(encoding="utf-8"))["runs"]
     assert set(recorded) == {config.run_id for config in experiments.configs(size="smoke")}
     for intervals in recorded.values():
         assert len(intervals) >= 3 and all(0 <= least < most <= 100 for least, most in intervals.values())
@@ -286,17 +276,17 @@ def test_the_recorded_intervals_are_those_of_the_smoke_runs():
 
 
 def test_the_batch_image_is_the_profiles_not_roots_and_copies_what_is_there():
-    text = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     instructions = [line.split() for line in text.replace("\\\n", " ").splitlines() if re.match("[A-Z]+ ", line)]
     users = [words[1] for words in instructions if words[0] == "USER"]
     assert users == ["1000"] and f"--uid {users[0]}" in text
-    ignored = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
     for words in instructions:
         for name in words[1:-1] if words[0] == "COPY" else ():
-            assert (REPOSITORY / name).exists() and f"!{name}" in ignored, name
-    profile = yaml.safe_load((REPOSITORY / "profiles/kubernetes/config.yaml").read_text())
+            assert (ROOT / name).exists() and f"!{name}" in ignored, name
+    profile = yaml.safe_load((ROOT / "profiles/kubernetes/config.yaml").read_text())
     for variable in profile["envvars"]:
         assert f"{variable}=" in text
     assert profile["container-image"].startswith("ghcr.io/") and profile["container-image"].endswith(":latest")
-    workflow = (REPOSITORY / ".github/workflows/release.yml").read_text()
+    workflow = (ROOT / ".github/workflows/release.yml").read_text()
     assert "image=ghcr.io/${GITHUB_REPOSITORY,,}" in workflow and "$image:latest" in workflow

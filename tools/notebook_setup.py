@@ -28,6 +28,7 @@ SETUP = '''\
 # In Colab: fetch the book's code and install what Colab lacks. Anywhere else this cell does nothing.
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 
@@ -36,11 +37,14 @@ if "google.colab" in sys.modules or "LOGITNORM_CLONE" in os.environ:
     reference = os.environ.get("LOGITNORM_REF", "{reference}")
     book = os.path.abspath("logitnorm-book")
     if not os.path.isdir(book):  # one commit of it, and of its files only what this notebook reads
+        part = book + ".part"  # so that a cell that was broken off starts again
+        shutil.rmtree(part, ignore_errors=True)
         git = ["git", "-c", "advice.detachedHead=false"]
         subprocess.run([*git, "clone", "--quiet", "--no-checkout", "--depth", "1", "--filter=blob:none",
-                        "--branch", reference, url, book], check=True)
-        subprocess.run([*git, "-C", book, "sparse-checkout", "set", "--no-cone", {folders}], check=True)
-        subprocess.run([*git, "-C", book, "checkout", "--quiet"], check=True)
+                        "--branch", reference, url, part], check=True)
+        subprocess.run([*git, "-C", part, "sparse-checkout", "set", "--no-cone", {folders}], check=True)
+        subprocess.run([*git, "-C", part, "checkout", "--quiet"], check=True)
+        os.rename(part, book)
     needed = {{"torch": "torch", "torchvision": "torchvision", "sklearn": "scikit-learn",
               "skimage": "scikit-image", "yaml": "pyyaml"}}
     needed.update((name, name) for name in

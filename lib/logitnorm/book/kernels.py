@@ -10,9 +10,10 @@ arguments, environment and output to the fork, and lives as long as the fork doe
 library.
 
     python -IS kernels.py SOCKET kernel -f FILE ...
-    python -IS kernels.py "$LOGITNORM_KERNELS" runner NOTEBOOK OUT ...    (without such a socket: python -m logitnorm runner ...)
+    python -IS kernels.py "$LOGITNORM_KERNELS" runner NOTEBOOK OUT ...    (nobody there: python -m logitnorm runner ...)
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -126,6 +127,7 @@ if __name__ == "__main__":
         path, what, *arguments = sys.argv[1:]
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # Jupyter interrupts a kernel before it ends it: no traceback
-        if what != "kernel" and not os.path.exists(path):
-            os.execv(sys.executable, [sys.executable, "-m", "logitnorm", what, *arguments])
-        sys.exit(ask(path, [what, *arguments]))
+        if os.path.exists(path):
+            with contextlib.suppress(ConnectionError):  # the process has died: a cold one does the same
+                sys.exit(ask(path, [what, *arguments]))
+        os.execv(sys.executable, [sys.executable, "-m", *(["ipykernel_launcher"] if what == "kernel" else ["logitnorm", what]), *arguments])

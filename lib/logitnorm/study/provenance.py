@@ -16,6 +16,14 @@ from logitnorm import paths
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn")
 
 
+def git(*command: str) -> str | None:
+    """What git says of this checkout, without white space at its ends; None without git or where it fails."""
+    if shutil.which("git") is None:
+        return None
+    done = subprocess.run(["git", "-C", str(paths.ROOT), *command], capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
 def provenance() -> dict:
     """The code and the libraries of a run: commit, uncommitted changes, a checksum of the library, versions.
 
@@ -24,18 +32,12 @@ def provenance() -> dict:
     Where the code travels without its history, LOGITNORM_COMMIT says which commit it is; whether it was changed since
     is then unknown (None), and the checksum of the library tells.
     """
-    def git(*command: str) -> str | None:
-        done = subprocess.run(["git", *command], cwd=paths.ROOT, capture_output=True, text=True)
-        return done.stdout.strip() if done.returncode == 0 else None
-
     floors = Path(__file__).parents[1]
     library = [path for folder in (floors, floors / "data", floors / "study") for path in sorted(folder.iterdir())
                if path.suffix in (".py", ".yaml")]
     source = hashlib.sha256(b"".join(p.name.encode() + p.read_bytes() for p in library)).hexdigest()
-    has_git = shutil.which("git") is not None
-    changes = git("status", "--porcelain", "--", "lib") if has_git else None
-    commit = git("rev-parse", "HEAD") if has_git else None
-    return {"code": {"version": code_version(), "commit": commit or os.environ.get("LOGITNORM_COMMIT"),
+    changes = git("status", "--porcelain", "--", "lib")
+    return {"code": {"version": code_version(), "commit": git("rev-parse", "HEAD") or os.environ.get("LOGITNORM_COMMIT"),
                      "dirty": None if changes is None else bool(changes), "library_sha256": source},
             "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}}}
 

@@ -11,8 +11,6 @@ are scored again. --download fetches image sets that are not on this machine; --
 import argparse
 import csv
 import math
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +25,7 @@ from logitnorm.runs import RunError
 from logitnorm.train import learning_rate, network
 
 from . import experiments, images, parcel, report, results, scoring
+from .provenance import git
 from .results import Result
 from .training import TRAIN_IMAGES
 
@@ -123,16 +122,12 @@ def _code(run: Result) -> str:
     if code["dirty"]:
         raise RunError(f"{run.id} was trained with a library that differs from its commit {commit[:10]}; commit the "
                        "change, and train with that commit")
-    if shutil.which("git") is None or _git("rev-parse", "--is-shallow-repository") != "false":
+    if git("rev-parse", "--is-shallow-repository") != "false":
         return f"trained by commit {commit[:10]}, which this checkout has no history to look for"
-    if _git("cat-file", "-t", commit) != "commit":
+    if git("cat-file", "-t", commit) != "commit":
         raise RunError(f"{run.id} was trained by commit {commit[:10]}, which this repository does not have; push that "
                        "commit first")
     return f"trained by commit {commit[:10]} of this repository"
-
-
-def _git(*command: str) -> str:
-    return subprocess.run(["git", *command], cwd=paths.ROOT, capture_output=True, text=True).stdout.strip()
 
 
 def _history(run: Result) -> str:

@@ -47,7 +47,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     temporary = path.with_name(path.name + ".tmp")
     try:
         write(temporary)
-        with open(temporary, "rb") as f:
+        with open(temporary, "r+b") as f:  # Windows syncs only what is open for writing
             os.fsync(f.fileno())
         os.replace(temporary, path)
     except OSError as error:
