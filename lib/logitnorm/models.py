@@ -17,8 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import losses
-
 # Heads: features B x D -> logits B x K, or (logits, own score B) ------------------------------------------------
 
 class Godin(nn.Module):
@@ -57,7 +55,8 @@ class OneOffset(nn.Linear):
         self.a = nn.Parameter(torch.tensor(0.1))  # at 0 LogitNorm's loss is level in a
 
     def forward(self, phi: Tensor) -> Tensor:
-        return losses.centred(super().forward(phi)) + self.a
+        f = super().forward(phi)
+        return f - f.mean(dim=1, keepdim=True) + self.a
 
 
 class OneTemperature(OneOffset):

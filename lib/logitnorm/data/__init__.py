@@ -51,8 +51,8 @@ def load(name: str, split: str = "test") -> ImageSet:
         raise DataError(f"{path} does not exist: run `python -m logitnorm data {name}`, which downloads and checks it.")
     if images.shape[1:] != (SIZE, SIZE, 3):
         images = np.stack([fit(Image.fromarray(image), info.scaled) for image in images])
-    known = labels is not None and info.num_classes > 0
-    return ImageSet(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)) if known else None)
+    known = torch.from_numpy(labels.astype(np.int64)) if labels is not None and info.num_classes else None
+    return ImageSet(torch.from_numpy(images), known)
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
