@@ -118,12 +118,13 @@ def controls_said(found: pd.DataFrame) -> str:
     s, fit = (found.groupby("name")[column].mean() for column in ("s", "fit"))
     wide, narrow = (f"wrong labels for good, {width} hidden units" for width in (512, 32))
     same = [s[name] for name, (_, _, what) in CONTROLS.items() if what.get("bias") is False or "decay" in what]
+    of = found.groupby("name")["s"].apply(lambda values: paper.spread(values, 1)).get
     far, near = (f"no wrong label, 3,000 epochs, τ = {tau}" for tau in ("0.01", "0.04"))
     return (f"**The law is of errors that cannot be learned by heart.** Where a tenth of the labels is wrong once and for good, a wide network learns them "
-            f"({fit[wide]:.0f} % of the labels as given) and ends at s = {s[wide]:.1f} instead of {wanted(0.1, K):.1f}, a narrow one half-way "
-            f"({fit[narrow]:.0f} %, {s[narrow]:.1f}). Drawn anew at each step, they give {s['a wrong label drawn anew at each step']:.1f}. Without a bias, without weight "
+            f"({fit[wide]:.0f} % of the labels as given) and ends at s = {s[wide]:.1f} instead of {wanted(0.1, K):.1f}, a narrow one "
+            f"({fit[narrow]:.0f} %) at {s[narrow]:.1f}. Drawn anew at each step, they give {s['a wrong label drawn anew at each step']:.1f}. Without a bias, without weight "
             f"decay and with Adam it is {min(same):.1f} to {max(same):.1f}: none of these makes the offset. And without any wrong label the temperature is on "
-            f"its way to 1/τ, and slowly: after 3,000 epochs {s[near]:.1f} of 25, but {s[far]:.1f} of 100.")
+            f"its way to 1/τ, and slowly: after 3,000 epochs {of(near)} of 25, but {of(far)} of 100.")
 
 
 def load(file: Path = FILE) -> pd.DataFrame:
