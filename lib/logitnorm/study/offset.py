@@ -155,13 +155,13 @@ def repairs(loaded: list) -> pd.DataFrame:
     """
     rows = []
     for run in loaded:
+        of_run = {**_settings(run), "offset": described(run)["offset"]}
         for score in ("msp", "energy", *(name for name in scoring.OFFSET_SCORES if name in scoring.of_run(run.config))):
             found = {name: separated(run, score, name) for name in run.sets[1:]}
             for group, names in groups(run).items():
                 if names:
                     fpr95, auroc = np.mean([found[name] for name in names], axis=0)
-                    rows.append({**_settings(run), "offset": described(run)["offset"], "score": score, "group": group, "fpr95": fpr95,
-                                 "auroc": auroc})
+                    rows.append({**of_run, "score": score, "group": group, "fpr95": fpr95, "auroc": auroc})
     return pd.DataFrame(rows)
 
 
