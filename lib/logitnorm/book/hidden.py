@@ -27,7 +27,8 @@ def _ticks(axis, values):
 
 
 def temperature_figure(frame: pd.DataFrame, wide: bool = False):
-    """Figure: nominal and effective 1/tau of all runs, and the offset on its two arms; wide: side by side, for README."""
+    """Figure: nominal and effective 1/tau of LogitNorm's runs, centred or not, and the offset on its two arms; wide: side by side, for README."""
+    frame = frame[frame["method"].isin(("logitnorm", "centred_logitnorm"))]
     fig, (upper, lower) = plt.subplots(1, 2, figsize=(12, 4.8)) if wide else plt.subplots(2, figsize=(6.4, 8.2))
     ends = np.array([frame["nominal"].min() / 1.3, frame["nominal"].max() * 1.3])
     upper.plot(ends, ends, color=PAPER.color, linestyle=":")
