@@ -411,8 +411,9 @@ def alternatives_said(found: pd.DataFrame) -> str:
                (True, False): "So the offset counts for what it makes of each image, not for its temperature alone.",
                (False, True): "So a temperature that may move is what counts, and the length of c in the loss does harm.",
                (False, False): "So neither is what LogitNorm's own offset does."}
-    return (f"**{said[0][0].upper()}{said[0][1:]}; {said[1]}.** {meaning[alike['one_offset'], alike['one_temperature']]}"
-            + (" That is so far: three seeds were planned." if min(where(found, method=name)["seed"].nunique() for name in alike) < len(SEEDS) else ""))
+    missing = min(where(found, method=name)["seed"].nunique() for name in alike) < len(SEEDS)
+    return (f"**{meaning[alike['one_offset'], alike['one_temperature']]}**{' That is so far: three seeds were planned.' * missing} "
+            f"{said[0][0].upper()}{said[0][1:]}; {said[1]}.")
 
 
 def alternatives_table(found: pd.DataFrame) -> pd.DataFrame:
