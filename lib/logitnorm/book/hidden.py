@@ -262,7 +262,7 @@ def noise_figure(found: pd.DataFrame):
     """Figure of `label_noise.load`: inverse temperature and offset ratio against the share of wrong labels, with the theory."""
     fig, (upper, lower) = plt.subplots(2, figsize=(6.4, 8.2), sharex=True)
     noise = np.geomspace(found["noise"].min() / 1.3, found["noise"].max() * 1.3, 300)
-    s_star = np.array([label_noise.wanted(e, 10) for e in noise])
+    s_star = np.array([label_noise.wanted(e, label_noise.K) for e in noise])
     taus = sorted(found["tau"].dropna().unique())
     upper.plot(noise, s_star, color="black", linewidth=1.2)
     upper.text(noise[30], s_star[30] + 0.25, "s* of theory")

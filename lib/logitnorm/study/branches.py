@@ -43,6 +43,11 @@ def _energy(run, stretched) -> np.ndarray:
     return np.array([np.mean([metrics.fpr95(inside + t * m, e + t * own) for own, e in outside]) for t in stretched])
 
 
+def inverse_temperatures(m: np.ndarray, length: np.ndarray, K: int, tau: float) -> np.ndarray:
+    """s of each image, ||c|| / (tau sqrt(K m^2 + ||c||^2)), N; m and length = ||c||: N."""
+    return length / (tau * np.sqrt(K * m**2 + length**2))
+
+
 # ---- the valley
 
 
@@ -51,8 +56,8 @@ def stretched_loss(m: np.ndarray, c: np.ndarray, y: np.ndarray, tau: float, t: f
 
     m: N, c: N x K, y: N classes. Only |t| counts.
     """
-    length, K = np.linalg.norm(c, axis=1), c.shape[1]
-    s = length / (tau * np.sqrt(K * (t * m) ** 2 + length**2))
+    length = np.linalg.norm(c, axis=1)
+    s = inverse_temperatures(t * m, length, c.shape[1], tau)
     q = torch.from_numpy(c * (s / length)[:, None])
     return losses.cross_entropy(q, torch.from_numpy(y).long()).item(), float(s.mean()), float(scores.msp(q.numpy()).mean())
 
@@ -140,7 +145,7 @@ def lengths(run) -> tuple[np.ndarray, np.ndarray]:
     """||c|| and the inverse temperature s of each CIFAR-10 test image: N, N."""
     m, c = _parts(run, "cifar10")
     length = np.linalg.norm(c, axis=1)
-    return length, length / (run.config.tau * np.sqrt(run.config.num_classes * m**2 + length**2))
+    return length, inverse_temperatures(m, length, c.shape[1], run.config.tau)
 
 
 def of_images(loaded: list) -> pd.DataFrame:
@@ -152,7 +157,9 @@ def of_images(loaded: list) -> pd.DataFrame:
     """
     rows = []
     for run in kept_logits(loaded):
-        c, (m, centred), (length, s) = run.config, _parts(run, "cifar10"), lengths(run)
+        c, (m, centred) = run.config, _parts(run, "cifar10")
+        length = np.linalg.norm(centred, axis=1)
+        s = inverse_temperatures(m, length, c.num_classes, c.tau)
         y = run.tensor("cifar10/labels").astype(int)
         direction = centred / length[:, None]
         common = minimize_scalar(lambda at, direction=direction, y=y: metrics.nll(at * direction, y), bounds=(0.1, 1 / c.tau), method="bounded")

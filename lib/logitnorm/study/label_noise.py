@@ -94,10 +94,14 @@ def train(x: Tensor, y: Tensor, tau: float | None, noise: float, seed: int, labe
             "share": (math.sqrt(K) * found["offset"] / found["centred_norm"]).item(), "accuracy": accuracy, "fit": fit}
 
 
+def _runs(file: Path, columns: list[str]) -> pd.DataFrame:
+    """What benchmarks/label_noise.py wrote; no line where it did not run."""
+    return pd.DataFrame(json.loads(file.read_text(encoding="utf-8"))["runs"] if file.is_file() else [], columns=columns)
+
+
 def controls(file: Path = CONTROLS_FILE) -> pd.DataFrame:
     """What benchmarks/label_noise.py measured of CONTROLS: columns name, seed, s, share, accuracy, fit."""
-    rows = json.loads(file.read_text(encoding="utf-8"))["runs"] if file.is_file() else []
-    return pd.DataFrame(rows, columns=["name", "seed", "s", "share", "accuracy", "fit"])
+    return _runs(file, ["name", "seed", "s", "share", "accuracy", "fit"])
 
 
 def controls_table(found: pd.DataFrame) -> pd.DataFrame:
@@ -112,7 +116,7 @@ def controls_table(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def controls_said(found: pd.DataFrame) -> str:
-    """Markdown: where the law ends; "" without runs."""
+    """Markdown: where the law ends, or that the controls were not run."""
     if set(found["name"]) != set(CONTROLS):
         return f"The controls: {paper.NOT_RUN}."
     s, fit = (found.groupby("name")[column].mean() for column in ("s", "fit"))
@@ -129,9 +133,7 @@ def controls_said(found: pd.DataFrame) -> str:
 
 def load(file: Path = FILE) -> pd.DataFrame:
     """What benchmarks/label_noise.py measured: columns noise, tau (NaN: cross-entropy), seed, s, share, accuracy, and theory (s)."""
-    columns = ["noise", "tau", "seed", "s", "share", "accuracy"]
-    rows = json.loads(file.read_text(encoding="utf-8"))["runs"] if file.is_file() else []
-    found = pd.DataFrame(rows, columns=columns).astype(float)
+    found = _runs(file, ["noise", "tau", "seed", "s", "share", "accuracy"]).astype(float)
     found["theory"] = [wanted(row.noise, K) if math.isnan(row.tau) else predicted(row.noise, row.tau, K) for row in found.itertuples()]
     return found
 

@@ -200,13 +200,13 @@ def repair_said(repaired: pd.DataFrame) -> str:
     for side, part in (("below 0", ln[ln["offset"] < 0]), ("above 0", ln[ln["offset"] > 0])):
         before, after = (where(part, score=score)["fpr95"] for score in ("energy_t1", "energy_centred"))
         if len(before):
-            parts.append(f"from {before.mean():.1f} to {after.mean():.1f} % where the mean logit lies {side} (n = {len(before)})")
+            msp = where(part, score="msp")["fpr95"].mean()
+            parts.append(f"from {before.mean():.1f} to {after.mean():.1f} % where the mean logit lies {side} (MSP: {msp:.1f} %, n = {len(before)})")
     if not parts:
         return ""
     before, after = (where(ce, score=score)["fpr95"].mean() for score in ("energy", "energy_centred"))
     beside = f"; cross-entropy's from {before:.1f} to {after:.1f} %" if len(ce) else ""
-    return (f"Taking the mean logit off moves the mean FPR95 of Energy at T = 1 {' and '.join(parts)}, to the level of MSP, "
-            f"{where(ln, score='msp')['fpr95'].mean():.1f} %{beside}.")
+    return f"Taking the mean logit off moves the mean FPR95 of Energy at T = 1 {' and '.join(parts)}{beside}."
 
 
 def sides(loaded: list) -> pd.DataFrame:
@@ -241,7 +241,7 @@ def sides_said(found: pd.DataFrame) -> str:
     beside = found["paper_centred"] - found["msp"]
     return (f"Of {len(found)} networks, τ and sides, Energy gets better by more than {paper.LEAST['fpr95']:g} points without the offset in {better['one']} at "
             f"T = 1 and worse in {worse['one']}; at the paper's T = 0.1 better in {better['paper']} and worse in {worse['paper']}. There it ends within "
-            f"{beside.abs().max():.1f} points of MSP: taking the offset off repairs Energy, and makes it no better a score than MSP.")
+            f"{beside.abs().max():.1f} points of MSP: without its offset Energy is about as good a score as that.")
 
 
 def sides_table(found: pd.DataFrame) -> pd.DataFrame:
@@ -525,8 +525,8 @@ def judged(loaded: list, frame: pd.DataFrame, repaired: pd.DataFrame) -> pd.Data
 def judged_said(found: pd.DataFrame) -> str:
     """Markdown: how many of the predictions held."""
     count = found["became"].value_counts()
-    return (f"**{count.get('held', 0)} held, {count.get('did not hold', 0)} did not**; {count.get(paper.NOT_RUN, 0)} wait for runs, and one is the record of "
-            "what was already seen.")
+    return (f"**{count.get('held', 0)} held, {count.get('did not hold', 0)} did not**; {count.get(paper.NOT_RUN, 0)} wait for runs, and {count.get(RECORD, 0)} is the record "
+            "of what was already seen.")
 
 
 def _metric(loaded: list, name: str, **values) -> pd.Series:

@@ -10,10 +10,13 @@ from . import paper
 PLAIN, OURS = "plain, float32", "this book, float32"
 
 
+def _read(folder: Path, pattern: str) -> list[dict]:
+    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob(pattern))]
+
+
 def load(folder: Path) -> list[dict]:
     """The measurements of a folder, by network and then from the slowest processor to the fastest."""
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("speed-*.json"))]
-    return sorted(found, key=lambda one: (one["architecture"], max(row["images_per_second"] for row in one["training"])))
+    return sorted(_read(folder, "speed-*.json"), key=lambda one: (one["architecture"], max(row["images_per_second"] for row in one["training"])))
 
 
 def processor(one: dict) -> str:
@@ -69,7 +72,7 @@ def record(one: dict) -> tuple[pd.DataFrame, str]:
 
 def load_precision(folder: Path) -> list[dict]:
     """What benchmarks/precision.py measured."""
-    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("precision-*.json"))]
+    return _read(folder, "precision-*.json")
 
 
 def precision_table(one: dict) -> pd.DataFrame:
