@@ -380,11 +380,15 @@ def test_a_run_may_go_on_in_another_precision_and_says_so_but_not_from_an_early_
         capsys.readouterr()
         trainer, other = start()
         assert "continuing after epoch 0 in bfloat16, no longer in float32: native" in capsys.readouterr().out
-        assert other == {**kept, "precision": "float32, then bfloat16 from epoch 1"}
+        assert other == {**kept, "precision": "float32, then bfloat16 from epoch 1", "precision_reason": "native"}
         training.save(trainer, other, tmp_path)
         assert start()[1] == other, "the same processor again adds nothing"
     assert start()[1]["precision"] == "float32, then bfloat16 from epoch 1, then float32 from epoch 1"
-    training.save(begun, kept, tmp_path)
+    begun.epoch = begun.config.epochs  # trained elsewhere, to be scored here: the precision of this processor says nothing
+    training.save(begun, kept := {**kept, "precision": "bfloat16", "precision_reason": "native"}, tmp_path)
+    assert start()[1] == kept
+    begun.epoch = 0
+    training.save(begun, kept := {**kept, "precision": "float32", "precision_reason": "as asked for"}, tmp_path)
     tensors, state = training.read_checkpoint(path)
     del state["precision"]  # as this library wrote it until now
     training.write_checkpoint(path, tensors, state)

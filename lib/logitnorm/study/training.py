@@ -103,8 +103,10 @@ def start(config: Config, folder: Path, train_set: tuple[Tensor, Tensor], device
             require_same(saved["config"], config, folder)
             kept = {name: saved[name] for name in ("seconds", "provenance")}
             begun = saved.get("precision", trainer.precision)  # which earlier versions did not keep
-            same = begun.split("then ")[-1].split()[0] == trainer.precision
+            # nothing is trained here if all epochs are done
+            same = begun.split("then ")[-1].split()[0] == trainer.precision or saved["epoch"] == config.epochs
             kept["precision"] = begun if same else f"{begun}, then {trainer.precision} from epoch {saved['epoch'] + 1}"
+            kept["precision_reason"] = saved.get("precision_reason", trainer.precision_reason) if same else trainer.precision_reason
             trainer.load_state(tensors)
             if saved["scaler"]:  # it was begun, too, with loss scaling
                 trainer.scaler.load_state_dict(saved["scaler"])
@@ -115,7 +117,7 @@ def start(config: Config, folder: Path, train_set: tuple[Tensor, Tensor], device
         print(f"{config.run_id}: continuing after epoch {trainer.epoch}"
               + ("" if same else f" in {trainer.precision}, no longer in {begun}: {trainer.precision_reason}"))
     else:
-        kept = {"seconds": {"train": 0.0, "total": 0.0}, "precision": trainer.precision,
+        kept = {"seconds": {"train": 0.0, "total": 0.0}, "precision": trainer.precision, "precision_reason": trainer.precision_reason,
                 "provenance": {**provenance(), "device": device_name(device)}}
         print(f"{config.run_id}: {config.epochs} epochs of {trainer.steps} steps on {device}, "
               f"in {trainer.precision}: {trainer.precision_reason}")
@@ -196,7 +198,7 @@ def write_results(trainer: Trainer, kept: dict, folder: Path, sets: dict[str, da
             for name, value in trainer.net.state_dict().items()}, label)
     info = {**label, "format": scoring.FORMAT, "config": config.model_dump(), **known, **kept["provenance"],
             "threads": torch.get_num_threads(), "precision": kept["precision"],
-            "precision_reason": trainer.precision_reason, "wall_seconds": round(kept["seconds"]["total"], 1),
+            "precision_reason": kept["precision_reason"], "wall_seconds": round(kept["seconds"]["total"], 1),
             "images_per_second": round(config.epochs * trainer.steps * config.batch_size / kept["seconds"]["train"], 1),
             "scored": {**provenance(), "device": device_name(trainer.device)},
             "finished": datetime.now(UTC).isoformat(timespec="seconds"), "test_accuracy": measured[0]["value"],
