@@ -108,7 +108,7 @@ def histories() -> pd.DataFrame:
     rows = []
     for seed, shares in ((1, (-0.5, -3.0, -2.0)), (2, (0.5, 3.5, 2.0)), (3, (-0.1, 2.5, 2.0))):
         for epoch, share in enumerate(shares):
-            rows.append({"run": f"r{seed}", "architecture": "wrn10_1", "tau": 0.01 * seed, "nominal": 100 / seed, "seed": seed, "lr": 0.2,
+            rows.append({"run": f"r{seed}", "size": "small", "architecture": "wrn10_1", "tau": 0.01 * seed, "nominal": 100 / seed, "seed": seed, "lr": 0.2,
                          "epoch": epoch, "share": share, "train_accuracy": 50.0 + 10 * epoch + seed, "s": 5.0 + 10 * epoch + seed})
     return pd.DataFrame(rows)
 
@@ -127,7 +127,7 @@ def test_what_follows_the_accuracy_is_told_from_what_follows_tau():
     assert branches.explained(rows["s"].sample(frac=1, random_state=0).to_numpy(), rows["s"].to_numpy()) < 60
     assert "in 3 of 3 runs" in branches.fitting_said(rows)
     assert "in 2 of 3 runs" in branches.fitting_said(rows.assign(s=rows["s"].where((rows["epoch"] != 5) | (rows["seed"] != 1), 6.0)))
-    last = pd.DataFrame({"run": [*"abcd"], "architecture": "wrn10_2", "tau": [0.01, 0.02, 0.04, 0.05], "nominal": [100, 50, 25, 20], "seed": 1,
+    last = pd.DataFrame({"run": [*"abcd"], "size": "small", "architecture": "wrn10_2", "tau": [0.01, 0.02, 0.04, 0.05], "nominal": [100, 50, 25, 20], "seed": 1,
                          "lr": 0.2, "epoch": 12, "share": 2.0, "train_accuracy": [90.0, 88.0, 90.5, 89.0], "s": [14.0, 13.5, 13.0, 12.0]})
     said = branches.fitting_said(last)
     assert "the last of 4 runs of WRN-10-2" in said and "from 12.0 to 14.0 for 20 to 100: there 1/τ explains 100 %" in said
@@ -135,6 +135,20 @@ def test_what_follows_the_accuracy_is_told_from_what_follows_tau():
     more = pd.concat([last, last[2:3].assign(run="e", architecture="resnet20", train_accuracy=95.0, s=11.0)])
     assert "And ResNet-20 is right on 95 % of its training images at s = 11.0, WRN-10-2 on 90 % at 13.0" in branches.fitting_said(more)
     assert set(branches.fitted(rows)["epoch"]) == {2, 3, 4, 5}, "without the start and the first epoch"
+    assert branches.fitted(rows.assign(size="full")).empty, "the paper's own training has a figure of its own"
+
+
+def test_the_papers_own_training_is_told_stage_by_stage():
+    rates = [math.nan, *3 * [0.1], *2 * [0.01], 0.001]
+    rows = pd.DataFrame({"run": "a", "size": "full", "architecture": "wrn40_2", "tau": 0.04, "nominal": 25.0, "seed": 1, "epoch": range(7), "rate": rates,
+                         "s": [2.0, 5, 9, 10, 14, 16, 22.5], "share": [0.1, -4, -3, -2, -1.5, -1.2, -0.5], "train_accuracy": [math.nan, 50, 70, 86, 94, 96, 99.5]})
+    assert branches.own_stages(rows)["epoch"].tolist() == [3, 5, 6]
+    said = branches.own_said(rows)
+    assert said.startswith("**For 3 of 6 epochs WRN-40-2 trains at an inverse temperature near 10, not at the 25 that τ = 0.04 asks for**: it is right on 86 %")
+    assert "16.0 at epoch 5, and 22.5 at the end, with 99.5 % right. The offset ratio falls from 2.00 to 0.50" in said and "within 10 % of what it says" in said
+    assert branches.own_short(rows) == "The paper's own network is asked for 25, trains at 10 for 3 epochs and ends, after 6, at 22."
+    for other in (rows.assign(size="small"), rows.assign(tau=0.01), rows[rows["epoch"] < 4]):
+        assert branches.own_said(other) == branches.own_short(other) == ""
 
 
 def test_committed_histories_begin_near_zero_and_end_on_an_arm():

@@ -63,7 +63,7 @@ def threshold_data(runs: list) -> dict:
 
 def run_title(run) -> str:
     return (f"{paper.method_title(run.config)}, size {run.config.size}, {paper.title(run.config.id_dataset)}, "
-            f"{paper.network(run.config.architecture)}, seed {run.config.seed}")
+            f"{paper.trained(run.config)}, seed {run.config.seed}")
 
 
 def score_names(run) -> list[str]:

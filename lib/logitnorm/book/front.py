@@ -67,7 +67,7 @@ def first_screen(loaded: dict[str, list], lines: pd.DataFrame) -> str:
     passed = " and ".join(f"{metrics.fpr95(run.score('msp', run.config.id_dataset), run.score('msp', 'svhn_part')):.1f} % "
                           f"under {paper.LABELS[run.config.method]}" for run in pair)
     short = "In: at least as confident as 95 % of the familiar test images are. Drawn by a seed, not by eye."
-    caption = (f"What two networks ({paper.network(pair[0].config.architecture)}, {pair[0].config.epochs} epochs, seed "
+    caption = (f"What two networks ({paper.net(pair[0].config)}, seed "
                f"{pair[0].config.seed}) say of ten test images. An image is let in when its largest softmax probability reaches the "
                f"one that 95 % of the CIFAR-10 test images reach: {thresholds}, whose probabilities are small by construction; "
                f"their order is what counts. Of all house numbers {passed} are let in. Images: {source}")
@@ -91,6 +91,8 @@ def _sentence(lines: pd.DataFrame, loaded: dict[str, list]) -> str:
     row = lines.set_index("id").loc["average-cifar10"]
     ours, theirs = _changes(row)
     net = {"medium": "the paper's own network, 30 epochs instead of 200", "small": "a small network, 12 epochs"}
+    if early := [run.config for run in loaded.get("full", []) if run.stopped]:
+        net["full"] = f"the paper's own training, {paper.length(early[0])}, on stand-ins for five of its six image sets"
     said = (f"**Foreign images that pass for familiar: from {ours} %** with LogitNorm (paper: {theirs} %; "
             f"{net.get(row['size'], 'the paper’s setting')})."
             if row["size"] else f"Our own runs: {paper.NOT_RUN}; the paper has FPR95 fall from {theirs} %.")
@@ -176,7 +178,7 @@ def picture(loaded: dict[str, list], lines: pd.DataFrame, dark: bool = False):
     for start, title in ((0, "familiar: CIFAR-10"), (half, "foreign: house numbers")):
         fig.text(0.13 + 0.084 * start + (0.022 if start else 0), 0.735, title, color=ink, fontsize=14)
     fig.text(0.02, 0.06, "Ten test images drawn by a seed. In: at least as confident as 95 % of the familiar test images. "
-             f"{paper.network(pair[0].config.architecture)}, {pair[0].config.epochs} epochs." if pair else "", color=ink, fontsize=12)
+             f"{paper.net(pair[0].config)}." if pair else "", color=ink, fontsize=12)
     marks = ["; ".join(f"{one.said} {one.percent:.0f} %, {'accepted' if one.accepted else 'rejected'}" for one in answer.itertuples())
              for answer in said]
     alt = " ".join(f"{paper.LABELS[run.config.method]}: {mark}." for run, mark in zip(pair, marks))
@@ -297,7 +299,9 @@ def own_findings(loaded: list) -> str:
     main = results.small_net(loaded)
     if any(run.config.method == "logitnorm" for run in main):
         repaired = offset.repairs([run for run in main if run.config.method in seeds.METHODS])
-        lines.append(f"{offset.finding(offset.temperatures(main), repaired)} [](../notebooks/hidden_temperature.ipynb)")
+        own = (branches.own_short(branches.histories(loaded)),
+               offset.own_repair_said(offset.repairs([run for run in loaded if run.config.size == "full" and run.in_grid])))
+        lines.append(f"{' '.join(filter(None, (offset.finding(offset.temperatures(main), repaired), *own)))} [](../notebooks/hidden_temperature.ipynb)")
     if said := branches.mirror_said(branches.mirrored([run for run in main if run.config.seed == 1])):
         lines.append(f"{said} [](../notebooks/hidden_temperature.ipynb)")
     if len(noise := label_noise.load()):

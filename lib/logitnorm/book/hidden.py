@@ -49,9 +49,8 @@ def temperature_figure(frame: pd.DataFrame, wide: bool = False):
     if "centred_logitnorm" in set(frame["method"]):
         end = frame[frame["method"] == "centred_logitnorm"][["nominal", "effective"]].max()
         upper.text(end["nominal"] * 1.15, end["effective"], "the offset\ntaken out", va="center")
-    if len(frame[frame["architecture"] == "wrn40_2"]):
-        big = frame[frame["architecture"] == "wrn40_2"].iloc[0]
-        upper.annotate(paper.network("wrn40_2"), (big["nominal"], big["effective"]), (9, 3), textcoords="offset points")
+    for big in frame[frame["architecture"] == "wrn40_2"].itertuples():
+        upper.annotate(big.net.replace("some ", "").replace(" of 200", ""), (big.nominal, big.effective), (9, -4), textcoords="offset points")
     upper.set(xscale="log", yscale="log", xlabel="inverse temperature asked for, 1/τ", ylabel="inverse temperature in training, s",
               xlim=(ends[0], ends[1] * 2.4))
     s_star = offset.fitted_s(frame)
@@ -171,6 +170,29 @@ def fitting_figure(found: pd.DataFrame):
     return fig
 
 
+def own_figure(found: pd.DataFrame):
+    """Figure of `branches.own_training`: training accuracy, inverse temperature and offset ratio over the epochs of the paper's schedule."""
+    rows = branches.own_training(found)
+    fig, axes = plt.subplots(3, figsize=(6.4, 7.6), sharex=True, height_ratios=(1, 1.6, 1.2))
+    accuracy, s, share = axes
+    accuracy.plot(rows["epoch"], rows["train_accuracy"], color="black")
+    accuracy.set(ylabel="right on training\nimages (%)", ylim=(max(0, rows["train_accuracy"].quantile(0.05) - 8), 101))
+    s.axhline(rows["nominal"].iloc[0], color=PAPER.color, linestyle=":")
+    s.text(rows["epoch"].iloc[-1], rows["nominal"].iloc[0], "as asked: 1/τ ", color=GREY, ha="right", va="bottom")
+    s.plot(rows["epoch"], rows["s"], color=LN.color, label="training images")
+    s.plot(rows["epoch"], rows["s_test"], color=BELOW, linestyle="--", linewidth=1.2, label="test images")
+    s.set(ylabel="inverse temperature s", ylim=(0, 1.15 * rows["nominal"].iloc[0]))
+    s.legend(loc="upper left", bbox_to_anchor=(0, 0.9))
+    share.axhline(0, color="black", linewidth=0.8)
+    share.plot(rows["epoch"], rows["share"], color=LN.color)
+    share.set(xlabel="epoch", ylabel="offset ratio\n√K m / ‖c‖")
+    for epoch in branches.own_stages(found)["epoch"].iloc[:-1]:
+        for ax in axes:
+            ax.axvline(epoch, color=FAINT, linewidth=1, zorder=0)
+        accuracy.text(epoch + 1, accuracy.get_ylim()[0], "rate ÷ 10", color=GREY, va="bottom")
+    return fig
+
+
 def repair_figure(repaired: pd.DataFrame):
     """Figure: mean FPR95 of Energy at T = 1 before and after the offset is taken off, at the papers' tau: a line for each network.
 
@@ -181,7 +203,7 @@ def repair_figure(repaired: pd.DataFrame):
                     & (repaired["in_grid"] | (repaired["architecture"] == offset.SECOND_NET))
                     & (repaired["tau"].isna() | (repaired["tau"] == repaired["id_dataset"].map(paper.TAU)))].copy()
     rows.loc[(rows["method"] == "cross_entropy") & (rows["score"] == "energy"), "score"] = "energy_t1"
-    keys = ["method", "id_dataset", "architecture", "tau"]
+    keys = ["method", "id_dataset", "net", "tau"]
     wide = rows.drop_duplicates(["run", "score"]).pivot(index=["run"], columns="score", values="fpr95").join(
         rows.drop_duplicates("run").set_index("run")[keys]).dropna(subset=["energy_t1", "energy_centred"])
     parts = list(wide.groupby(keys, dropna=False))
@@ -196,7 +218,7 @@ def repair_figure(repaired: pd.DataFrame):
         ax.scatter(mean["energy_centred"], at, marker=look.marker, color=look.color, s=50, zorder=3)
         ax.scatter(mean["msp"], at, marker="|", color="black", s=90, zorder=4)
         names.append(f"{paper.LABELS[method]}{'' if np.isnan(tau) else f' τ {tau:g}'}, {paper.title(ID)}, "
-                     f"{paper.network(net)} ({len(part)})")
+                     f"{net} ({len(part)})")
     ax.scatter([], [], marker="o", facecolor="white", edgecolor="black", label="Energy, T = 1")
     ax.scatter([], [], marker="s", color="black", label="the same on f − m")
     ax.scatter([], [], marker="|", color="black", label="MSP")

@@ -115,8 +115,8 @@ def missing_runs(loaded: list, colab: str) -> str:
     shares = ", ".join(f"{gpu} {100 * share:g} % of {peak} TFLOP/s" for gpu, (peak, share) in adopt.GPUS.items())
     cards = "\n".join(_card(*group, colab) for group in groups[:CARDS])
     table = _table(groups[CARDS:], colab) if groups[CARDS:] else ""
-    estimate = (f"An <strong>estimate</strong>, for one run: its floating-point operations over an assumed share of the GPU's 16-bit peak "
-                f"({shares}). The notebook measures its own first steps and prints a better one before it starts.")
+    estimate = (f"An <strong>estimate</strong>, for one run: its floating-point operations over a share of the GPU's 16-bit peak "
+                f"({shares}; measured on the H100, assumed for the others). The notebook measures its own first steps and prints a better one before it starts.")
     return (f"{text}\n\n```{{raw}} html\n<ol class=\"adopt\">\n{cards}\n</ol>\n{table}<details class=\"record\"><summary>How the "
             f"hours are estimated</summary><p>{estimate}</p></details>\n```\n\n{sum(len(group) for group, *_ in groups)} runs are "
             "missing, all seeds counted; `python -m logitnorm experiments --list --size full` names them all.\n")

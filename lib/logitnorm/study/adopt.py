@@ -14,8 +14,8 @@ from . import experiments, ledger, paper
 from .training import TRAIN_IMAGES
 
 # GPU -> (dense peak of its 16-bit tensor cores in TFLOP/s, from its data sheet; the share of it that these narrow nets
-# are assumed to use). The shares are assumptions, not measurements: a narrow net leaves a large GPU mostly idle.
-GPUS = {"T4": (65, 0.05), "L4": (121, 0.04), "H100": (989, 0.02)}
+# use). The H100's was measured (data/benchmarks/gpu-h100-wrn40_2.json), the others are assumed: a narrow net leaves a large GPU mostly idle.
+GPUS = {"T4": (65, 0.05), "L4": (121, 0.04), "H100": (989, 0.05)}
 
 
 def missing(loaded: list) -> list[list[Config]]:
@@ -45,7 +45,7 @@ def training_flops(config: Config) -> float:
 
 
 def hours(config: Config, gpu: str) -> float:
-    """An estimate: the run's operations over the share of the GPU's peak that GPUS assumes."""
+    """An estimate: the run's operations over the share of the GPU's peak in GPUS."""
     peak, share = GPUS[gpu]
     return training_flops(config) / (peak * 1e12 * share) / 3600
 

@@ -151,7 +151,7 @@ def lengths(run) -> tuple[np.ndarray, np.ndarray]:
 def of_images(loaded: list) -> pd.DataFrame:
     """How the inverse temperature s differs between the test images, for the runs of `kept_logits`.
 
-    Columns architecture, tau, seed, s (mean), spread (standard deviation in % of it), spread_m and spread_c (of m and ||c||),
+    Columns architecture, net, tau, seed, s (mean), spread (standard deviation in % of it), spread_m and spread_c (of m and ||c||),
     with_length (rank correlation of s and ||c||), right (AUROC in % of s for right against wrong predictions), own and common: NLL in
     nats of the softmax at s, and at the one inverse temperature for all images that is best on these very images.
     """
@@ -163,13 +163,13 @@ def of_images(loaded: list) -> pd.DataFrame:
         y = run.tensor("cifar10/labels").astype(int)
         direction = centred / length[:, None]
         common = minimize_scalar(lambda at, direction=direction, y=y: metrics.nll(at * direction, y), bounds=(0.1, 1 / c.tau), method="bounded")
-        rows.append({"architecture": c.architecture, "tau": c.tau, "seed": c.seed, "s": s.mean(),
+        rows.append({"architecture": c.architecture, "net": paper.trained(c), "tau": c.tau, "seed": c.seed, "s": s.mean(),
                      **{name: 100 * values.std() / values.mean() for name, values in
                         (("spread", s), ("spread_m", np.abs(m)), ("spread_c", length))},
                      "with_length": stats.spearmanr(s, length).statistic,
                      "right": np.nan if run.correct.all() else metrics.auroc(s[run.correct], s[~run.correct]),
                      "own": metrics.nll(s[:, None] * direction, y), "common": common.fun})
-    return pd.DataFrame(rows, columns=["architecture", "tau", "seed", "s", "spread", "spread_m", "spread_c", "with_length", "right",
+    return pd.DataFrame(rows, columns=["architecture", "net", "tau", "seed", "s", "spread", "spread_m", "spread_c", "with_length", "right",
                                        "own", "common"])
 
 
@@ -189,8 +189,8 @@ def images_said(found: pd.DataFrame) -> str:
 def images_table(found: pd.DataFrame) -> pd.DataFrame:
     """`of_images` as a table to read: means over seeds by network and tau."""
     lines = []
-    for (net, tau), part in found.groupby(["architecture", "tau"]):
-        lines.append({("", "network"): paper.network(net), ("", "τ"): f"{tau:g}", ("", "n"): str(len(part)),
+    for (net, tau), part in found.groupby(["net", "tau"]):
+        lines.append({("", "network"): net, ("", "τ"): f"{tau:g}", ("", "n"): str(len(part)),
                       ("inverse temperature of an image", "mean"): paper.spread(part["s"], 1),
                       ("inverse temperature of an image", "varies by (%)"): paper.spread(part["spread"], 0),
                       ("inverse temperature of an image", "rank correlation with ‖c‖"): paper.spread(part["with_length"]),
@@ -205,8 +205,9 @@ def images_table(found: pd.DataFrame) -> pd.DataFrame:
 def histories(loaded: list) -> pd.DataFrame:
     """The epochs of the CIFAR-10 runs of LogitNorm whose history.csv has the offset.
 
-    Columns run, architecture, tau, seed, lr, epoch, share (sqrt(K) m / ||c|| of the mean test image), s (effective inverse
-    temperature on the training images of that epoch), nominal (1/tau), train_accuracy (%). Epoch 0 is before the first step.
+    Columns run, size, architecture, tau, seed, lr (of the run), epoch, rate (the learning rate of that epoch), share (sqrt(K) m /
+    ||c|| of the mean test image), s and s_test (effective inverse temperature on the training images of that epoch and on the test
+    images), nominal (1/tau), train_accuracy (%). Epoch 0 is before the first step.
     """
     parts = []
     for run in loaded:
@@ -214,10 +215,10 @@ def histories(loaded: list) -> pd.DataFrame:
         if c.method == "logitnorm" and c.id_dataset == "cifar10" and "offset_test" in run.history:
             h = run.history
             parts.append(pd.DataFrame({
-                "run": run.id, "architecture": c.architecture, "tau": c.tau, "seed": c.seed, "lr": c.lr,
-                "epoch": h["epoch"], "share": math.sqrt(c.num_classes) * h["offset_test"] / h["centred_norm_test"],
-                "s": h["inverse_temperature_train"], "nominal": 1 / c.tau, "train_accuracy": h["train_accuracy"]}))
-    columns = ["run", "architecture", "tau", "seed", "lr", "epoch", "share", "s", "nominal", "train_accuracy"]
+                "run": run.id, "size": c.size, "architecture": c.architecture, "tau": c.tau, "seed": c.seed, "lr": c.lr,
+                "epoch": h["epoch"], "rate": h["lr"], "share": math.sqrt(c.num_classes) * h["offset_test"] / h["centred_norm_test"],
+                "s": h["inverse_temperature_train"], "s_test": h["inverse_temperature_test"], "nominal": 1 / c.tau, "train_accuracy": h["train_accuracy"]}))
+    columns = ["run", "size", "architecture", "tau", "seed", "lr", "epoch", "rate", "share", "s", "s_test", "nominal", "train_accuracy"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
@@ -242,9 +243,9 @@ def branch_said(found: pd.DataFrame) -> str:
 
 
 def fitted(found: pd.DataFrame) -> pd.DataFrame:
-    """Of `histories` what `fitting_said` compares: the paper's LogitNorm with an offset to choose (1/tau above 10), after the
-    first epoch."""
-    return found[(found["nominal"] > 10.01) & (found["epoch"] > WARM_UP)]
+    """Of `histories` what `fitting_said` compares: the short trainings of LogitNorm with an offset to choose (1/tau above 10),
+    after the first epoch."""
+    return found[(found["nominal"] > 10.01) & (found["epoch"] > WARM_UP) & (found["size"] != "full")]
 
 
 def explained(x, y) -> float:
@@ -279,6 +280,46 @@ def networks_said(rows: pd.DataFrame) -> str:
     a, b = max(pairs, key=lambda pair: pair[0].train_accuracy - pair[1].train_accuracy)
     return (f" And {paper.network(a.Index)} is right on {a.train_accuracy:.0f} % of its training images at s = {a.s:.1f}, {paper.network(b.Index)} on "
             f"{b.train_accuracy:.0f} % at {b.s:.1f}: how far apart the classes lie counts as well.")
+
+
+# ---- the paper's own training
+
+
+def own_training(found: pd.DataFrame) -> pd.DataFrame:
+    """Of `histories` the epochs of the first run of size full at the paper's tau, without epoch 0."""
+    rows = found[(found["size"] == "full") & np.isclose(found["tau"], paper.TAU["cifar10"]) & (found["epoch"] > 0)]
+    return rows[rows["seed"] == rows["seed"].min()]
+
+
+def own_stages(found: pd.DataFrame) -> pd.DataFrame:
+    """The last epoch of each stage of `own_training`, in which the rate is the same."""
+    rows = own_training(found)
+    return rows.groupby("rate", sort=False).tail(1).reset_index(drop=True)
+
+
+def own_short(found: pd.DataFrame) -> str:
+    """The same in one sentence; "" without such a run."""
+    ends = own_stages(found)
+    if len(ends) < 2:
+        return ""
+    first, last = ends.iloc[0], ends.iloc[-1]
+    return (f"The paper's own network is asked for {first['nominal']:g}, trains at {first['s']:.0f} for {first['epoch']} epochs and ends, "
+            f"after {last['epoch']}, at {last['s']:.0f}.")
+
+
+def own_said(found: pd.DataFrame) -> str:
+    """Markdown: what temperature the paper's own network trains at in its own schedule, stage by stage; "" without such a run."""
+    ends = own_stages(found)
+    if len(ends) < 2:
+        return ""
+    first, last = ends.iloc[0], ends.iloc[-1]
+    between = ", ".join(f"{row.s:.1f} at epoch {row.epoch}" for row in ends.iloc[1:-1].itertuples())
+    return (f"**For {first['epoch']} of {last['epoch']} epochs {paper.network(first['architecture'])} trains at an inverse temperature near {first['s']:.0f}, not at "
+            f"the {first['nominal']:g} that τ = {first['tau']:g} asks for**: it is right on {first['train_accuracy']:.0f} % of its training images there. "
+            f"Each cut of the learning rate brings errors down and s up: {between}{', ' if between else ''}and {last['s']:.1f} at the end, with "
+            f"{last['train_accuracy']:.1f} % right. The offset ratio falls from {abs(first['share']):.2f} to {abs(last['share']):.2f}. So the hidden temperature is "
+            f"no matter of small networks; but it is a temperature of the way more than of the end, where τ has come within "
+            f"{100 * (1 - last['s'] / last['nominal']):.0f} % of what it says.")
 
 
 # ---- on the training images
@@ -321,7 +362,7 @@ def training_table(stands: list[dict], loaded: list) -> pd.DataFrame:
     lines = []
     for row in (row for row in stands if row["run"] in configs):
         c = configs[row["run"]]
-        line = {("", "network"): f"{paper.title(c.id_dataset)}, {paper.network(c.architecture)}, seed {c.seed}"}
+        line = {("", "network"): f"{paper.title(c.id_dataset)}, {paper.trained(c)}, seed {c.seed}"}
         for name in ("training", "test"):
             found = row[name]
             line |= {(f"{name} images", "accuracy (%)"): f"{found['accuracy']:.1f}", (f"{name} images", "s"): f"{found['own']:.1f}",

@@ -296,7 +296,7 @@ def learned_confidence(loaded: list, frame: pd.DataFrame, id_dataset: str, archi
         mine = same
     parts = [mine[(mine["method"] == method) & mine["score"].isin(["", score])] for method, score in methods.items()]
     both = pd.concat(parts)
-    exact = bool(len(both)) and mine is same and bool((both["size"] == "full").all())
+    exact = bool(len(both)) and mine is same and bool(both["exact"].all())
     out = judge([table[method] for method in methods], [part["value"] for part in parts], exact,
                 [paper.FLOORS[metric]] * 2, least=paper.LEAST[metric])
     out.attrs.update(runs=list(both["run"].unique()), decimals=2 if metric == "accuracy" else 1)  # as printed
@@ -377,7 +377,7 @@ MEASURES = {function.__name__: function for function in (
 
 
 def _exact(found: list) -> bool:
-    return bool(found) and all(run.config.size == "full" and run.config.id_dataset == "cifar10"
+    return bool(found) and all(run.config.size == "full" and not run.stopped and run.config.id_dataset == "cifar10"
                                and run.config.architecture == "wrn40_2" for run in found)
 
 

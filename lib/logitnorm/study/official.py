@@ -108,8 +108,8 @@ def told(frame: pd.DataFrame) -> str:
     """The page's finding, computed: do the stand-ins say what the official sets say?"""
     part = frame[(frame["metric"] == "fpr95") & (frame["score"] == "msp") & (frame["stand_in"] != frame["official"])]
     if part.empty:
-        return ("**No official image set was scored beside its stand-in yet**, so every number of the sizes small and medium stands on the "
-                "stand-ins alone. With a network connection, `python -m logitnorm official` downloads the six sets, scores "
+        return ("**No official image set was scored beside its stand-in yet**, so a number on a stand-in is "
+                "judged by its direction alone. With a network connection, `python -m logitnorm official` downloads the six sets, scores "
                 "the committed weights on them, and fills this page at the next `make book`.")
     gap = part["on_official"] - part["on_stand_in"]
     return (f"**FPR95 by MSP on an official set differs from that on its stand-in by {gap.abs().mean():.1f} points on "

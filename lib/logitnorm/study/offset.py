@@ -97,7 +97,7 @@ def _settings(run) -> dict:
     """The columns that `temperatures` and `repairs` share; tau is NaN for the methods that have none."""
     c = run.config
     return {"run": run.id, "method": c.method, "size": c.size, "in_grid": run.in_grid, "id_dataset": c.id_dataset,
-            "architecture": c.architecture, "seed": c.seed, "epochs": c.epochs, "lr": c.lr, "cutout": c.cutout,
+            "architecture": c.architecture, "net": paper.trained(c), "seed": c.seed, "epochs": c.epochs, "lr": c.lr, "cutout": c.cutout,
             "tau": c.tau if c.method in TAU else np.nan}
 
 
@@ -120,10 +120,10 @@ def by_setting(frame: pd.DataFrame) -> pd.DataFrame:
     keys = ["method", "id_dataset", "architecture", "epochs", "lr", "tau"]
     lines = []
     for (method, ID, net, epochs, lr, tau), part in frame.groupby(keys):
-        usual = part["in_grid"].all() or net == SECOND_NET
+        usual = (part["in_grid"] & (part["size"] == "small")).all() or net == SECOND_NET
         lines.append({
             "loss": paper.LABELS[method], "ID": paper.title(ID),
-            "net": paper.network(net) + ("" if usual else f", {epochs} epochs" if np.isclose(lr, 0.2) else f", rate {lr:g}"),
+            "net": paper.network(net) + ("" if usual else f", rate {lr:g}" if epochs == USUAL.epochs else f", {epochs} epochs"),
             "τ": f"{tau:g}", "n": str(len(part)), "s": paper.spread(part["effective"], 1),
             "s wanted": paper.spread(part["wanted"], 1), "√K |m| / ‖c‖": paper.spread(part["signed_ratio"].abs()),
             "m above 0 in": f"{(part['offset'] > 0).sum()} of {len(part)}",
@@ -209,6 +209,16 @@ def repair_said(repaired: pd.DataFrame) -> str:
     return f"Taking the mean logit off moves the mean FPR95 of Energy at T = 1 {' and '.join(parts)}{beside}."
 
 
+def own_repair_said(repaired: pd.DataFrame) -> str:
+    """What taking the offset off does to Energy at T = 1 of the paper's own training, in one sentence; "" without its runs."""
+    rows = where(repaired, size="full", architecture="wrn40_2", id_dataset="cifar10", group="six", cutout=0, in_grid=True)
+    ln, ce = (where(rows, method=method).groupby("score")["fpr95"].mean() for method in ("logitnorm", "cross_entropy"))
+    if "energy_t1" not in ln or "energy" not in ce:
+        return ""
+    return (f"**Taking the mean logit off brings Energy at T = 1 of the paper's own network from an FPR95 of {ln['energy_t1']:.1f} to {ln['energy_centred']:.1f} %** "
+            f"(MSP {ln['msp']:.1f} %; Energy under cross-entropy {ce['energy']:.1f} %; means over the six sets).")
+
+
 def sides(loaded: list) -> pd.DataFrame:
     """Mean FPR95 (%) over the six OOD sets of Energy with and without the offset, of LogitNorm on CIFAR-10, by the side of the offset.
 
@@ -225,8 +235,8 @@ def sides(loaded: list) -> pd.DataFrame:
                 values["paper_centred"] = values["energy"] - (values["energy_t1"] - values["energy_centred"])
             found = {score: np.mean([metrics.fpr95(of[c.id_dataset][score], of[name][score]) for name in c.ood_sets])
                      for score in ("msp", "energy", "paper_centred", "energy_t1", "energy_centred")}
-            rows.append({"architecture": c.architecture, "tau": c.tau, "side": "below 0" if described(run)["offset"] < 0 else "above 0", **found})
-    keys = ["architecture", "tau", "side"]
+            rows.append({"net": paper.trained(c), "tau": c.tau, "side": "below 0" if described(run)["offset"] < 0 else "above 0", **found})
+    keys = ["net", "tau", "side"]
     frame = pd.DataFrame(rows, columns=[*keys, "msp", "energy", "paper_centred", "energy_t1", "energy_centred"])
     return frame.groupby(keys).agg(n=("msp", "size"), msp=("msp", "mean"), paper=("energy", "mean"), paper_centred=("paper_centred", "mean"),
                                    one=("energy_t1", "mean"), one_centred=("energy_centred", "mean")).reset_index()
@@ -248,7 +258,7 @@ def sides_table(found: pd.DataFrame) -> pd.DataFrame:
     """`sides` as a table to read."""
     names = {"paper": ("T = 0.1, the paper's", "f"), "paper_centred": ("T = 0.1, the paper's", "f − m"), "one": ("T = 1", "f"),
              "one_centred": ("T = 1", "f − m"), "msp": ("", "MSP")}
-    return paper.grouped_columns([{("", "network"): f"{paper.network(row.architecture)}, τ = {row.tau:g}", ("", "m"): f"{row.side} ({row.n})",
+    return paper.grouped_columns([{("", "network"): f"{row.net}, τ = {row.tau:g}", ("", "m"): f"{row.side} ({row.n})",
                                    **{place: f"{getattr(row, name):.1f}" for name, place in names.items()}} for row in found.itertuples()])
 
 
@@ -266,8 +276,8 @@ def _at_papers_tau(repaired: pd.DataFrame) -> pd.DataFrame:
 def repair_pairs(repaired: pd.DataFrame) -> pd.DataFrame:
     """Mean FPR95 over the far sets of MSP, Energy at T = 1 and Energy of f - m, a line for each network: a table to read."""
     lines = []
-    for (ID, net), part in where(_at_papers_tau(repaired), group="six").groupby(["id_dataset", "architecture"]):
-        line = {("", "ID set, network"): f"{paper.title(ID)}, {paper.network(net)}"}
+    for (ID, net), part in where(_at_papers_tau(repaired), group="six").groupby(["id_dataset", "net"]):
+        line = {("", "ID set, network"): f"{paper.title(ID)}, {net}"}
         for method, raw in (("cross_entropy", "energy"), ("logitnorm", "energy_t1")):
             for score, name in (("msp", "MSP"), (raw, "Energy"), ("energy_centred", "of f − m")):
                 values = where(part, method=method, score=score)["fpr95"]
@@ -279,11 +289,11 @@ def repair_pairs(repaired: pd.DataFrame) -> pd.DataFrame:
 def repair_table(repaired: pd.DataFrame) -> pd.DataFrame:
     """Mean FPR95 by loss, ID set, network and score, over seeds and, for LogitNorm, at the papers' tau."""
     found = []
-    for (ID, net, method), part in _at_papers_tau(repaired).groupby(["id_dataset", "architecture", "method"]):
+    for (ID, net, method), part in _at_papers_tau(repaired).groupby(["id_dataset", "net", "method"]):
         for score in (name for name in SCORE_NAMES if name in set(part["score"])):
             chosen = where(part, score=score)
             found.append({"score": SCORE_NAMES[score], "loss": paper.LABELS[method], "ID": paper.title(ID),
-                          "net": paper.network(net),
+                          "net": net,
                           **{group: paper.spread(where(chosen, group=group)["fpr95"], 1) for group in ("six", "near", "far")}})
     return pd.DataFrame(found)
 
@@ -294,7 +304,7 @@ ENERGIES = {"energy": "Energy, the paper's T", "energy_t1": "Energy, T = 1", "en
 def energies(repaired: pd.DataFrame) -> pd.DataFrame:
     """What LogitNorm at the papers' tau changes in the mean FPR95 of each Energy, far OOD sets, by ID set and network.
 
-    Columns id_dataset, architecture, score, n, start (cross-entropy), end (LogitNorm), verdict: the paper's change of its
+    Columns id_dataset, net, score, n, start (cross-entropy), end (LogitNorm), verdict: the paper's change of its
     Energy against ours, by the rule of paper.direction with the spread of the seeds. At T = 1 cross-entropy has its Energy.
     """
     rows = where(repaired, group="six", cutout=0, in_grid=True)
@@ -302,7 +312,7 @@ def energies(repaired: pd.DataFrame) -> pd.DataFrame:
     theirs = paper.numbers("2").query("score == 'energy' and metric == 'fpr95'").pivot(
         index="id_dataset", columns="method", values="paper")
     found = []
-    for (ID, net), part in rows.groupby(["id_dataset", "architecture"]):
+    for (ID, net), part in rows.groupby(["id_dataset", "net"]):
         for score in ENERGIES:
             start, end = (where(part, method=method, score=name)["fpr95"] for method, name in
                           (("cross_entropy", "energy" if score == "energy_t1" else score), ("logitnorm", score)))
@@ -310,16 +320,15 @@ def energies(repaired: pd.DataFrame) -> pd.DataFrame:
                 continue
             noise = paper.noise(start.std(), end.std(), paper.LEAST["fpr95"])
             change = theirs.loc[ID, "logitnorm"] - theirs.loc[ID, "cross_entropy"]
-            found.append({"id_dataset": ID, "architecture": net, "score": score, "n": min(len(start), len(end)),
+            found.append({"id_dataset": ID, "net": net, "score": score, "n": min(len(start), len(end)),
                           "start": paper.spread(start, 1), "end": paper.spread(end, 1),
                           "verdict": paper.direction(change, end.mean() - start.mean(), noise, paper.LEAST["fpr95"])})
-    return pd.DataFrame(found, columns=["id_dataset", "architecture", "score", "n", "start", "end", "verdict"])
+    return pd.DataFrame(found, columns=["id_dataset", "net", "score", "n", "start", "end", "verdict"])
 
 
 def energies_table(found: pd.DataFrame) -> pd.DataFrame:
     """`energies` as a table to read."""
-    table = pd.DataFrame({("", "ID set, network"): [f"{paper.title(ID)}, {paper.network(net)}" for ID, net in
-                                                    zip(found["id_dataset"], found["architecture"])],
+    table = pd.DataFrame({("", "ID set, network"): [f"{paper.title(ID)}, {net}" for ID, net in zip(found["id_dataset"], found["net"])],
                           ("", "score"): found["score"].map(ENERGIES), ("", "n"): found["n"].astype(str),
                           ("mean FPR95 (%)", "cross-entropy"): found["start"], ("mean FPR95 (%)", "LogitNorm"): found["end"],
                           ("beside the paper's change", "verdict"): found["verdict"]})
@@ -456,7 +465,7 @@ def calibration_table(loaded: list, every: bool = True) -> pd.DataFrame:
             soft = pd.DataFrame([on_softmax(run, normalised) for run in group])
             found.append({"loss": paper.LABELS[c.method] + (f", τ {c.tau:g}" if c.method in TAU else ""),
                           "softmax of": "f / (τ‖f‖)" if normalised else "f", "ID": paper.title(c.id_dataset),
-                          "net": paper.network(c.architecture), "n": str(len(group)),
+                          "net": paper.trained(c), "n": str(len(group)),
                           "ECE": paper.spread(soft["ece"], 1), "ECE after TS": paper.spread(soft["ece_ts"], 1)})
     return pd.DataFrame(found)
 
@@ -492,7 +501,7 @@ def direction_table(loaded: list) -> pd.DataFrame:
         if c.method in ("cross_entropy", *TAU) and c.keep_model and c.keep_features:
             weight = safetensors.numpy.load_file(run.file("model.safetensors"))["fc.weight"]
             phi = run.tensor(f"{c.id_dataset}/features")
-            found.append({"network": f"{paper.title(c.id_dataset)}, {paper.network(c.architecture)}, {paper.method_title(c)}, seed {c.seed}",
+            found.append({"network": f"{paper.title(c.id_dataset)}, {paper.trained(c)}, {paper.method_title(c)}, seed {c.seed}",
                           "along the offset": along(phi, weight.mean(axis=0)), "along the mean feature": along(phi, phi.mean(axis=0, dtype=np.float64)),
                           "by chance": 100 / weight.shape[1]})
     return pd.DataFrame(found or [{"network": paper.NOT_RUN}])
@@ -601,7 +610,7 @@ def _cifar100(plain, frame, repaired, loaded):
 
 
 def _larger(plain, frame, repaired, loaded):
-    rows = where(frame, id_dataset="cifar10", method="logitnorm", tau=0.04, in_grid=True)
+    rows = where(frame, id_dataset="cifar10", method="logitnorm", tau=0.04, in_grid=True, size=["small", "medium"])
     small, large = (rows[rows["architecture"] == name]["effective"] for name in ("wrn10_2", "wrn40_2"))
     if not len(large) or not len(small):
         return None, ""
@@ -609,7 +618,13 @@ def _larger(plain, frame, repaired, loaded):
 
 
 def _larger_energy(plain, frame, repaired, loaded):
-    here = where(repaired, architecture="wrn40_2", size="medium", id_dataset="cifar10", group="six")
+    return _repaired_at(repaired, "medium")
+
+
+def _repaired_at(repaired: pd.DataFrame, size: str) -> tuple[bool | None, str]:
+    """Whether the repair takes 5 points from Energy's mean FPR95 for LogitNorm, and not 1 for cross-entropy: WRN-40-2, seed 1."""
+    here = where(repaired, architecture="wrn40_2", size=size, id_dataset="cifar10", group="six", cutout=0, seed=1, in_grid=True)
+    here = here[here["tau"].isna() | np.isclose(here["tau"], paper.TAU["cifar10"])]
     found = {}
     for method, raw in (("logitnorm", "energy_t1"), ("cross_entropy", "energy")):
         fpr95 = where(here, method=method).set_index("score")["fpr95"]
@@ -710,12 +725,24 @@ def _so_far(values: pd.Series) -> str:
     return f"so far {paper.spread(values)} %" if len(values) else ""
 
 
+def _full_temperature(plain, frame, repaired, loaded):
+    rows = where(frame, size="full", **WRN40, in_grid=True)
+    short = where(frame, size="medium", **WRN40, in_grid=True)
+    if not len(rows) or not len(short):
+        return None, ""
+    s, before = rows["effective"].iloc[0], short["effective"].iloc[0]
+    return bool(before < s < 23), f"s* {s:.1f} after {rows['epochs'].iloc[0]} epochs, {before:.1f} after {short['epochs'].iloc[0]}"
+
+
+WRN40 = {"architecture": "wrn40_2", "id_dataset": "cifar10", "method": "logitnorm", "tau": 0.04, "seed": 1}
 JUDGES = {"centred-trains-worse": _trains_worse, "centred-best-tau": _best_tau, "centred-energy": _energy,
           "sweep-plateau": _plateau, "sweep-threshold": _threshold, "sweep-sign": _sign, "cifar100-centred": _cifar100,
           "wrn40-temperature": _larger, "wrn40-energy": _larger_energy, "scaled-step": _scaled_step,
           "scaled-temperature": _scaled_temperature, "longer-training": _longer,
           "label-noise": lambda plain, frame, repaired, loaded: label_noise.judged(label_noise.load()),
-          "one-offset": _one_offset, "one-temperature": _one_temperature}
+          "one-offset": _one_offset, "one-temperature": _one_temperature,
+          "full-temperature": _full_temperature,
+          "full-energy": lambda plain, frame, repaired, loaded: _repaired_at(repaired, "full")}
 
 
 def load(runs_dir="") -> list:

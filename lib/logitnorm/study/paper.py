@@ -10,7 +10,8 @@ Our mean over seeds, its sample standard deviation sd (ddof 1), the paper's numb
 
     tolerance = max(2 sd, floor)          one seed has no sd; then tolerance = floor
 
-*Exact* rows: size `full`, the paper's architecture and the paper's own image set (for an average: all sets).
+*Exact* rows: size `full` with all of its epochs, the paper's architecture and the paper's own image set (for an average:
+all sets).
 
     reproduced       |ours - paper| <= tolerance
     partly           |ours - paper| <= 2 tolerance, or the change from cross-entropy is 'same direction'
@@ -26,7 +27,7 @@ a missing sd counting as 0.
     no change, as in the paper  neither changes                   no clear change      only the paper's changes
     change, the paper has none  only ours changes
 
-*Other* rows (stand-in images, or another size than `full`): only this change is judged, and its size is
+*Other* rows (stand-in images, another size than `full`, fewer epochs): only this change is judged, and its size is
 given as ours / paper's; the cross-entropy row itself says 'baseline'. A missing run says 'not yet run',
 and an image set missing from a run that exists says 'not measured'.
 
@@ -150,7 +151,8 @@ def ours(loaded: list) -> pd.DataFrame:
     frame["paper_architecture"] = frame["architecture"].map(counterpart_architecture)
     same_set = (frame["paper_set"] == frame["ood_dataset"]) & (
         (frame["ood_dataset"] != "average") | frame["run"].map(official))
-    frame["exact"] = ((frame["size"] == "full") & (frame["id_dataset"] == frame["paper_id"])
+    stopped = {run.id: results.stopped(run.config) for run in loaded}
+    frame["exact"] = ((frame["size"] == "full") & ~frame["run"].map(stopped) & (frame["id_dataset"] == frame["paper_id"])
                       & (frame["architecture"] == frame["paper_architecture"]) & same_set)
     return frame
 
@@ -298,12 +300,24 @@ def network(architecture: str) -> str:
 
 def net(config) -> str:
     """'WRN-40-2, 30 epochs'."""
-    return f"{network(config.architecture)}, {config.epochs} epochs"
+    return f"{network(config.architecture)}, {length(config)}"
+
+
+def length(config) -> str:
+    """'30 epochs'; of a run that was stopped early 'some 190 of 200 epochs', whatever the last one was."""
+    if results.stopped(config):
+        return f"some {round(config.epochs, -1)} of {results.whole(config).epochs} epochs"
+    return f"{config.epochs} epochs"
 
 
 def by_method(loaded: list) -> list:
     """The runs in the order of LABELS; those of one method keep theirs."""
     return sorted(loaded, key=lambda run: list(LABELS).index(run.config.method))
+
+
+def trained(config) -> str:
+    """A network with the length of its training where that is not the small size's: 'WRN-10-2', 'WRN-40-2, 30 epochs'."""
+    return net(config) if config.size != "small" else network(config.architecture)
 
 
 def method_title(config) -> str:
@@ -482,7 +496,7 @@ def plainly(loaded: list, size: str) -> str:
     text.append(f"Its calibration error before temperature scaling is {ece}: {ln_mean['', 'ece']:.2f} % against "
                 f"{ce_mean['', 'ece']:.2f} %.")
     stand_ins = [named(name) for name in config.ood_sets if counterpart(name) != name]
-    limits = [f"the net ({network(config.architecture)}) and the training ({config.epochs} epochs) are not the paper's "
+    limits = [f"the net ({network(config.architecture)}) and the training ({length(config)}) are not the paper's "
               "(WRN-40-2, 200 epochs)" if not frame["exact"].any() else "",
               f"stand-in image sets: {', '.join(stand_ins)}" if stand_ins else "",
               f"only {len(ln)} LogitNorm seed{'s' * (len(ln) > 1)}, so the spread is "

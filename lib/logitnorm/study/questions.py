@@ -82,7 +82,7 @@ def energy(loaded: list) -> pd.DataFrame:
     for run in _with_logits(loaded):
         inside = run.tensor(f"{run.config.id_dataset}/logits").astype(float)
         outside = [run.tensor(f"{name}/logits").astype(float) for name in run.config.ood_sets]
-        name = f"{paper.network(run.config.architecture)}, {paper.LABELS[run.config.method]}"
+        name = f"{paper.trained(run.config)}, {paper.LABELS[run.config.method]}"
         for kind, change in (("f", lambda f: f), ("f − m", scores.centred)):
             columns.setdefault((name, kind), []).append(
                 [np.mean([metrics.fpr95(scores.energy(change(inside), T), scores.energy(change(f), T)) for f in outside])

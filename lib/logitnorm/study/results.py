@@ -9,10 +9,23 @@ import pandas as pd
 import safetensors
 
 from logitnorm import paths, runs
-from logitnorm.config import IN_EVERY_NAME, IN_NO_NAME, SIZES, TAU, ConfigError
+from logitnorm.config import IN_EVERY_NAME, IN_NO_NAME, SIZES, TAU, Config, ConfigError
 from logitnorm.runs import RunError
 
 from . import fetch, parcel, scoring
+
+
+def whole(config: Config) -> Config:
+    """The same run with all the epochs of its size."""
+    return config.replace(epochs=Config(size=config.size).epochs)
+
+
+def stopped(config: Config) -> bool:
+    """Whether a run was stopped in the last stage of its size's schedule: the same steps, and not all of them.
+
+    Only a schedule of stages has runs that are the beginning of a longer one.
+    """
+    return config.schedule == "steps" and config.milestones[-1:] < (config.epochs,) < (whole(config).epochs,)
 
 
 class Result(runs.Run):
@@ -31,12 +44,16 @@ class Result(runs.Run):
     def in_grid(self) -> bool:
         """Whether averages over seeds and the papers' tables take this run.
 
-        Of Wide ResNets only the size's own, with the size's schedule: others belong to a study of the network, the
+        Of Wide ResNets only the size's own, with the size's schedule, be it stopped in its last stage: others belong to a study of the network, the
         length or the rate. The papers' other networks come with settings of their own.
         """
         if "architecture" in self.config.changed:
             return not self.config.architecture.startswith("wrn")
-        return not set(self.config.changed) - set(IN_EVERY_NAME + IN_NO_NAME)
+        return not set(self.config.changed) - set(IN_EVERY_NAME + IN_NO_NAME) - ({"epochs"} if self.stopped else set())
+
+    @property
+    def stopped(self) -> bool:
+        return stopped(self.config)
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -116,7 +133,8 @@ def load_all(runs_dir: Path | str = "", everything: bool = False, verify: bool =
     elif own != paths.RUNS and not own.is_dir():
         raise RunError(f"{own.absolute()} does not exist; name a folder that holds run folders")
     found = [load(folder, verify) for name, folder in sorted(folders.items()) if not name.endswith(".part")]
-    return [run for run in found if everything or run.in_grid]
+    ids = {run.id for run in found}
+    return [run for run in found if everything or run.in_grid and not (run.stopped and whole(run.config).run_id in ids)]
 
 
 def by_size(runs_dir: Path | str, sizes: Sequence[str], everything: bool = False) -> dict[str, list[Result]]:

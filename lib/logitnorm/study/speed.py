@@ -8,6 +8,8 @@ import pandas as pd
 from . import paper
 
 PLAIN, OURS = "plain, float32", "this book, float32"
+EPOCH = 390 * 128  # images of CIFAR's training set that an epoch sees
+OFFICIAL_MINUTES = 65  # of 200 epochs in the official code's training log, on the RTX 3090 that its paper names
 
 
 def _read(folder: Path, pattern: str) -> list[dict]:
@@ -68,6 +70,30 @@ def record(one: dict) -> tuple[pd.DataFrame, str]:
         f"{paper.network(one['architecture'])}, dropout {one['dropout']}, batch 128, on {one['device']}, {one['threads']} of {one['cores']} "
         f"cores; {one['training_gflops_per_image']:.2f} GFLOP an image; matrices of {one['matmul_size']}²; best of {one['repeat']}; {versions}; "
         f"{one['measured'][:10]}.")
+
+
+def gpu_table(folder: Path, loaded: list) -> pd.DataFrame:
+    """What ran on a GPU, a line each: the steps measured alone (gpu-*.json), and the runs as their history.csv has them.
+
+    Columns network, GPU, what, images/s, 200 epochs (min): of the training steps, without evaluation.
+    """
+    found = [(paper.network(one["architecture"]), one["device"], f"one step after the other, {row['step']}", row["images_per_second"])
+             for one in _read(folder, "gpu-*.json") for row in one["rates"]]
+    found += [(paper.network(run.config.architecture), run.info["device"], f"a run of {run.config.epochs} epochs: {paper.method_title(run.config)}, "
+               f"seed {run.config.seed}", run.info["images_per_second"]) for run in loaded if not run.info["device"].startswith(("CPU", "none"))]
+    return pd.DataFrame([{"network": net, "GPU": gpu, "what": what, "images/s": f"{rate:,.0f}", "200 epochs (min)": f"{200 * EPOCH / rate / 60:.1f}"}
+                         for net, gpu, what, rate in found])
+
+
+def gpu_said(loaded: list) -> str:
+    """Markdown: how long the paper's own trainings took on a GPU here, beside the released log; "" without such a run."""
+    runs = [run for run in loaded if run.config.size == "full" and not run.info["device"].startswith(("CPU", "none"))]
+    if not runs:
+        return "No GPU has trained for this book yet: **the GPU numbers are open**."
+    minutes = max(run.config.epochs * EPOCH / run.info["images_per_second"] / 60 for run in runs)
+    return (f"**On an {runs[0].info['device'].removeprefix('NVIDIA ').split()[0]} the paper's own training takes minutes**: {len(runs)} runs of "
+            f"{paper.network(runs[0].config.architecture)}, {min(run.config.epochs for run in runs)} epochs and more of 200, needed "
+            f"{minutes:.0f} minutes together, side by side on one GPU. The released log has about {OFFICIAL_MINUTES} minutes for one run (on an older card).")
 
 
 def load_precision(folder: Path) -> list[dict]:
