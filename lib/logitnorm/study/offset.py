@@ -211,6 +211,8 @@ def repair_said(repaired: pd.DataFrame) -> str:
 
 def own_repair_said(repaired: pd.DataFrame) -> str:
     """What taking the offset off does to Energy at T = 1 of the paper's own training, in one sentence; "" without its runs."""
+    if repaired.empty:
+        return ""
     rows = where(repaired, size="full", architecture="wrn40_2", id_dataset="cifar10", group="six", cutout=0, in_grid=True)
     ln, ce = (where(rows, method=method).groupby("score")["fpr95"].mean() for method in ("logitnorm", "cross_entropy"))
     if "energy_t1" not in ln or "energy" not in ce:
