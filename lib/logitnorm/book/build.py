@@ -89,7 +89,7 @@ def ready_for_page(notebook, name: str):
         if cell.cell_type != "code":
             continue
         cell.outputs = [output for output in cell.outputs
-                        if not (output.output_type == "stream" and not output.text.strip())]
+                        if not (output.output_type == "stream" and not output.text.strip() or _is_empty_text(output))]
         _join_streams(cell)
         images = [output for output in cell.outputs if _is_image(output)]
         if len(images) > 1:
@@ -108,6 +108,11 @@ def ready_for_page(notebook, name: str):
         for output in cell.outputs:
             _without_paths(output)
     return notebook
+
+
+def _is_empty_text(output) -> bool:
+    """Whether it is a sentence with nothing to say, in place of which the page would show the object that holds it."""
+    return output.get("data", {}).get("text/markdown", None) == ""
 
 
 def _join_streams(cell) -> None:

@@ -99,7 +99,10 @@ def _sentence(lines: pd.DataFrame, loaded: dict[str, list]) -> str:
     ends = offset.set_temperatures(loaded.get("small", []))
     if len(ends):
         least, most = f"{ends.min():.0f}", f"{ends.max():.0f}"
-        said += (f" **It sets its own temperature**: asked for 1/τ = {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, it trains at "
+        own = branches.own_stages(branches.histories(loaded.get("full", [])))
+        on_the_way = (f"the paper's own is asked for {own['nominal'].iloc[0]:g}, trains at {own['s'].iloc[0]:.0f} for {own['epoch'].iloc[0]} epochs and ends at "
+                      f"{own['s'].iloc[-1]:.0f}; " if len(own) > 1 else "")
+        said += (f" **A network sets its own temperature**: {on_the_way}small ones asked for 1/τ = {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f} train at "
                  f"{least if least == most else f'{least} to {most}'} ([why](../notebooks/hidden_temperature.ipynb)).")
     return said
 
@@ -299,9 +302,9 @@ def own_findings(loaded: list) -> str:
     main = results.small_net(loaded)
     if any(run.config.method == "logitnorm" for run in main):
         repaired = offset.repairs([run for run in main if run.config.method in seeds.METHODS])
-        own = (branches.own_short(branches.histories(loaded)),
-               offset.own_repair_said(offset.repairs([run for run in loaded if run.config.size == "full" and run.in_grid])))
-        lines.append(f"{' '.join(filter(None, (offset.finding(offset.temperatures(main), repaired), *own)))} [](../notebooks/hidden_temperature.ipynb)")
+        full = [run for run in loaded if run.config.size == "full" and run.in_grid]
+        repaired = pd.concat([repaired, offset.repairs(full)])
+        lines.append(f"{branches.finding(branches.histories(full), offset.temperatures(main), repaired)} [](../notebooks/hidden_temperature.ipynb)")
     if said := branches.mirror_said(branches.mirrored([run for run in main if run.config.seed == 1])):
         lines.append(f"{said} [](../notebooks/hidden_temperature.ipynb)")
     if len(noise := label_noise.load()):

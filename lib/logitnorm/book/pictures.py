@@ -138,7 +138,9 @@ def norm_curves(runs: list):
         for column, style, kind in zip(columns, ("-", "--"), ("ID", "OOD")):
             ax.plot(100 * frame["epoch"] / frame["epoch"].iloc[-1], frame[column], color=look.color, linestyle=style,
                     label=f"{look.label}, {kind}")
-    axes[0].set(title="Cross-entropy", ylabel="mean logit norm", xlabel="% of the epochs", ylim=(0, None))
+    # LogitNorm's first epochs can be ten times as high as all that follows, and would press the curves of interest flat
+    later = max(frame.loc[frame["epoch"] > 0.05 * frame["epoch"].iloc[-1], columns[0]].max() for _, frame, columns, _ in curves)
+    axes[0].set(title="Cross-entropy", ylabel="mean logit norm", xlabel="% of the epochs", ylim=(0, 1.1 * later))
     axes[1].set(title="LogitNorm", xlabel="% of the epochs")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
@@ -183,7 +185,7 @@ def spectra(runs: list):
         ax.plot(np.arange(1, len(curve) + 1), curve / curve[0], markersize=4, markevery=9, **look.line)
         said.append(f"{paper.method_title(run.config)} at size {run.config.size}: effective rank {collapse.effective_rank(curve):.1f} of "
                     f"{len(curve)}")
-    ax.set(xlabel="principal direction", ylabel="standard deviation, relative", yscale="log")
+    ax.set(xlabel="principal direction", ylabel="standard deviation, relative", yscale="log", ylim=(1e-5, 2))  # below: none at all
     if runs:
         ax.legend()
     return fig, f"{'; '.join(said) or 'No run'}."

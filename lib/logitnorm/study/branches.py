@@ -307,6 +307,14 @@ def own_short(found: pd.DataFrame) -> str:
             f"after {last['epoch']}, at {last['s']:.0f}.")
 
 
+def finding(found: pd.DataFrame, frame: pd.DataFrame, repaired: pd.DataFrame) -> str:
+    """Markdown, the page's finding: the paper's own network first where it was trained; `histories`, offset.temperatures and .repairs."""
+    own = own_short(found)
+    if not own:
+        return offset.finding(frame, repaired)
+    return f"**{own}** Small networks: {offset.temperature_said(frame).replace('**', '')[0].lower()}{offset.temperature_said(frame).replace('**', '')[1:]} {offset.own_repair_said(repaired)}"
+
+
 def own_said(found: pd.DataFrame) -> str:
     """Markdown: what temperature the paper's own network trains at in its own schedule, stage by stage; "" without such a run."""
     ends = own_stages(found)

@@ -339,7 +339,10 @@ def missing(loaded: dict, runs: list) -> str:
 def untrained(runs: list) -> str:
     """The logit norm before the first step, which a curve from epoch 1 leaves out."""
     before = [run.history.loc[run.history["epoch"] == 0, "norm_test"] for run in runs[:1]]
-    return f" Before training it is {before[0].iloc[0]:.1f}, outside the picture." if before and len(before[0]) else ""
+    highest = [run.history.loc[run.history["epoch"] >= 1, "norm_test"].max() for run in runs[1:]]
+    said = "".join(f", and under LogitNorm up to {value:.0f} in the first epochs" for value in highest
+                   if value > 2 * runs[0].history["norm_test"].iloc[-1])
+    return f" Before training it is {before[0].iloc[0]:.1f}{said}; what is not in the picture lies above." if before and len(before[0]) else ""
 
 
 def network_of(runs: list) -> str:

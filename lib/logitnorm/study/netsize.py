@@ -19,7 +19,7 @@ PAPER = "paper"
 def pairs(loaded: list) -> list:
     """The CIFAR-10 runs of cross-entropy and of LogitNorm at the paper's tau, as their size has them but for the net."""
     kept = [run for run in loaded if run.config.id_dataset == "cifar10" and not run.config.cutout
-            and not set(run.config.changed) - {"architecture", *IN_EVERY_NAME, *IN_NO_NAME}
+            and not set(run.config.changed) - {"architecture", *IN_EVERY_NAME, *IN_NO_NAME} - ({"epochs"} if run.stopped else set())
             and (run.config.method == "cross_entropy"
                  or (run.config.method == "logitnorm" and run.config.tau == paper.TAU["cifar10"]))]
     both = [{paper.net(run.config) for run in kept if run.config.method == method} for method in ("cross_entropy", "logitnorm")]

@@ -75,14 +75,13 @@ def record(one: dict) -> tuple[pd.DataFrame, str]:
 def gpu_table(folder: Path, loaded: list) -> pd.DataFrame:
     """What ran on a GPU, a line each: the steps measured alone (gpu-*.json), and the runs as their history.csv has them.
 
-    Columns network, GPU, what, images/s, 200 epochs (min): of the training steps, without evaluation.
+    Columns what, images/s, 200 epochs (min): of the training steps, without evaluation.
     """
-    found = [(paper.network(one["architecture"]), one["device"], f"one step after the other, {row['step']}", row["images_per_second"])
+    found = [(f"{paper.network(one['architecture'])}, alone, step {row['step']}", row["images_per_second"])
              for one in _read(folder, "gpu-*.json") for row in one["rates"]]
-    found += [(paper.network(run.config.architecture), run.info["device"], f"a run of {run.config.epochs} epochs: {paper.method_title(run.config)}, "
-               f"seed {run.config.seed}", run.info["images_per_second"]) for run in loaded if not run.info["device"].startswith(("CPU", "none"))]
-    return pd.DataFrame([{"network": net, "GPU": gpu, "what": what, "images/s": f"{rate:,.0f}", "200 epochs (min)": f"{200 * EPOCH / rate / 60:.1f}"}
-                         for net, gpu, what, rate in found])
+    found += [(f"{paper.network(run.config.architecture)}, the run of {paper.method_title(run.config)}, {run.config.epochs} epochs, beside another",
+               run.info["images_per_second"]) for run in loaded if not run.info["device"].startswith(("CPU", "none"))]
+    return pd.DataFrame([{"what": what, "images/s": f"{rate:,.0f}", "200 epochs (min)": f"{200 * EPOCH / rate / 60:.1f}"} for what, rate in found])
 
 
 def gpu_said(loaded: list) -> str:
@@ -91,9 +90,10 @@ def gpu_said(loaded: list) -> str:
     if not runs:
         return "No GPU has trained for this book yet: **the GPU numbers are open**."
     minutes = max(run.config.epochs * EPOCH / run.info["images_per_second"] / 60 for run in runs)
+    lengths = " and ".join(str(run.config.epochs) for run in runs)
     return (f"**On an {runs[0].info['device'].removeprefix('NVIDIA ').split()[0]} the paper's own training takes minutes**: {len(runs)} runs of "
-            f"{paper.network(runs[0].config.architecture)}, {min(run.config.epochs for run in runs)} epochs and more of 200, needed "
-            f"{minutes:.0f} minutes together, side by side on one GPU. The released log has about {OFFICIAL_MINUTES} minutes for one run (on an older card).")
+            f"{paper.network(runs[0].config.architecture)}, {lengths} epochs, side by side on one GPU, took {minutes:.0f} minutes. The released log has "
+            f"about {OFFICIAL_MINUTES} for one run, on an older card.")
 
 
 def load_precision(folder: Path) -> list[dict]:
