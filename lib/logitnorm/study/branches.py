@@ -340,6 +340,7 @@ def training_valleys(file: Path = paths.ROOT / "data" / "benchmarks" / "valley.j
     return json.loads(file.read_text())["runs"]
 
 
+NO_OFFSET = 0.01  # a factor on the offset below which the bottom of a valley has none
 MOST = 95.0  # percent of the loss that an offset can save, above which a network is said to stand at the bottom
 
 
@@ -350,6 +351,8 @@ def _saved(found: dict) -> float:
 
 def training_said(stands: list[dict]) -> str:
     """Markdown: which networks stand at the bottom of their valley on training images, and where the temperatures lie."""
+    closed = [row["training"] for row in stands if row["training"]["factor"] < NO_OFFSET]
+    stands = [row for row in stands if row["training"]["factor"] >= NO_OFFSET]
     on = [row["training"] for row in stands]
     there = [found for found in on if _saved(found) >= MOST]
     short = [100 * (1 - found["own"] / found["bottom"]) for found in on]
@@ -361,7 +364,11 @@ def training_said(stands: list[dict]) -> str:
                  f"{found['loss_without'] - found['least_loss']:.3f} nats there")
     said += (f". Their temperatures are {min(short):.0f} to {max(short):.0f} % below the bottom's. In {between} of {len(on)} it lies between what the "
              "test images want and what the training images want")
-    return said + (". Whether it is still on its way up there was not measured." if between == len(on) else ".")
+    said += ". Whether it is still on its way up there was not measured." if between == len(on) else "."
+    for found in closed:
+        said += (f" **And where {found['accuracy']:.1f} % of the training images are right, the fork has closed**: without dropout the bottom lies at no offset, s = "
+                 f"{found['bottom']:.0f}, and the network, at {found['own']:.1f}, is still on its way there with {found['loss'] - found['least_loss']:.4f} nats to gain.")
+    return said
 
 
 def training_table(stands: list[dict], loaded: list) -> pd.DataFrame:
@@ -374,6 +381,7 @@ def training_table(stands: list[dict], loaded: list) -> pd.DataFrame:
         for name in ("training", "test"):
             found = row[name]
             line |= {(f"{name} images", "accuracy (%)"): f"{found['accuracy']:.1f}", (f"{name} images", "s"): f"{found['own']:.1f}",
-                     (f"{name} images", "bottom"): f"{found['bottom']:.1f}", (f"{name} images", "saved (%)"): f"{_saved(found):.0f}"}
+                     (f"{name} images", "bottom"): f"{found['bottom']:.1f}",
+                     (f"{name} images", "saved (%)"): f"{_saved(found):.0f}" if found["factor"] >= NO_OFFSET else "–"}
         lines.append(line)
     return paper.grouped_columns(lines)

@@ -46,7 +46,9 @@ def effects(loaded: list) -> pd.DataFrame:
         for number, (score, metric) in NUMBERS.items():
             start, end = (paper.where(frame, run=[run.id for run in of[method]], score=score, metric=metric)["value"]
                           for method in of)
-            lines.append({"net": name, "network": paper.network(same[0].config.architecture), "epochs": same[0].config.epochs,
+            c = same[0].config
+            of_it = "" if c.size == "small" else f" ({paper.length(c)})"
+            lines.append({"net": name, "network": paper.network(c.architecture) + of_it, "epochs": c.epochs,
                           "n": min(map(len, of.values())), "fit": fit, "number": number, "start": start.mean(),
                           "end": end.mean(), "change": end.mean() - start.mean(),
                           "noise": paper.noise(start.std(), end.std(), paper.LEAST.get(metric, 0.0))})
@@ -120,8 +122,8 @@ def cause(lines: pd.DataFrame) -> str:
                         f"{_names([line.network for line in here])} ({here[0].change:+.1f} points) and not in the others. Neither the "
                         "loss nor the schedule alone makes it worse.")
         else:
-            said.append(f"**{number}: the network or its schedule.** It is better in {_names([line.network for line in better])}, with "
-                        f"{better[0].epochs} epochs, and in none of the nets with {rest[0].epochs}. Both grew together here, so these "
+            said.append(f"**{number}: the network or its schedule.** It is better in {_names([line.network for line in better])} "
+                        f"and in none of the nets with {rest[0].epochs} epochs. Both grew together here, so these "
                         "runs cannot part them; the loss is the same and is not the reason.")
     change = ours.pivot(index="net", columns="number", values="change")
     if len(change):
