@@ -50,7 +50,7 @@ def temperature_figure(frame: pd.DataFrame, wide: bool = False):
         end = frame[frame["method"] == "centred_logitnorm"][["nominal", "effective"]].max()
         upper.text(end["nominal"] * 1.15, end["effective"], "the offset\ntaken out", va="center")
     for big in frame[frame["architecture"] == "wrn40_2"].itertuples():
-        upper.annotate(big.net.replace("some ", "").replace(" of 200", ""), (big.nominal, big.effective), (9, -4), textcoords="offset points")
+        upper.annotate(paper.brief(big.net), (big.nominal, big.effective), (9, -4), textcoords="offset points")
     upper.set(xscale="log", yscale="log", xlabel="inverse temperature asked for, 1/τ", ylabel="inverse temperature in training, s",
               xlim=(ends[0], ends[1] * 2.4))
     s_star = offset.fitted_s(frame)

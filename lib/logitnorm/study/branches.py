@@ -303,7 +303,7 @@ def own_short(found: pd.DataFrame) -> str:
     if len(ends) < 2:
         return ""
     first, last = ends.iloc[0], ends.iloc[-1]
-    return (f"The paper's own network is asked for {first['nominal']:g}, trains at {first['s']:.0f} for {first['epoch']} epochs and ends, "
+    return (f"The paper's own network is asked for an inverse temperature of {first['nominal']:g}, trains at {first['s']:.0f} for {first['epoch']} epochs and ends, "
             f"after {last['epoch']}, at {last['s']:.0f}.")
 
 
@@ -312,7 +312,7 @@ def finding(found: pd.DataFrame, frame: pd.DataFrame, repaired: pd.DataFrame) ->
     own = own_short(found)
     if not own:
         return offset.finding(frame, repaired)
-    return f"**{own}** Small networks: {offset.temperature_said(frame).replace('**', '')[0].lower()}{offset.temperature_said(frame).replace('**', '')[1:]} {offset.own_repair_said(repaired)}"
+    return f"**{own}** {offset.temperature_said(frame, plain=True)} {offset.own_repair_said(repaired)}"
 
 
 def own_said(found: pd.DataFrame) -> str:

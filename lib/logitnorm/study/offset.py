@@ -182,14 +182,17 @@ def finding(frame: pd.DataFrame, repaired: pd.DataFrame) -> str:
     return f"{temperature_said(frame)} {repair_said(repaired)}".strip()
 
 
-def temperature_said(frame: pd.DataFrame) -> str:
-    """The inverse temperatures that were asked for, and those that came, in one sentence."""
+def temperature_said(frame: pd.DataFrame, plain: bool = False) -> str:
+    """The inverse temperatures that were asked for, and those that came, in one sentence; plain: after that of another network."""
     rows = where(frame, **SMALL10, method="logitnorm")
     if not len(rows):
         return f"The runs that would show it: {paper.NOT_RUN}."
     ends = rows.groupby("tau")["effective"].mean()
-    return (f"**Asked for an inverse temperature of {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, the network "
-            f"trains at {ends.min():.1f} to {ends.max():.1f}** (means of {len(ends)} τ, {len(rows)} runs).")
+    asked, trained = f"{1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}", f"{ends.min():.1f} to {ends.max():.1f}"
+    means = f"(means of {len(ends)} τ, {len(rows)} runs)"
+    if plain:
+        return f"Small networks that are asked for {asked} train at {trained} {means}."
+    return f"**Asked for an inverse temperature of {asked}, the network trains at {trained}** {means}."
 
 
 def repair_said(repaired: pd.DataFrame) -> str:

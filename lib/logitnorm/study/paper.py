@@ -303,6 +303,11 @@ def net(config) -> str:
     return f"{network(config.architecture)}, {length(config)}"
 
 
+def brief(name: str) -> str:
+    """What `net` says, for the narrow places of a figure: 'WRN-40-2, 190 epochs'."""
+    return re.sub(r"some (\d+) of \d+", r"\1", name)
+
+
 def length(config) -> str:
     """'30 epochs'; of a run that was stopped early 'some 190 of 200 epochs', whatever the last one was."""
     if results.stopped(config):
