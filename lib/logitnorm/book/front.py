@@ -116,10 +116,10 @@ def _changes(row: pd.Series) -> tuple[str, str]:
 SUMMARIES = {
     "ja": ("IDの95 %を受け入れるしきい値を通ってしまうOOD画像の割合は、損失を交差エントロピーからLogitNormに替えると **{ours} %**(論文では {theirs} %)。",
            "この本での測定はまだありません(論文では {theirs} %)。",
-           "また、LogitNormは温度を自分で決めます。$1/\\tau$ を {low} から {high} まで変えても、学習で実際に働く逆温度は **{trained}** です([](../notebooks/hidden_temperature.ipynb))。"),
+           "また、LogitNormは温度を自分で決めます。小さなネットワークでは、$1/\\tau$ を {low} から {high} まで変えても、学習で実際に働く逆温度は **{trained}** です([](../notebooks/hidden_temperature.ipynb))。"),
     "zh": ("在接受 95 % ID 图像的阈值下，被放行的 OOD 图像的比例在把损失由交叉熵换成 LogitNorm 之后为 **{ours} %**（论文：{theirs} %）。",
            "本书尚无测量值（论文：{theirs} %）。",
-           "此外，LogitNorm 自己决定温度：$1/\\tau$ 取 {low} 至 {high} 时，训练中实际起作用的逆温度都是 **{trained}**（[](../notebooks/hidden_temperature.ipynb)）。"),
+           "此外，LogitNorm 自己决定温度：在小网络中，$1/\\tau$ 取 {low} 至 {high} 时，训练中实际起作用的逆温度都是 **{trained}**（[](../notebooks/hidden_temperature.ipynb)）。"),
 }
 
 

@@ -147,4 +147,5 @@ def _nets(loaded: list, id_dataset: str) -> str:
 
 
 WRITTEN = {"answer2": tau_of_cifar100, "answer3": gradnorm, "answer4": fitted_on_test, "answer5": crop_or_resize,
-           "answer6": lambda loaded: energy_said(energy(loaded))}
+           "answer6": lambda loaded: " ".join(filter(None, (energy_said(energy(loaded)), offset.own_repair_said(
+               offset.repairs([run for run in loaded if run.config.size == "full"])))))}
