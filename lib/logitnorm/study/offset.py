@@ -421,7 +421,7 @@ def alternatives_said(found: pd.DataFrame) -> str:
         alike[method] = abs(change["accuracy"]) <= NEAR_ACCURACY and change["msp"] <= NEAR_FPR95
         said.append(f"with {words} the test accuracy changes by {change['accuracy']:+.1f} points and the FPR95 of MSP by {change['msp']:+.1f} (s = "
                     f"{rows['s'].mean():.1f} beside {plain['s'].mean():.1f}, n = {len(rows)})")
-    meaning = {(True, True): "Either will do: what counts is a temperature that may move while the network learns, and not the length of c in the loss.",
+    meaning = {(True, True): "Either comes near: what counts most is a temperature that may move while the network learns, not the length of c in the loss.",
                (True, False): "So the offset counts for what it makes of each image, not for its temperature alone.",
                (False, True): "So a temperature that may move is what counts, and the length of c in the loss does harm.",
                (False, False): "So neither is what LogitNorm's own offset does."}
