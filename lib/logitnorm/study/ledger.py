@@ -296,7 +296,8 @@ def learned_confidence(loaded: list, frame: pd.DataFrame, id_dataset: str, archi
         mine = same
     parts = [mine[(mine["method"] == method) & mine["score"].isin(["", score])] for method, score in methods.items()]
     both = pd.concat(parts)
-    exact = bool(len(both)) and mine is same and bool(both["exact"].all())
+    exact = bool(len(both)) and mine is same and bool((both["size"] == "full").all()) and not any(
+        run.stopped for run in loaded if run.id in set(both["run"]))
     out = judge([table[method] for method in methods], [part["value"] for part in parts], exact,
                 [paper.FLOORS[metric]] * 2, least=paper.LEAST[metric])
     out.attrs.update(runs=list(both["run"].unique()), decimals=2 if metric == "accuracy" else 1)  # as printed
