@@ -151,6 +151,16 @@ def test_the_papers_own_training_is_told_stage_by_stage():
         assert branches.own_said(other) == branches.own_short(other) == ""
 
 
+def test_two_trainings_of_one_network_are_compared_at_the_same_training_accuracy():
+    accuracy = np.linspace(50, 99, 50)
+    own = pd.DataFrame({"run": "a", "size": "full", "architecture": "wrn40_2", "tau": 0.04, "seed": 1, "epoch": range(1, 51), "train_accuracy": accuracy,
+                        "s": 0.2 * accuracy})
+    short = own.assign(run="b", size="medium", train_accuracy=accuracy[::-1], s=0.2 * accuracy[::-1] * np.where(np.arange(50) == 30, 1.1, 1.0))
+    said = branches.same_curve_said(pd.concat([own, short]))
+    assert "within 0.0 % in half of the epochs and 10 % in all, while s goes from 10.0 to 19.6" in said and "50 epochs without dropout" in said
+    assert branches.same_curve_said(own) == branches.same_curve_said(short) == ""
+
+
 def test_committed_histories_begin_near_zero_and_end_on_an_arm():
     loaded = offset.load()
     rows = branches.histories(loaded)

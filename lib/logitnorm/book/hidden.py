@@ -157,6 +157,10 @@ def fitting_figure(found: pd.DataFrame):
     for (tau, net), part in rows.groupby(["tau", "architecture"]):
         ax.scatter(part["train_accuracy"], part["s"], marker=NETS.get(net, "D"), s=70 if net == "wrn40_2" else 22, color=colors[tau],
                    edgecolor="black", linewidth=0.3, alpha=0.85)
+    own = branches.own_training(found)
+    ax.scatter(own["train_accuracy"], own["s"], marker="x", s=18, color="black", linewidth=0.9, zorder=3)
+    for _, row in own.tail(1).iterrows():
+        ax.annotate("the paper's own training", (row["train_accuracy"], row["s"]), (-10, 0), textcoords="offset points", ha="right", va="center")
     for net, part in rows.groupby("architecture"):
         end = part[part["epoch"] == part["epoch"].max()][["train_accuracy", "s"]].max()
         beside, where = {"wrn10_1": ((-12, 6), "right"), "wrn10_2": ((-6, 8), "right"), "wrn40_2": ((-10, 0), "right")}.get(
@@ -165,7 +169,7 @@ def fitting_figure(found: pd.DataFrame):
     for tau in taus:
         ax.scatter([], [], color=colors[tau], edgecolor="black", linewidth=0.3, s=40, label=f"{1 / tau:.3g}")
     ax.legend(title="asked for, 1/τ", loc="upper left")
-    ax.set_xlim(right=104)
+    ax.set_xlim(rows["train_accuracy"].min() - 4, 104)
     ax.set(xlabel="accuracy on the training images, each epoch (%)", ylabel="inverse temperature in training, s")
     return fig
 

@@ -330,6 +330,22 @@ def own_said(found: pd.DataFrame) -> str:
             f"{100 * (1 - last['s'] / last['nominal']):.0f} % of what it says.")
 
 
+def same_curve_said(found: pd.DataFrame) -> str:
+    """Markdown: whether two trainings of the paper's network, of size medium and its own, have one s at one training accuracy; "" without them.
+
+    Between the epochs of its own training a rising function is fitted (isotonic regression) and read at the accuracies of the other.
+    """
+    own = own_training(found)
+    short = found[(found["size"] == "medium") & (found["epoch"] > WARM_UP) & np.isclose(found["tau"], paper.TAU["cifar10"])]
+    if own.empty or short.empty:
+        return ""
+    there = IsotonicRegression(out_of_bounds="nan").fit(own["train_accuracy"], own["s"]).predict(short["train_accuracy"])
+    apart = 100 * (short["s"] / there - 1).abs().dropna()
+    return (f"**For one network s follows the fit, whatever the training is**: at the same training accuracy {paper.network(own['architecture'].iloc[0])} has the same "
+            f"s in {len(short) + WARM_UP} epochs without dropout on one cycle of rates as in {len(own)} with dropout on three, within {apart.median():.1f} % in half of the "
+            f"epochs and {apart.max():.0f} % in all, while s goes from {short['s'].min():.1f} to {short['s'].max():.1f}.")
+
+
 # ---- on the training images
 
 
