@@ -107,10 +107,31 @@ def test_both_sides_are_energies_of_the_logits_with_and_without_their_mean(loade
     assert row["paper_centred"] == pytest.approx(mean(lambda f: scores.energy(scores.centred(f), 0.1)))
     assert row["one"] == pytest.approx(mean(scores.energy)) and row["msp"] == pytest.approx(mean(scores.msp))
     assert row["one_centred"] == pytest.approx(mean(lambda f: scores.energy(scores.centred(f))))
+    assert offset.turned(run) == pytest.approx(mean(lambda f: scores.energy(scores.centred(f) - f.mean(axis=1, keepdims=True))))
+    assert offset.own_turned_said(loaded) == "", "these are small runs"
     assert row["side"] == ("below 0" if logits["cifar10"].mean() < 0 else "above 0") and row["n"] == 1
     assert len(offset.sides_table(found)) == len(found) == 2 and offset.sides_said(found[:0]) == ""
     said = offset.sides_said(found.assign(one=90.0, one_centred=[50.0, 95.0], paper=50.0, paper_centred=[51.0, 47.0], msp=48.0))
     assert "in 1 at T = 1 and worse in 1; at the paper's T = 0.1 better in 1 and worse in 0" in said and "within 3.0 points" in said
+
+
+def test_the_papers_own_training_is_judged_by_what_was_predicted_of_it():
+    common = {"architecture": "wrn40_2", "id_dataset": "cifar10", "seed": 1, "in_grid": True, "cutout": 0, "group": "six"}
+    frame = pd.DataFrame([{**common, "method": "logitnorm", "tau": 0.04, "size": size, "epochs": epochs, "effective": s}
+                          for size, epochs, s in (("full", 190, 22.0), ("medium", 30, 17.0))])
+    assert offset.JUDGES["full-temperature"](None, frame, None, None) == (True, "s* 22.0 after 190 epochs, 17.0 after 30")
+    for s in (16.9, 23.1):
+        assert offset.JUDGES["full-temperature"](None, frame.assign(effective=[s, 17.0]), None, None)[0] is False
+    assert offset.JUDGES["full-temperature"](None, frame[1:], None, None) == (None, "")
+    values = {"logitnorm": {"energy_t1": 96.0, "energy_centred": 20.0, "msp": 19.0, "energy": 21.0}, "cross_entropy": {"energy": 37.0, "energy_centred": 37.5}}
+    repaired = pd.DataFrame([{**common, "size": "full", "method": method, "tau": 0.04 if method == "logitnorm" else np.nan, "score": score, "fpr95": value}
+                             for method, of in values.items() for score, value in of.items()])
+    judge = offset.JUDGES["full-energy"]
+    assert judge(None, None, repaired, None) == (True, "LogitNorm: 96.0 to 20.0 %; Cross-entropy: 37.0 to 37.5 %")
+    assert judge(None, None, repaired.replace({"fpr95": {96.0: 24.0}}), None)[0] is False and judge(None, None, repaired[:4], None)[0] is None
+    said = offset.own_repair_said(repaired)
+    assert "from an FPR95 of 96.0 to 20.0 %** (MSP 19.0 %; Energy at T = 0.1 21.0 %, and under cross-entropy 37.0 %" in said
+    assert offset.own_repair_said(repaired.assign(size="small")) == offset.own_repair_said(repaired[:4]) == offset.own_repair_said(pd.DataFrame()) == ""
 
 
 def test_heads_are_compared_seed_by_seed(tmp_path):

@@ -72,7 +72,7 @@ def ready_for_page(notebook, name: str):
 
     - alt text and caption, which plots.show leaves beside the figure, become the cell's mystnb metadata, the only
       place from which MyST-NB takes them; the figure is named {name}-{number} for {numref};
-    - parameter cells fold away; papermill's notes and absolute paths of this machine go; empty stderr goes;
+    - parameter cells fold away; papermill's notes and absolute paths of this machine go; empty stderr and empty sentences go;
     - lines that a cell prints one after the other stand in one block.
     Raises BookError for a failed cell, a figure without alt text, or two figures in one cell.
     """
