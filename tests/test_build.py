@@ -218,7 +218,7 @@ def test_a_built_page_that_must_not_be_published_is_refused(tmp_path, monkeypatc
 
 def test_parameters_fold_away_and_traces_of_the_machine_go():
     empty, full = (new_output("display_data", data={"text/markdown": text, "text/plain": "<Markdown object>"}) for text in ("", "said"))
-    assert build.ready_for_page(executed(empty, full), "page").cells[0].outputs == [full]
+    assert build.ready_for_page(executed(empty, full), "page").cells[1].outputs == [full]
     notebook = executed(new_output("stream", name="stdout", text=f"wrote {build.ROOT}/build/runs/x\n"),
                         new_output("stream", name="stderr", text="\n"), tags=["injected-parameters"])
     notebook.metadata["papermill"] = {"input_path": str(build.ROOT)}
