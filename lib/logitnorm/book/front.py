@@ -92,7 +92,7 @@ def _sentence(lines: pd.DataFrame, loaded: dict[str, list]) -> str:
     ours, theirs = _changes(row)
     net = {"medium": "the paper's own network, 30 epochs instead of 200", "small": "a small network, 12 epochs"}
     if early := [run.config for run in loaded.get("full", []) if run.stopped]:
-        net["full"] = f"the paper's own training, {paper.length(early[0])}, on stand-ins for five of its six image sets"
+        net["full"] = f"here {paper.length(early[0])}, five of six sets stand-ins"
     said = (f"**Foreign images that pass for familiar: from {ours} %** with LogitNorm (paper: {theirs} %; "
             f"{net.get(row['size'], 'the paper’s setting')})."
             if row["size"] else f"Our own runs: {paper.NOT_RUN}; the paper has FPR95 fall from {theirs} %.")
@@ -100,9 +100,9 @@ def _sentence(lines: pd.DataFrame, loaded: dict[str, list]) -> str:
     if len(ends):
         least, most = f"{ends.min():.0f}", f"{ends.max():.0f}"
         own = branches.own_stages(branches.histories(loaded.get("full", [])))
-        on_the_way = (f"the paper's own is asked for {own['nominal'].iloc[0]:g}, trains at {own['s'].iloc[0]:.0f} for {own['epoch'].iloc[0]} epochs and ends at "
+        on_the_way = (f"the paper's, asked for 1/τ = {own['nominal'].iloc[0]:g}, trains at {own['s'].iloc[0]:.0f} for {own['epoch'].iloc[0]} epochs and ends at "
                       f"{own['s'].iloc[-1]:.0f}; " if len(own) > 1 else "")
-        said += (f" **A network sets its own temperature**: {on_the_way}small ones asked for 1/τ = {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f} train at "
+        said += (f" **A network sets its own temperature**: {on_the_way}small ones, asked for {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, train at "
                  f"{least if least == most else f'{least} to {most}'} ([why](../notebooks/hidden_temperature.ipynb)).")
     return said
 
