@@ -99,11 +99,14 @@ def _sentence(lines: pd.DataFrame, loaded: dict[str, list]) -> str:
     ends = offset.set_temperatures(loaded.get("small", []))
     if len(ends):
         least, most = f"{ends.min():.0f}", f"{ends.max():.0f}"
+        trained = least if least == most else f"{least} to {most}"
         own = branches.own_stages(branches.histories(loaded.get("full", [])))
-        on_the_way = (f"the paper's, asked for 1/τ = {own['nominal'].iloc[0]:g}, trains at {own['s'].iloc[0]:.0f} for {own['epoch'].iloc[0]} epochs and ends at "
-                      f"{own['s'].iloc[-1]:.0f}; " if len(own) > 1 else "")
-        said += (f" **A network sets its own temperature**: {on_the_way}small ones, asked for {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, train at "
-                 f"{least if least == most else f'{least} to {most}'} ([why](../notebooks/hidden_temperature.ipynb)).")
+        if len(own) > 1:
+            said += (f" **A network sets its own temperature**: the paper's, asked for 1/τ = {own['nominal'].iloc[0]:g}, trains at {own['s'].iloc[0]:.0f} for "
+                     f"{own['epoch'].iloc[0]} epochs and ends at {own['s'].iloc[-1]:.0f}; small ones end at {trained}")
+        else:
+            said += (f" **It sets its own temperature**: asked for 1/τ = {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, it trains at {trained}")
+        said += " ([why](../notebooks/hidden_temperature.ipynb))."
     return said
 
 
