@@ -1,9 +1,11 @@
 """study/speed.py: the measurements of the loops, what is said of them and how they are drawn."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from logitnorm.book import pictures, plots
+from logitnorm.config import Config
 from logitnorm.study import speed
 
 
@@ -75,3 +77,18 @@ def test_low_precision_is_judged_against_the_seeds():
     table = speed.precision_table({"rows": rows("cross_entropy", (90, 92), (91, 92)) + rows("logitnorm", (90, 90.2), (91, 91.2))})
     assert table["loss"].tolist() == ["Cross-entropy", "LogitNorm"] and table["difference"].tolist() == ["+0.50", "+1.00"]
     assert table.iloc[:, -1].tolist() == ["yes", "no"]
+
+
+def test_what_ran_on_a_gpu_is_told_from_its_runs_and_its_measurement(tmp_path):
+    def run(device, method):
+        return SimpleNamespace(config=Config(size="full", method=method, epochs=190), info={"device": device, "images_per_second": 190 * speed.EPOCH / 600})
+
+    both = [run("NVIDIA H100 80GB HBM3", method) for method in ("cross_entropy", "logitnorm")]
+    assert speed.on_gpu([*both, run("CPU x", "godin")]) == both
+    said = speed.gpu_said(both)
+    assert "On an H100" in said and "2 runs of WRN-40-2, 190 and 190 epochs" in said and "took 10 minutes" in said
+    assert "open" in speed.gpu_said([run("CPU x", "logitnorm")])
+    rates = [{"step": "replayed", "images_per_second": 200 * speed.EPOCH / 60}, {"step": "compiled", "images_per_second": 100.0, "seconds_to_compile": 48.6}]
+    (tmp_path / "gpu-x.json").write_text(json.dumps({"architecture": "wrn40_2", "rates": rates}))
+    table = speed.gpu_table(tmp_path, both)
+    assert len(table) == 4 and table["200 epochs (min)"].iloc[0] == "1.0" and table["what"].iloc[1].endswith("compiled (in 49 s)")

@@ -92,7 +92,8 @@ def _sentence(lines: pd.DataFrame, loaded: dict[str, list]) -> str:
     ours, theirs = _changes(row)
     net = {"medium": "the paper's own network, 30 epochs instead of 200", "small": "a small network, 12 epochs"}
     if early := [run.config for run in loaded.get("full", []) if run.stopped]:
-        net["full"] = f"here {paper.length(early[0])}, five of six sets stand-ins"
+        used = [paper.counterpart(name) != name for name in early[0].ood_sets]
+        net["full"] = f"here {paper.length(early[0])}, {sum(used)} of {len(used)} sets stand-ins"
     said = (f"**Foreign images that pass for familiar: from {ours} %** with LogitNorm (paper: {theirs} %; "
             f"{net.get(row['size'], 'the paper’s setting')})."
             if row["size"] else f"Our own runs: {paper.NOT_RUN}; the paper has FPR95 fall from {theirs} %.")

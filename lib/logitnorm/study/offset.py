@@ -28,6 +28,7 @@ NEAR = ("cifar10", "cifar100", "tinyimagenet_resize")
 FAR = ("mnist", "svhn_part", "textures_part", "places_mini")
 
 SMALL10 = {**SMALL_NET, "in_grid": True}
+WRN40 = {"architecture": "wrn40_2", "id_dataset": "cifar10", "method": "logitnorm", "tau": 0.04, "seed": 1}  # the paper's own network
 SECOND_NET = "wrn10_1"  # the net of the many seeds, with the settings of its size otherwise
 RECORD = "no prediction but its record"  # what data/predictions.yaml says of an entry that was written after the fact
 USUAL = Config(size="small")
@@ -235,8 +236,7 @@ def turned(run) -> float:
 
 def own_turned_said(loaded: list) -> str:
     """What the other sign of the offset would do to Energy in the paper's own training, in one sentence; "" without its run."""
-    runs = [run for run in loaded if run.config.size == "full" and run.config.method == "logitnorm" and run.config.id_dataset == "cifar10"
-            and run.in_grid and run.config.tau == paper.TAU["cifar10"] and run.config.architecture == "wrn40_2"]
+    runs = [run for run in loaded if run.config.size == "full" and run.in_grid and all(getattr(run.config, name) == value for name, value in WRN40.items())]
     return f"With the sign of its offset turned round, which no loss would notice, it has {turned(runs[0]):.1f} %." if runs else ""
 
 
@@ -755,7 +755,6 @@ def _full_temperature(plain, frame, repaired, loaded):
     return bool(before < s < 23), f"s* {s:.1f} after {rows['epochs'].iloc[0]} epochs, {before:.1f} after {short['epochs'].iloc[0]}"
 
 
-WRN40 = {"architecture": "wrn40_2", "id_dataset": "cifar10", "method": "logitnorm", "tau": 0.04, "seed": 1}
 JUDGES = {"centred-trains-worse": _trains_worse, "centred-best-tau": _best_tau, "centred-energy": _energy,
           "sweep-plateau": _plateau, "sweep-threshold": _threshold, "sweep-sign": _sign, "cifar100-centred": _cifar100,
           "wrn40-temperature": _larger, "wrn40-energy": _larger_energy, "scaled-step": _scaled_step,

@@ -72,21 +72,27 @@ def record(one: dict) -> tuple[pd.DataFrame, str]:
         f"{one['measured'][:10]}.")
 
 
+def on_gpu(loaded: list) -> list:
+    """The runs that a GPU trained."""
+    return [run for run in loaded if not run.info["device"].startswith(("CPU", "none"))]
+
+
 def gpu_table(folder: Path, loaded: list) -> pd.DataFrame:
     """What ran on a GPU, a line each: the steps measured alone (gpu-*.json), and the runs as their history.csv has them.
 
     Columns what, images/s, 200 epochs (min): of the training steps, without evaluation.
     """
-    found = [(f"{paper.network(one['architecture'])}, alone, step {row['step']}", row["images_per_second"])
+    found = [(f"{paper.network(one['architecture'])}, alone, step {row['step']}"
+              + (f" (in {row['seconds_to_compile']:.0f} s)" if "seconds_to_compile" in row else ""), row["images_per_second"])
              for one in _read(folder, "gpu-*.json") for row in one["rates"]]
     found += [(f"{paper.network(run.config.architecture)}, the run of {paper.method_title(run.config)}, {run.config.epochs} epochs, beside another",
-               run.info["images_per_second"]) for run in loaded if not run.info["device"].startswith(("CPU", "none"))]
+               run.info["images_per_second"]) for run in on_gpu(loaded)]
     return pd.DataFrame([{"what": what, "images/s": f"{rate:,.0f}", "200 epochs (min)": f"{200 * EPOCH / rate / 60:.1f}"} for what, rate in found])
 
 
 def gpu_said(loaded: list) -> str:
     """Markdown: how long the paper's own trainings took on a GPU here, beside the released log; "" without such a run."""
-    runs = [run for run in loaded if run.config.size == "full" and not run.info["device"].startswith(("CPU", "none"))]
+    runs = [run for run in on_gpu(loaded) if run.config.size == "full"]
     if not runs:
         return "No GPU has trained for this book yet: **the GPU numbers are open**."
     minutes = max(run.config.epochs * EPOCH / run.info["images_per_second"] / 60 for run in runs)
