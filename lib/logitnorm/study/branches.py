@@ -286,9 +286,10 @@ def networks_said(rows: pd.DataFrame) -> str:
 
 
 def own_training(found: pd.DataFrame) -> pd.DataFrame:
-    """Of `histories` the epochs of the first run of size full at the paper's tau, without epoch 0."""
-    rows = found[(found["size"] == "full") & np.isclose(found["tau"], paper.TAU["cifar10"]) & (found["epoch"] > 0)]
-    return rows[rows["seed"] == rows["seed"].min()]
+    """Of `histories` the epochs of one run, the first of the longest of size full of the paper's network at its tau, without epoch 0."""
+    rows = found[(found["size"] == "full") & (found["architecture"] == offset.WRN40["architecture"])
+                 & np.isclose(found["tau"], paper.TAU["cifar10"]) & (found["epoch"] > 0)]
+    return rows[rows["run"] == rows.loc[rows["epoch"].idxmax(), "run"]] if len(rows) else rows
 
 
 def own_stages(found: pd.DataFrame) -> pd.DataFrame:
