@@ -47,6 +47,12 @@ def test_show_refuses_a_figure_without_words(displayed, alt, caption, named):
     plt.close(fig)
 
 
+def test_alt_text_is_read_aloud_so_a_finding_in_it_has_no_markdown(displayed):
+    plots.show(plt.figure(), alt="A line. **It rises** by 2 ** 3 points ([why](page.md#why)).", caption="**Bold** it may be.")
+    assert displayed[0][1]["metadata"]["logitnorm"]["alt"] == "A line. It rises by 2 ** 3 points (why)."
+    assert displayed[0][1]["metadata"]["logitnorm"]["caption"] == "**Bold** it may be."
+
+
 class Rows(HTMLParser):
     """Collects (tag, attributes, text) of the table's cells and caption."""
 

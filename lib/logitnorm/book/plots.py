@@ -7,6 +7,7 @@ styles and hatches repeat it). Text is large because a page 375 px wide shrinks 
 
 import base64
 import io
+import re
 from html import escape
 from numbers import Integral, Real
 from typing import NamedTuple
@@ -96,12 +97,15 @@ def show(fig, alt: str, caption: str):
     """Display a figure as PNG, with its alt text and caption as output metadata; closes the figure.
 
     The runner that builds the book moves both from `metadata["logitnorm"]` to where Jupyter Book looks
-    for them, so that alt text and captions may contain measured numbers.
+    for them, so that alt text and captions may contain measured numbers. Alt text is read aloud, so a
+    finding quoted in it loses its Markdown: stars of emphasis and the addresses of links.
     """
     from IPython.display import display  # only notebooks need IPython
 
     _need(alt, "alt text", "show")
     _need(caption, "caption", "show")
+    alt = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", alt)
+    alt = re.sub(r"\*\*(\S[^*]*\S)\*\*", r"\1", alt)
     png = base64_of(fig.savefig, format="png", dpi=150, facecolor="white")
     plt.close(fig)  # otherwise the inline backend shows it a second time, without alt text
     display({"image/png": png, "text/plain": alt}, raw=True,
