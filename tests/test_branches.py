@@ -12,7 +12,7 @@ from bs4 import BeautifulSoup
 from fake_runs import write_run
 from logitnorm import losses, metrics, scores
 from logitnorm.book import hidden
-from logitnorm.study import branches, offset, results
+from logitnorm.study import branches, intervention, offset, repair, results
 
 K = 10
 
@@ -217,7 +217,7 @@ def test_figures_draw_what_there_is(run):
     frame, history = offset.temperatures(loaded), branches.histories(loaded)
     for figure in (hidden.temperature_figure(frame), hidden.branch_figure(history), hidden.fitting_figure(history),
                    hidden.mirror_figure(branches.mirrored([run])), hidden.valley_figure(branches.valley(run)),
-                   hidden.intervention_figure(offset.interventions(loaded)), hidden.repair_figure(offset.repairs(loaded))):
+                   hidden.intervention_figure(intervention.interventions(loaded)), hidden.repair_figure(repair.repairs(loaded))):
         assert all(ax.has_data() for ax in figure.axes)
 
 

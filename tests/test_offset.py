@@ -10,7 +10,7 @@ from fake_runs import write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from logitnorm import losses, metrics, scores
-from logitnorm.study import offset, results
+from logitnorm.study import intervention, offset, predictions, repair, results
 
 K = 10
 
@@ -77,16 +77,16 @@ def test_tables_of_runs_follow_from_their_logits(loaded):
     assert row["effective"] == pytest.approx(s) and row["nominal"] == 100
     assert row["offset"] == pytest.approx(f.mean()) and 0 < row["wanted"] < 1000
 
-    repaired = offset.repairs(loaded)
+    repaired = repair.repairs(loaded)
     assert set(repaired["group"]) == {"six", "near", "far"}
     of = repaired[(repaired["run"] == run.id) & (repaired["group"] == "near")].set_index("score")["auroc"]
     g = run.tensor("cifar100/logits").astype(float)
     by_hand = metrics.auroc(scores.energy(c), scores.energy(g - g.mean(1, keepdims=True)))
     assert of["energy_centred"] == pytest.approx(by_hand), "cifar100 is the only near set of these runs"
-    for table in (offset.repair_table(repaired), offset.repair_pairs(repaired), offset.intervention_table(loaded),
+    for table in (repair.repair_table(repaired), repair.repair_pairs(repaired), intervention.intervention_table(loaded),
                   offset.calibration_table(loaded), offset.calibration_table(loaded, every=False)):
         assert len(table) and not table.isna().any().any()
-    assert "13" not in offset.finding(frame[:0], repaired[:0]) and "n" in offset.finding(frame, repaired)
+    assert "13" not in repair.finding(frame[:0], repaired[:0]) and "n" in repair.finding(frame, repaired)
 
 
 def test_the_variance_along_a_direction_is_worked_by_hand():
@@ -95,7 +95,7 @@ def test_the_variance_along_a_direction_is_worked_by_hand():
 
 
 def test_both_sides_are_energies_of_the_logits_with_and_without_their_mean(loaded):
-    found = offset.sides(loaded)
+    found = repair.sides(loaded)
     [run] = [run for run in loaded if run.config.method == "logitnorm" and run.config.tau == 0.04]
     row = found[found["tau"] == 0.04].iloc[0]
     logits = {name: run.tensor(f"{name}/logits").astype(float) for name in run.sets}
@@ -107,11 +107,11 @@ def test_both_sides_are_energies_of_the_logits_with_and_without_their_mean(loade
     assert row["paper_centred"] == pytest.approx(mean(lambda f: scores.energy(scores.centred(f), 0.1)))
     assert row["one"] == pytest.approx(mean(scores.energy)) and row["msp"] == pytest.approx(mean(scores.msp))
     assert row["one_centred"] == pytest.approx(mean(lambda f: scores.energy(scores.centred(f))))
-    assert offset.turned(run) == pytest.approx(mean(lambda f: scores.energy(scores.centred(f) - f.mean(axis=1, keepdims=True))))
-    assert offset.own_turned_said(loaded) == "", "these are small runs"
+    assert repair.turned(run) == pytest.approx(mean(lambda f: scores.energy(scores.centred(f) - f.mean(axis=1, keepdims=True))))
+    assert repair.own_turned_said(loaded) == "", "these are small runs"
     assert row["side"] == ("below 0" if logits["cifar10"].mean() < 0 else "above 0") and row["n"] == 1
-    assert len(offset.sides_table(found)) == len(found) == 2 and offset.sides_said(found[:0]) == ""
-    said = offset.sides_said(found.assign(one=90.0, one_centred=[50.0, 95.0], paper=50.0, paper_centred=[51.0, 47.0], msp=48.0))
+    assert len(repair.sides_table(found)) == len(found) == 2 and repair.sides_said(found[:0]) == ""
+    said = repair.sides_said(found.assign(one=90.0, one_centred=[50.0, 95.0], paper=50.0, paper_centred=[51.0, 47.0], msp=48.0))
     assert "in 1 at T = 1 and worse in 1; at the paper's T = 0.1 better in 1 and worse in 0" in said and "within 3.0 points" in said
 
 
@@ -119,38 +119,38 @@ def test_the_papers_own_training_is_judged_by_what_was_predicted_of_it():
     common = {"architecture": "wrn40_2", "id_dataset": "cifar10", "seed": 1, "in_grid": True, "cutout": 0, "group": "six"}
     frame = pd.DataFrame([{**common, "method": "logitnorm", "tau": 0.04, "size": size, "epochs": epochs, "effective": s}
                           for size, epochs, s in (("full", 190, 22.0), ("medium", 30, 17.0))])
-    assert offset.JUDGES["full-temperature"](None, frame, None, None) == (True, "s* 22.0 after 190 epochs, 17.0 after 30")
+    assert predictions.JUDGES["full-temperature"](None, frame, None, None) == (True, "s* 22.0 after 190 epochs, 17.0 after 30")
     for s in (16.9, 23.1):
-        assert offset.JUDGES["full-temperature"](None, frame.assign(effective=[s, 17.0]), None, None)[0] is False
-    assert offset.JUDGES["full-temperature"](None, frame[1:], None, None) == (None, "")
+        assert predictions.JUDGES["full-temperature"](None, frame.assign(effective=[s, 17.0]), None, None)[0] is False
+    assert predictions.JUDGES["full-temperature"](None, frame[1:], None, None) == (None, "")
     values = {"logitnorm": {"energy_t1": 96.0, "energy_centred": 20.0, "msp": 19.0, "energy": 21.0}, "cross_entropy": {"energy": 37.0, "energy_centred": 37.5}}
     repaired = pd.DataFrame([{**common, "size": "full", "method": method, "tau": 0.04 if method == "logitnorm" else np.nan, "score": score, "fpr95": value}
                              for method, of in values.items() for score, value in of.items()])
-    judge = offset.JUDGES["full-energy"]
+    judge = predictions.JUDGES["full-energy"]
     assert judge(None, None, repaired, None) == (True, "LogitNorm: 96.0 to 20.0 %; Cross-entropy: 37.0 to 37.5 %")
     assert judge(None, None, repaired.replace({"fpr95": {96.0: 24.0}}), None)[0] is False and judge(None, None, repaired[:4], None)[0] is None
-    said = offset.own_repair_said(repaired)
+    said = repair.own_repair_said(repaired)
     assert "from an FPR95 of 96.0 to 20.0 %** (MSP 19.0 %; Energy at T = 0.1 21.0 %, and under cross-entropy 37.0 %" in said
-    assert offset.own_repair_said(repaired.assign(size="small")) == offset.own_repair_said(repaired[:4]) == offset.own_repair_said(pd.DataFrame()) == ""
+    assert repair.own_repair_said(repaired.assign(size="small")) == repair.own_repair_said(repaired[:4]) == repair.own_repair_said(pd.DataFrame()) == ""
 
 
 def test_heads_are_compared_seed_by_seed(tmp_path):
     for method, seeds in (("logitnorm", (1, 2, 3)), ("one_offset", (1, 2, 3)), ("one_temperature", (1,))):
         for seed in seeds:
             write_run(tmp_path, method=method, tau=0.04, seed=seed, architecture="wrn10_1", n_id=60, n_ood=20)
-    found = offset.alternatives(offset.load(tmp_path))
+    found = intervention.alternatives(offset.load(tmp_path))
     assert found["method"].tolist() == ["logitnorm"] * 3 + ["one_offset"] * 3 + ["one_temperature"]
     base = {"logitnorm": (83.0, 55.0, 12.0), "one_offset": (82.6, 59.0, 12.5), "one_temperature": (80.0, 65.0, 12.0)}
     found[["accuracy", "msp", "s"]] = [base[name] for name in found["method"]]
-    said = offset.alternatives_said(found)
+    said = intervention.alternatives_said(found)
     assert "all images the test accuracy changes by -0.4 points and the FPR95 of MSP by +4.0 (s = 12.5 beside 12.0, n = 3)" in said
     assert "by -3.0 points and the FPR95 of MSP by +10.0 (s = 12.0 beside 12.0, n = 1)" in said
     assert "for what it makes of each image" in said and "so far" in said
-    assert "Either comes near" in offset.alternatives_said(found.assign(accuracy=83.0, msp=55.0))
+    assert "Either comes near" in intervention.alternatives_said(found.assign(accuracy=83.0, msp=55.0))
     worse = found.assign(accuracy=[80.0 if name == "one_offset" else 83.0 for name in found["method"]], msp=55.0)
-    assert "does harm" in offset.alternatives_said(worse)
-    assert "neither" in offset.alternatives_said(worse.assign(accuracy=[83.0 if name == "logitnorm" else 80.0 for name in found["method"]]))
-    assert "not yet run" in offset.alternatives_said(found[:3]) and len(offset.alternatives_table(found)) == 3
+    assert "does harm" in intervention.alternatives_said(worse)
+    assert "neither" in intervention.alternatives_said(worse.assign(accuracy=[83.0 if name == "logitnorm" else 80.0 for name in found["method"]]))
+    assert "not yet run" in intervention.alternatives_said(found[:3]) and len(intervention.alternatives_table(found)) == 3
 
 
 @pytest.mark.parametrize("name, method, change, held", [
@@ -161,19 +161,19 @@ def test_heads_are_compared_seed_by_seed(tmp_path):
 def test_judges_of_the_two_heads(monkeypatch, name, method, change, held):
     plain, other = ({"accuracy": 83.0 + a, "msp": 55.0 + b, "s": 12.0 + c} for a, b, c in ((0, 0, 0), change))
     found = pd.DataFrame([{"method": of, "seed": seed, "nll": 0.5, **values} for of, values in (("logitnorm", plain), (method, other)) for seed in (1, 2, 3)])
-    monkeypatch.setattr(offset, "alternatives", lambda loaded: found)
-    assert offset.JUDGES[name]([], None, None, [])[0] is held
-    monkeypatch.setattr(offset, "alternatives", lambda loaded: found[:-1])
-    assert offset.JUDGES[name]([], None, None, [])[0] is None
+    monkeypatch.setattr(intervention, "alternatives", lambda loaded: found)
+    assert predictions.JUDGES[name]([], None, None, [])[0] is held
+    monkeypatch.setattr(intervention, "alternatives", lambda loaded: found[:-1])
+    assert predictions.JUDGES[name]([], None, None, [])[0] is None
 
 
 def test_every_prediction_has_a_judge_and_open_ones_say_so(loaded):
-    entries = offset.predictions()
-    assert [entry["id"] for entry in entries] == list(offset.JUDGES)
-    became = offset.judged(loaded, offset.temperatures(loaded), offset.repairs(loaded))["became"]
-    known = {"label-noise": "held", "wrn40-temperature": offset.RECORD}  # one is judged by data/benchmarks, one was no prediction
+    entries = predictions.made()
+    assert [entry["id"] for entry in entries] == list(predictions.JUDGES)
+    became = predictions.judged(loaded, offset.temperatures(loaded), repair.repairs(loaded))["became"]
+    known = {"label-noise": "held", "wrn40-temperature": predictions.RECORD}  # one is judged by data/benchmarks, one was no prediction
     assert became.tolist() == [known.get(entry["id"], "not yet run") for entry in entries]
-    assert offset.judged_said(pd.DataFrame({"became": ["held", "held", "did not hold", "not yet run", offset.RECORD]})).startswith(
+    assert predictions.judged_said(pd.DataFrame({"became": ["held", "held", "did not hold", "not yet run", predictions.RECORD]})).startswith(
         "**2 held, 1 did not**; 1 wait for runs")
 
 
@@ -206,15 +206,15 @@ def test_what_is_said_of_the_step_follows_the_numbers(tmp_path):
     found = results.load_all(tmp_path)
     frame = offset.temperatures(found)
     np.testing.assert_allclose(frame["divisor"], [run.config.tau * offset.described(run)["norm"] for run in found])
-    level, growing = (offset.step_said(frame.assign(divisor=values), offset.repairs(found)) for values in (0.125, frame["tau"]))
+    level, growing = (offset.step_said(frame.assign(divisor=values), repair.repairs(found)) for values in (0.125, frame["tau"]))
     assert level == "**Nor does τ set the step**: at one learning rate τ‖f‖ is 0.125 to 0.125 (means over seeds) while τ goes from 0.01 to 0.1."
     assert growing.startswith("**τ sets the step too**: at one learning rate τ‖f‖ is 0.010 to 0.100")
-    assert offset.step_said(frame.iloc[:1], offset.repairs(found)) == ""
+    assert offset.step_said(frame.iloc[:1], repair.repairs(found)) == ""
     write_run(tmp_path, method="logitnorm", tau=0.01, lr=0.05, seed=1, architecture="wrn10_2", n_id=60, n_ood=20)
     found = results.load_all(tmp_path, everything=True)
     frame = offset.temperatures(found)
     slow = frame["lr"] < 0.2
-    said = offset.step_said(frame.assign(effective=np.where(slow, 13.5, 13.8), train_accuracy=np.where(slow, 88.0, 90.0)), offset.repairs(found))
+    said = offset.step_said(frame.assign(effective=np.where(slow, 13.5, 13.8), train_accuracy=np.where(slow, 88.0, 90.0)), repair.repairs(found))
     assert "for τ = 0.01, the network trains at 13.5 instead of 13.8, with a training accuracy of 88.0 instead of 90.0 %" in said
 
 
@@ -229,7 +229,7 @@ def test_judges_say_held_and_did_not_hold(tmp_path):
         ("sweep-threshold", {"offset": 0.1, "effective": 11.8}, False),
         ("sweep-threshold", {"offset": -0.3, "effective": 12.4}, False),
     ):
-        assert offset.JUDGES[name]([], frame.assign(**change), None, [])[0] is held, (name, change)
+        assert predictions.JUDGES[name]([], frame.assign(**change), None, [])[0] is held, (name, change)
     grid(tmp_path, "logitnorm", (0.06,))
     frame = offset.temperatures(results.load_all(tmp_path))
     for change, held in (
@@ -237,13 +237,13 @@ def test_judges_say_held_and_did_not_hold(tmp_path):
         ({"effective": 12.9, "test_accuracy": 87.0}, False),
         ({"effective": 13.5, "test_accuracy": 86 + 20 * frame["tau"] * (frame["tau"] > 0.05)}, False),
     ):
-        assert offset.JUDGES["sweep-plateau"]([], frame.assign(**change), None, [])[0] is held, change
+        assert predictions.JUDGES["sweep-plateau"]([], frame.assign(**change), None, [])[0] is held, change
 
 
 def test_one_run_can_decide_a_prediction_about_all():
     scaled = pd.DataFrame({"in_grid": False, "tau": [0.02, 0.04], "fpr95": [40.0, 38.0], "score": "msp", "group": "six", "size": "small", "seed": 1, "epochs": 12,
                            "architecture": "wrn10_2", "id_dataset": "cifar10", "method": "logitnorm", "lr": [0.1, 0.2]})
-    judge = offset.JUDGES["scaled-step"]
+    judge = predictions.JUDGES["scaled-step"]
     assert judge([], None, scaled, [])[0] is None and judge([], None, scaled.assign(fpr95=[37.0, 38.0]), [])[0] is True
     whole = pd.concat([scaled[1:].assign(tau=tau, lr=5 * tau, fpr95=38 + abs(tau - 0.04)) for tau in
                        (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1)])
@@ -251,7 +251,7 @@ def test_one_run_can_decide_a_prediction_about_all():
     lengths = pd.DataFrame({"epochs": [6, 12], "effective": [12.0, 13.6], "signed_ratio": [-1.7, -1.5], "train_accuracy": 90.0,
                             "size": "small", "architecture": "wrn10_2", "id_dataset": "cifar10", "method": "logitnorm", "tau": 0.04,
                             "seed": 1, "lr": 0.2})
-    judge = offset.JUDGES["longer-training"]
+    judge = predictions.JUDGES["longer-training"]
     assert judge([], lengths, None, [])[0] is None
     assert judge([], lengths.assign(effective=[14.0, 13.6]), None, [])[0] is False
     longest = lengths[1:].assign(epochs=30, effective=15.0, signed_ratio=-1.2)
@@ -261,10 +261,10 @@ def test_one_run_can_decide_a_prediction_about_all():
 def test_what_the_intervention_says_names_both_losses():
     found = pd.DataFrame({"method": ["logitnorm"] * 2 + ["centred_logitnorm"] * 2, "tau": [0.01, 0.1] * 2,
                           "accuracy": [87.0, 88.0, 60.0, 86.0]})
-    said = offset.intervention_said(found)
+    said = intervention.intervention_said(found)
     assert "between 87.0 and 88.0 %" in said and "between 60.0 and 86.0 %" in said and "0.01 to 0.1" in said
-    assert "τ is real" in said and "matters little more" in offset.intervention_said(found.assign(accuracy=[87.0, 88.0, 86.0, 87.0]))
-    assert offset.intervention_said(found[:2]) == ""
+    assert "τ is real" in said and "matters little more" in intervention.intervention_said(found.assign(accuracy=[87.0, 88.0, 86.0, 87.0]))
+    assert intervention.intervention_said(found[:2]) == ""
 
 
 def test_a_run_of_another_length_does_not_move_the_fitted_temperature():

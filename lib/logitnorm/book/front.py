@@ -10,7 +10,19 @@ from PIL import Image
 from scipy.special import softmax
 
 from logitnorm import metrics
-from logitnorm.study import branches, findings, label_noise, ledger, netsize, offset, paper, questions, results, seeds
+from logitnorm.study import (
+    branches,
+    findings,
+    label_noise,
+    ledger,
+    netsize,
+    offset,
+    paper,
+    questions,
+    repair,
+    results,
+    seeds,
+)
 
 from . import hidden, lists, pictures, plots
 from .build import colab_url
@@ -305,9 +317,9 @@ def own_findings(loaded: list) -> str:
     small, lines = [run for run in loaded if run.config.size == "small"], []
     main = results.small_net(loaded)
     if any(run.config.method == "logitnorm" for run in main):
-        repaired = offset.repairs([run for run in main if run.config.method in seeds.METHODS])
+        repaired = repair.repairs([run for run in main if run.config.method in seeds.METHODS])
         full = [run for run in loaded if run.config.size == "full" and run.in_grid]
-        repaired = pd.concat([repaired, offset.repairs(full)])
+        repaired = pd.concat([repaired, repair.repairs(full)])
         lines.append(f"{branches.finding(branches.histories(full), offset.temperatures(main), repaired)} [](../notebooks/hidden_temperature.ipynb)")
     if said := branches.mirror_said(branches.mirrored([run for run in main if run.config.seed == 1])):
         lines.append(f"{said} [](../notebooks/hidden_temperature.ipynb)")

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from logitnorm import metrics, scores
-from logitnorm.study import branches, label_noise, offset, paper
+from logitnorm.study import branches, label_noise, offset, paper, predictions
 
 from . import explorers
 from .plots import FAINT, GREY, METHODS, PAPER, PURPLE
@@ -270,7 +270,7 @@ def images_figure(runs: list):
 
 
 def intervention_figure(found: pd.DataFrame):
-    """Figure of `offset.interventions`: test accuracy and FPR95 by MSP against tau, with and without the offset, by seed."""
+    """Figure of `intervention.interventions`: test accuracy and FPR95 by MSP against tau, with and without the offset, by seed."""
     fig, axes = plt.subplots(2, figsize=(6.4, 7), sharex=True)
     for ax, name, label in zip(axes, ("accuracy", "msp"), ("test accuracy (%) ↑", "MSP, mean FPR95 (%) ↓")):
         for method, part in found.groupby("method", sort=False):
@@ -319,7 +319,7 @@ def predictions_block(judged: pd.DataFrame):
     """The predictions in the order in which they were made, what became of each, and what was known then, as a list."""
     from IPython.display import HTML
 
-    words = {"held": "✓ held", "did not hold": "✗ did not hold", offset.RECORD: "● a record"}
+    words = {"held": "✓ held", "did not hold": "✗ did not hold", predictions.RECORD: "● a record"}
     items = [f'<li data-became="{escape(row.became)}"><strong>{words.get(row.became, "○ open")}</strong> {escape(row.prediction)}'
              + (f" <em>{escape(row.numbers)}.</em>" if row.numbers else "")
              + f"<br><small>Written {row.written}; known then: {escape(row.known)}.</small></li>"

@@ -17,7 +17,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from logitnorm import losses, metrics, paths, scores
 
-from . import offset, paper
+from . import offset, paper, repair
 
 TAUS = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2)  # of the valley: the paper's and this book's
 SHARES = np.arange(-64, 65) / 8  # of the offset: beyond both arms of the fork at tau 0.01
@@ -312,8 +312,8 @@ def finding(found: pd.DataFrame, frame: pd.DataFrame, repaired: pd.DataFrame) ->
     """Markdown, the page's finding: the paper's own network first where it was trained; `histories`, offset.temperatures and .repairs."""
     own = own_short(found)
     if not own:
-        return offset.finding(frame, repaired)
-    return f"**{own}** {offset.temperature_said(frame, plain=True)} {offset.own_repair_said(repaired)}"
+        return repair.finding(frame, repaired)
+    return f"**{own}** {offset.temperature_said(frame, plain=True)} {repair.own_repair_said(repaired)}"
 
 
 def own_said(found: pd.DataFrame) -> str:

@@ -41,7 +41,7 @@ from scipy.stats import gaussian_kde
 
 from logitnorm import losses, paths
 
-from . import offset, paper
+from . import paper, repair
 
 SIZES = ("full", "medium", "small")
 PAPERS = {"logitnorm": "LogitNorm (Wei et al., ICML 2022)",
@@ -70,8 +70,8 @@ def claims() -> list[dict]:
         if not {"id", "topic", "paper", "where", "says", "page"} <= keys or len(kinds) != 1:
             raise ValueError(f"claims.yaml, entry {entry.get('id')!r}: an entry has id, topic, paper, where, says, "
                              "page and one of table, measure and unjudged")
-        if entry.get("beside", "energy_centred") not in offset.ENERGIES:
-            raise ValueError(f"claims.yaml, entry {entry['id']!r}: beside names {entry['beside']!r}; known: {', '.join(offset.ENERGIES)}")
+        if entry.get("beside", "energy_centred") not in repair.ENERGIES:
+            raise ValueError(f"claims.yaml, entry {entry['id']!r}: beside names {entry['beside']!r}; known: {', '.join(repair.ENERGIES)}")
         if "measure" in entry and entry["measure"] not in MEASURES:
             raise ValueError(f"claims.yaml, entry {entry['id']!r}: no measure {entry['measure']!r}; known: "
                              f"{', '.join(MEASURES)}")
@@ -125,7 +125,7 @@ def _row(entry: dict, loaded: dict, frames: dict, compared: dict, networks: dict
 
 def _beside(score: str, runs: list) -> list[str]:
     """What the same runs give by a score of this book's own, which decides nothing: ['... 42.6 → 28.0 (...)'], a network."""
-    rows = offset.energies(offset.repairs(runs)).query("score == @score")
+    rows = repair.energies(repair.repairs(runs)).query("score == @score")
     return [f"this book's own {paper.title(score)}: {row.start} → {row.end} ({row.verdict})" for row in rows.itertuples()]
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 
 from logitnorm.config import IN_EVERY_NAME, IN_NO_NAME
 
-from . import offset, paper
+from . import paper
 
 # Number -> (score, metric): FPR95s are means over the far OOD sets.
 NUMBERS = {"MSP": ("msp", "fpr95"), "ODIN": ("odin", "fpr95"), "GradNorm": ("gradnorm", "fpr95"),
@@ -65,7 +65,7 @@ def effects(loaded: list) -> pd.DataFrame:
 
 def _centred(run) -> pd.DataFrame:
     """A row of paper.ours for a run whose metrics were written before `energy_centred` was a score."""
-    mean = np.mean([offset.separated(run, "energy_centred", name)[0] for name in run.config.ood_sets])
+    mean = np.mean([run.separated("energy_centred", name)[0] for name in run.config.ood_sets])
     return pd.DataFrame([{"run": run.id, "score": "energy_centred", "metric": "fpr95", "ood_dataset": "average", "value": mean}])
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 
 from logitnorm import metrics, scores
 
-from . import conventions, findings, offset, paper, results
+from . import conventions, findings, paper, repair, results
 
 TEMPERATURES = (0.01, 0.1, 1.0, 10.0, 100.0)  # of the energy score: the code has 0.1 and 0.01, the score's paper 1
 NONE = f"The runs that would show it: {paper.NOT_RUN}."
@@ -129,7 +129,7 @@ def near_and_far(loaded: list) -> pd.DataFrame:
     found = results.small_net(loaded)
     if not found:
         return pd.DataFrame()
-    rows = offset.repairs(found)
+    rows = repair.repairs(found)
     rows = paper.where(rows, score="msp", group=["near", "far"])
     rows = rows[rows["tau"].isna() | np.isclose(rows["tau"], paper.TAU["cifar10"])]
     lines = []
@@ -147,5 +147,5 @@ def _nets(loaded: list, id_dataset: str) -> str:
 
 
 WRITTEN = {"answer2": tau_of_cifar100, "answer3": gradnorm, "answer4": fitted_on_test, "answer5": crop_or_resize,
-           "answer6": lambda loaded: " ".join(filter(None, (energy_said(energy(loaded)), offset.own_repair_said(
-               offset.repairs([run for run in loaded if run.config.size == "full"])))))}
+           "answer6": lambda loaded: " ".join(filter(None, (energy_said(energy(loaded)), repair.own_repair_said(
+               repair.repairs([run for run in loaded if run.config.size == "full"])))))}

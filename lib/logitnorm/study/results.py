@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import safetensors
 
-from logitnorm import paths, runs
+from logitnorm import metrics, paths, runs
 from logitnorm.config import IN_EVERY_NAME, IN_NO_NAME, SIZES, TAU, Config, ConfigError
 from logitnorm.runs import RunError
 
@@ -63,10 +63,18 @@ class Result(runs.Run):
     def metrics(self) -> pd.DataFrame:
         return pd.read_csv(self.path / "metrics.csv", keep_default_na=False, dtype={"value": float})
 
+    def separated(self, score: str, ood_set: str) -> tuple[float, float]:
+        """FPR95 and AUROC (percent) of a score on one OOD set: as metrics.csv has them, which the build measures again, or,
+        in a run that was written before it had this score, measured here, once."""
+        if (score, ood_set) not in self._separated:
+            inside, outside = self.score(score, self.config.id_dataset), self.score(score, ood_set)
+            self._separated[score, ood_set] = metrics.fpr95(inside, outside), metrics.auroc(inside, outside)
+        return self._separated[score, ood_set]
+
     @cached_property
-    def measured(self) -> dict[tuple[str, str, str], float]:
-        """{(score, OOD set, metric): value} of metrics.csv."""
-        return self.metrics.set_index(["score", "ood_dataset", "metric"])["value"].to_dict()
+    def _separated(self) -> dict[tuple[str, str], tuple[float, float]]:
+        found = self.metrics.pivot_table(index=["score", "ood_dataset"], columns="metric", values="value")
+        return dict(zip(found.index, zip(found["fpr95"], found["auroc"])))
 
     @cached_property
     def correct(self) -> np.ndarray:

@@ -1,0 +1,100 @@
+"""The interventions: LogitNorm trained without the offset, and with one offset or one temperature for all images.
+
+Losses and heads of this book, none of the papers': losses.centred_logitnorm, models.OneOffset and OneTemperature.
+"""
+
+import numpy as np
+import pandas as pd
+
+from logitnorm.config import OFFSET, TAU
+
+from . import offset, paper, repair, results, scoring
+from .paper import where
+
+NEAR_ACCURACY, NEAR_FPR95 = 0.6, 6.0  # points, by which the prediction one-offset allows them to differ
+SEEDS = (1, 2, 3)  # of the runs with one offset or one temperature for all images
+
+
+def interventions(loaded: list) -> pd.DataFrame:
+    """LogitNorm and centred LogitNorm on CIFAR-10, small WRN-10-2: method, tau, seed, accuracy and mean FPR95 by MSP (percent)."""
+    rows = [{"method": c.method, "tau": c.tau, "seed": c.seed, "accuracy": run.info["test_accuracy"],
+             "msp": np.mean([run.separated("msp", name)[0] for name in c.ood_sets])}
+            for run in results.small_net(loaded) for c in (run.config,) if c.method in TAU]
+    return pd.DataFrame(rows, columns=["method", "tau", "seed", "accuracy", "msp"])
+
+
+def intervention_said(found: pd.DataFrame) -> str:
+    """Markdown: what tau does to the accuracy with and without the offset; "" where one of them was not run."""
+    means = found.groupby(["method", "tau"])["accuracy"].mean().unstack(0)
+    if not {"logitnorm", "centred_logitnorm"} <= set(means):
+        return ""
+    both = means.dropna()
+    spans = {method: (both[method].min(), both[method].max()) for method in both}
+    (low, high), (least, most) = spans["logitnorm"], spans["centred_logitnorm"]
+    real = most - least > 2 * (high - low)
+    return (f"**Without the offset τ {'is real' if real else 'matters little more'}**: from τ = {both.index.min():g} to {both.index.max():g} the test accuracy of LogitNorm "
+            f"lies between {low:.1f} and {high:.1f} %, that of the loss without an offset between {least:.1f} and {most:.1f} %.")
+
+
+def alternatives(loaded: list) -> pd.DataFrame:
+    """LogitNorm, and it with one offset or one temperature for all images, in the net of the many seeds, seeds 1 to 3.
+
+    Columns method, seed, accuracy (%), s (mean over the ID test images), nll (nats, of the softmax that is trained), msp (mean FPR95, %).
+    """
+    rows = [{"method": c.method, "seed": c.seed, "accuracy": run.info["test_accuracy"], "s": offset.described(run)["inverse_temperature"],
+             "nll": offset.on_softmax(run, True)["nll"], "msp": np.mean([run.separated("msp", name)[0] for name in c.ood_sets])}
+            for run in paper.by_method(loaded) for c in (run.config,) if c.method in OFFSET and c.size == "small" and c.architecture == offset.SECOND_NET
+            and c.tau == 0.04 and c.seed in SEEDS]
+    return pd.DataFrame(rows, columns=["method", "seed", "accuracy", "s", "nll", "msp"])
+
+
+def beside(found: pd.DataFrame, method: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs of a method and LogitNorm's of the same seeds, both by seed."""
+    rows, plain = (where(found, method=name).set_index("seed").drop(columns="method") for name in (method, "logitnorm"))
+    both = rows.index.intersection(plain.index)
+    return rows.loc[both], plain.loc[both]
+
+
+def alternatives_said(found: pd.DataFrame) -> str:
+    """Markdown: whether one offset, and one temperature, for all images do what LogitNorm's own does, as near as the predictions ask."""
+    said, alike = [], {}
+    for method, words in (("one_offset", "one learned offset for all images"), ("one_temperature", "one learned temperature for all images")):
+        rows, plain = beside(found, method)
+        if not len(rows):
+            return f"The runs of the two: {paper.NOT_RUN}."
+        change = (rows - plain).mean()
+        alike[method] = abs(change["accuracy"]) <= NEAR_ACCURACY and change["msp"] <= NEAR_FPR95
+        said.append(f"with {words} the test accuracy changes by {change['accuracy']:+.1f} points and the FPR95 of MSP by {change['msp']:+.1f} (s = "
+                    f"{rows['s'].mean():.1f} beside {plain['s'].mean():.1f}, n = {len(rows)})")
+    meaning = {(True, True): "Either comes near: what counts most is a temperature that may move while the network learns, not the length of c in the loss.",
+               (True, False): "So the offset counts for what it makes of each image, not for its temperature alone.",
+               (False, True): "So a temperature that may move is what counts, and the length of c in the loss does harm.",
+               (False, False): "So neither is what LogitNorm's own offset does."}
+    missing = min(where(found, method=name)["seed"].nunique() for name in alike) < len(SEEDS)
+    return (f"**{meaning[alike['one_offset'], alike['one_temperature']]}**{' That is so far: three seeds were planned.' * missing} "
+            f"{said[0][0].upper()}{said[0][1:]}; {said[1]}.")
+
+
+def alternatives_table(found: pd.DataFrame) -> pd.DataFrame:
+    """`alternatives` as a table to read."""
+    return pd.DataFrame([{"loss": paper.LABELS[method], "n": str(len(part)), "accuracy (%)": paper.spread(part["accuracy"]),
+                          "s": paper.spread(part["s"], 1), "NLL (nats)": paper.spread(part["nll"], 3), "FPR95 by MSP (%)": paper.spread(part["msp"], 1)}
+                         for method, part in found.groupby("method", sort=False)])
+
+
+def intervention_table(loaded: list) -> pd.DataFrame:
+    """LogitNorm and centred LogitNorm at each tau: accuracy, effective 1/tau, NLL and ECE, FPR95 of MSP and Energy."""
+    found = []
+    small = [run for run in loaded if run.config.method in TAU and run.config.size == "small" and run.in_grid]
+    for c, group in offset.grouped([run for run in small if run.config.architecture.startswith("wrn")]):
+        repaired = repair.repairs(group)
+        raw = "energy_t1" if "energy_t1" in scoring.of_run(c) else "energy"
+        six = where(repaired, group="six").set_index("score")["fpr95"]
+        soft = pd.DataFrame([offset.on_softmax(run, True) for run in group])
+        found.append({"loss": paper.LABELS[c.method], "ID": paper.title(c.id_dataset), "τ": f"{c.tau:g}", "n": str(len(group)),
+                      "accuracy": paper.spread(pd.Series([run.info["test_accuracy"] for run in group])),
+                      "s": paper.spread(pd.Series([offset.described(run)["inverse_temperature"] for run in group]), 1),
+                      "NLL": paper.spread(soft["nll"], 3), "ECE": paper.spread(soft["ece"], 1),
+                      "MSP": paper.spread(six[["msp"]], 1), "Energy, T = 1": paper.spread(six[[raw]], 1),
+                      "of f − m": paper.spread(six[["energy_centred"]], 1)})
+    return pd.DataFrame(found)

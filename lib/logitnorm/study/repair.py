@@ -1,0 +1,206 @@
+"""The repair: what taking the mean logit m off does to Energy, run by run, set by set, on either side of zero.
+
+Energy is m + T log sum exp(c / T) with c = f - m. After LogitNorm m is free (offset.py), and Energy reads it as if it
+said something about the image. Scores of a softmax do not.
+"""
+
+import numpy as np
+import pandas as pd
+
+from logitnorm import metrics
+
+from . import offset, paper, scoring
+from .paper import where
+
+# Groups of OOD sets as OpenOOD has them for CIFAR, by the sets at hand.
+NEAR = ("cifar10", "cifar100", "tinyimagenet_resize")
+FAR = ("mnist", "svhn_part", "textures_part", "places_mini")
+
+
+def groups(run) -> dict[str, list[str]]:
+    """The OOD sets of a run: the six that play the paper's, and OpenOOD's near and far ones among those scored."""
+    return {"six": list(run.config.ood_sets), "near": [name for name in NEAR if name in run.sets[1:]],
+            "far": [name for name in FAR if name in run.sets[1:]]}
+
+
+def repairs(loaded: list) -> pd.DataFrame:
+    """Mean FPR95 and AUROC (percent) over each group of OOD sets, for each run and score.
+
+    Energy at the paper's temperature, at T = 1, and at T = 1 without the offset; MSP; and for runs with a tau the MSP
+    of the normalised softmax. A cross-entropy run has one Energy at T = 1.
+    """
+    rows = []
+    for run in loaded:
+        of_run = {**offset.settings(run), "offset": offset.described(run)["offset"]}
+        for score in ("msp", "energy", *(name for name in scoring.OFFSET_SCORES if name in scoring.of_run(run.config))):
+            found = {name: run.separated(score, name) for name in run.sets[1:]}
+            for group, names in groups(run).items():
+                if names:
+                    fpr95, auroc = np.mean([found[name] for name in names], axis=0)
+                    rows.append({**of_run, "score": score, "group": group, "fpr95": fpr95, "auroc": auroc})
+    return pd.DataFrame(rows)
+
+
+def finding(frame: pd.DataFrame, repaired: pd.DataFrame) -> str:
+    """The page's one sentence with its numbers, from the small CIFAR-10 runs of the paper's loss."""
+    return f"{offset.temperature_said(frame)} {repair_said(repaired)}".strip()
+
+
+def repair_said(repaired: pd.DataFrame) -> str:
+    """What taking the offset off does to Energy at T = 1 on either side of 0, in one sentence."""
+    rows = where(repaired, **offset.SMALL10, group="six", cutout=0)
+    ln, ce = where(rows, method="logitnorm", tau=0.04), where(rows, method="cross_entropy")
+    parts = []
+    for side, part in (("below 0", ln[ln["offset"] < 0]), ("above 0", ln[ln["offset"] > 0])):
+        before, after = (where(part, score=score)["fpr95"] for score in ("energy_t1", "energy_centred"))
+        if len(before):
+            msp = where(part, score="msp")["fpr95"].mean()
+            parts.append(f"from {before.mean():.1f} to {after.mean():.1f} % where the mean logit lies {side} (MSP: {msp:.1f} %, n = {len(before)})")
+    if not parts:
+        return ""
+    before, after = (where(ce, score=score)["fpr95"].mean() for score in ("energy", "energy_centred"))
+    beside = f"; cross-entropy's from {before:.1f} to {after:.1f} %" if len(ce) else ""
+    return f"Taking the mean logit off moves the mean FPR95 of Energy at T = 1 {' and '.join(parts)}{beside}."
+
+
+def own_repair_said(repaired: pd.DataFrame) -> str:
+    """What taking the offset off does to Energy at T = 1 of the paper's own training, in one sentence; "" without its runs."""
+    if repaired.empty:
+        return ""
+    rows = where(repaired, size="full", architecture="wrn40_2", id_dataset="cifar10", group="six", cutout=0, in_grid=True)
+    ln, ce = (where(rows, method=method).groupby("score")["fpr95"].mean() for method in ("logitnorm", "cross_entropy"))
+    if "energy_t1" not in ln or "energy" not in ce:
+        return ""
+    return (f"**Taking the mean logit off brings Energy at T = 1 of the paper's own network from an FPR95 of {ln['energy_t1']:.1f} to {ln['energy_centred']:.1f} %** "
+            f"(MSP {ln['msp']:.1f} %; Energy at T = 0.1 {ln['energy']:.1f} %, and under cross-entropy {ce['energy']:.1f} %; means over the six sets).")
+
+
+def turned(run) -> float:
+    """Mean FPR95 (%) over the six OOD sets of Energy at T = 1 with the sign of each image's offset turned round.
+
+    Energy at T = 1 is m + log sum exp(c), so that of the mirror image -m 1 + c is twice the second part less the whole.
+    """
+    of = {name: 2 * run.score("energy_centred", name) - run.score("energy_t1", name) for name in (run.config.id_dataset, *run.config.ood_sets)}
+    return float(np.mean([metrics.fpr95(of[run.config.id_dataset], of[name]) for name in run.config.ood_sets]))
+
+
+def own_turned_said(loaded: list) -> str:
+    """What the other sign of the offset would do to Energy in the paper's own training, in one sentence; "" without its run."""
+    runs = [run for run in loaded if run.config.size == "full" and run.in_grid and all(getattr(run.config, name) == value for name, value in offset.WRN40.items())]
+    return f"With the sign of its offset turned round, which no loss would notice, it has {turned(runs[0]):.1f} %." if runs else ""
+
+
+def sides(loaded: list) -> pd.DataFrame:
+    """Mean FPR95 (%) over the six OOD sets of Energy with and without the offset, of LogitNorm on CIFAR-10, by the side of the offset.
+
+    A line for each network, tau and side: n, msp, and Energy of f and of f - m at the paper's T (paper, paper_centred) and at T = 1 (one,
+    one_centred), means over the seeds. Per image Energy of f - m is that of f less m, at any T, and m is the difference of the two at T = 1.
+    """
+    rows = []
+    for run in loaded:
+        c = run.config
+        if c.method == "logitnorm" and c.id_dataset == "cifar10" and not c.cutout and (run.in_grid or c.architecture == offset.SECOND_NET):
+            of = {name: {score: run.score(score, name) for score in ("msp", "energy", "energy_t1", "energy_centred")}
+                  for name in (c.id_dataset, *c.ood_sets)}
+            for values in of.values():
+                values["paper_centred"] = values["energy"] - (values["energy_t1"] - values["energy_centred"])
+            found = {score: np.mean([metrics.fpr95(of[c.id_dataset][score], of[name][score]) for name in c.ood_sets])
+                     for score in ("msp", "energy", "paper_centred", "energy_t1", "energy_centred")}
+            rows.append({"net": paper.trained(c), "tau": c.tau, "side": "below 0" if offset.described(run)["offset"] < 0 else "above 0", **found})
+    keys = ["net", "tau", "side"]
+    frame = pd.DataFrame(rows, columns=[*keys, "msp", "energy", "paper_centred", "energy_t1", "energy_centred"])
+    return frame.groupby(keys).agg(n=("msp", "size"), msp=("msp", "mean"), paper=("energy", "mean"), paper_centred=("paper_centred", "mean"),
+                                   one=("energy_t1", "mean"), one_centred=("energy_centred", "mean")).reset_index()
+
+
+def sides_said(found: pd.DataFrame) -> str:
+    """Markdown: in how many lines of `sides` the offset is better taken off, at the paper's T and at T = 1; "" without one."""
+    if not len(found):
+        return ""
+    better = {name: int((found[f"{name}_centred"] < found[name] - paper.LEAST["fpr95"]).sum()) for name in ("one", "paper")}
+    worse = {name: int((found[f"{name}_centred"] > found[name] + paper.LEAST["fpr95"]).sum()) for name in ("one", "paper")}
+    beside = found["paper_centred"] - found["msp"]
+    return (f"Of {len(found)} networks, τ and sides, Energy gets better by more than {paper.LEAST['fpr95']:g} points without the offset in {better['one']} at "
+            f"T = 1 and worse in {worse['one']}; at the paper's T = 0.1 better in {better['paper']} and worse in {worse['paper']}. There it ends within "
+            f"{beside.abs().max():.1f} points of MSP: without its offset Energy is about as good a score as that.")
+
+
+def sides_table(found: pd.DataFrame) -> pd.DataFrame:
+    """`sides` as a table to read."""
+    names = {"paper": ("T = 0.1, the paper's", "f"), "paper_centred": ("T = 0.1, the paper's", "f − m"), "one": ("T = 1", "f"),
+             "one_centred": ("T = 1", "f − m"), "msp": ("", "MSP")}
+    return paper.grouped_columns([{("", "network"): f"{row.net}, τ = {row.tau:g}", ("", "m"): f"{row.side} ({row.n})",
+                                   **{place: f"{getattr(row, name):.1f}" for name, place in names.items()}} for row in found.itertuples()])
+
+
+SCORE_NAMES = {"msp": "MSP", "energy": "Energy, paper's T", "energy_t1": "Energy, T = 1",
+               "energy_centred": "Energy of f − m, T = 1", "msp_normalised": "MSP of f / (τ‖f‖)"}
+
+
+def _at_papers_tau(repaired: pd.DataFrame) -> pd.DataFrame:
+    """Of `repairs` cross-entropy and LogitNorm, every network with its size's settings, without Cutout, at the papers' tau."""
+    rows = where(repaired, cutout=0, method=("cross_entropy", "logitnorm"))
+    rows = rows[rows["in_grid"] | (rows["architecture"] == offset.SECOND_NET)]
+    return rows[rows["tau"].isna() | (rows["tau"] == rows["id_dataset"].map(paper.TAU))]
+
+
+def repair_pairs(repaired: pd.DataFrame) -> pd.DataFrame:
+    """Mean FPR95 over the far sets of MSP, Energy at T = 1 and Energy of f - m, a line for each network: a table to read."""
+    lines = []
+    for (ID, net), part in where(_at_papers_tau(repaired), group="six").groupby(["id_dataset", "net"]):
+        line = {("", "ID set, network"): f"{paper.title(ID)}, {net}"}
+        for method, raw in (("cross_entropy", "energy"), ("logitnorm", "energy_t1")):
+            for score, name in (("msp", "MSP"), (raw, "Energy"), ("energy_centred", "of f − m")):
+                values = where(part, method=method, score=score)["fpr95"]
+                line[paper.LABELS[method], name] = paper.spread(values, 1) if len(values) else "–"
+        lines.append(line)
+    return paper.grouped_columns(lines)
+
+
+def repair_table(repaired: pd.DataFrame) -> pd.DataFrame:
+    """Mean FPR95 by loss, ID set, network and score, over seeds and, for LogitNorm, at the papers' tau."""
+    found = []
+    for (ID, net, method), part in _at_papers_tau(repaired).groupby(["id_dataset", "net", "method"]):
+        for score in (name for name in SCORE_NAMES if name in set(part["score"])):
+            chosen = where(part, score=score)
+            found.append({"score": SCORE_NAMES[score], "loss": paper.LABELS[method], "ID": paper.title(ID),
+                          "net": net,
+                          **{group: paper.spread(where(chosen, group=group)["fpr95"], 1) for group in ("six", "near", "far")}})
+    return pd.DataFrame(found)
+
+
+ENERGIES = {"energy": "Energy, the paper's T", "energy_t1": "Energy, T = 1", "energy_centred": "of f − m, this book's"}
+
+
+def energies(repaired: pd.DataFrame) -> pd.DataFrame:
+    """What LogitNorm at the papers' tau changes in the mean FPR95 of each Energy, far OOD sets, by ID set and network.
+
+    Columns id_dataset, net, score, n, start (cross-entropy), end (LogitNorm), verdict: the paper's change of its
+    Energy against ours, by the rule of paper.direction with the spread of the seeds. At T = 1 cross-entropy has its Energy.
+    """
+    rows = where(repaired, group="six", cutout=0, in_grid=True)
+    rows = rows[rows["tau"].isna() | (rows["tau"] == rows["id_dataset"].map(paper.TAU))]
+    theirs = paper.numbers("2").query("score == 'energy' and metric == 'fpr95'").pivot(
+        index="id_dataset", columns="method", values="paper")
+    found = []
+    for (ID, net), part in rows.groupby(["id_dataset", "net"]):
+        for score in ENERGIES:
+            start, end = (where(part, method=method, score=name)["fpr95"] for method, name in
+                          (("cross_entropy", "energy" if score == "energy_t1" else score), ("logitnorm", score)))
+            if not len(start) or not len(end):
+                continue
+            noise = paper.noise(start.std(), end.std(), paper.LEAST["fpr95"])
+            change = theirs.loc[ID, "logitnorm"] - theirs.loc[ID, "cross_entropy"]
+            found.append({"id_dataset": ID, "net": net, "score": score, "n": min(len(start), len(end)),
+                          "start": paper.spread(start, 1), "end": paper.spread(end, 1),
+                          "verdict": paper.direction(change, end.mean() - start.mean(), noise, paper.LEAST["fpr95"])})
+    return pd.DataFrame(found, columns=["id_dataset", "net", "score", "n", "start", "end", "verdict"])
+
+
+def energies_table(found: pd.DataFrame) -> pd.DataFrame:
+    """`energies` as a table to read."""
+    table = pd.DataFrame({("", "ID set, network"): [f"{paper.title(ID)}, {net}" for ID, net in zip(found["id_dataset"], found["net"])],
+                          ("", "score"): found["score"].map(ENERGIES), ("", "n"): found["n"].astype(str),
+                          ("mean FPR95 (%)", "cross-entropy"): found["start"], ("mean FPR95 (%)", "LogitNorm"): found["end"],
+                          ("beside the paper's change", "verdict"): found["verdict"]})
+    return table
