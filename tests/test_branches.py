@@ -145,7 +145,7 @@ def test_the_papers_own_training_is_told_stage_by_stage():
     assert branches.own_stages(rows)["epoch"].tolist() == [3, 5, 6]
     said = branches.own_said(rows)
     assert said.startswith("**For 3 of 6 epochs WRN-40-2 trains at an inverse temperature near 10, not at the 25 that τ = 0.04 asks for**: it is right on 86 %")
-    assert "16.0 at epoch 5, and 22.5 at the end, with 99.5 % right. The offset ratio falls from 2.00 to 0.50" in said and "within 10 % of what it says" in said
+    assert "16.0 at epoch 5, and 22.5 at the end, with 99.5 % right. The offset ratio falls from 2.00 to 0.50" in said and "within 10 % of 1/τ" in said
     assert branches.own_short(rows) == "The paper's own network is asked for an inverse temperature of 25, trains at 10 for 3 epochs and ends, after 6, at 22."
     more = pd.concat([rows.assign(run="b", architecture="resnet34", epoch=rows["epoch"] + 9), rows[rows["epoch"] < 6].assign(run="c"), rows], ignore_index=True)
     assert branches.own_said(more) == said, "another network, and a run that was stopped earlier, stay out"

@@ -1,4 +1,4 @@
-"""study/label_noise.py: the temperature that errors by decree set, against numerical minima and short trainings."""
+"""study/label_noise.py: the temperature that chosen errors set, against numerical minima and short trainings."""
 
 import math
 

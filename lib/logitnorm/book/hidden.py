@@ -198,7 +198,7 @@ def own_figure(found: pd.DataFrame):
 
 
 def repair_figure(repaired: pd.DataFrame):
-    """Figure: mean FPR95 of Energy at T = 1 before and after the offset is taken off, at the papers' tau: a line for each network.
+    """Figure: mean FPR95 of Energy at T = 1 before and after the offset is subtracted, at the papers' tau: a line for each network.
 
     Large marks are means over seeds, small ones the seeds.
     """

@@ -128,7 +128,7 @@ def mirror_said(found: pd.DataFrame) -> str:
         return ""
     told = "; ".join(f"from {row.own:.1f} to {row.mirrored:.1f} % in seed {row.seed} (m = {row.offset:+.2f}; {row.centred:.1f} % with "
                      f"no offset)" for row in rows.itertuples())
-    return (f"**Turn the sign of the offset round, and nothing that LogitNorm sees has changed**: every loss, every predicted class and "
+    return (f"**Flip the sign of the offset, and nothing that LogitNorm sees has changed**: every loss, every predicted class and "
             f"every probability is the same. But the mean FPR95 of Energy goes {told}; {paper.network(rows['architecture'].iloc[0])}, "
             f"τ = {rows['tau'].iloc[0]:g}.")
 
@@ -181,7 +181,7 @@ def images_said(found: pd.DataFrame) -> str:
     mean = rows.mean(numeric_only=True)
     gain = "smaller" if (rows["own"] < rows["common"]).all() else "not smaller in every run"
     return (f"**Each image gets a temperature of its own.** At τ = {rows['tau'].iloc[0]:g} (WRN-10-2, test images) the offset varies by "
-            f"{mean['spread_m']:.0f} % from image to image and ‖c‖ by {mean['spread_c']:.0f} %, so s by {mean['spread']:.0f} %, in the order of ‖c‖ "
+            f"{mean['spread_m']:.0f} % from image to image and ‖c‖ by {mean['spread_c']:.0f} %, so s varies by {mean['spread']:.0f} %, in the order of ‖c‖ "
             f"(rank correlation {mean['with_length']:.2f}). It is larger where the prediction is right (AUROC {mean['right']:.0f} %), and the loss is {gain} "
             f"with it, {mean['own']:.3f} nats, than at the best temperature that is common to all images, {mean['common']:.3f}.")
 
@@ -239,7 +239,7 @@ def branch_said(found: pd.DataFrame) -> str:
     return (f"**{(ends['last'] > 0).sum()} of {len(ends)} seeds go up, {(ends['last'] < 0).sum()} go down**, none nearer to 0 than "
             f"{ends['last'].abs().min():.1f}. After one epoch the offset ratio is {means.loc[1]:.1f} on either side, at the end "
             f"{means.iloc[-1]:.1f}. "
-            f"The untrained network's lean names the branch in {kept} of {len(ends)} (by chance with probability {chance:.2g}).")
+            f"The untrained network's lean predicts the branch in {kept} of {len(ends)} (by chance with probability {chance:.2g}).")
 
 
 def fitted(found: pd.DataFrame) -> pd.DataFrame:
@@ -327,8 +327,8 @@ def own_said(found: pd.DataFrame) -> str:
             f"the {first['nominal']:g} that τ = {first['tau']:g} asks for**: it is right on {first['train_accuracy']:.0f} % of its training images there. "
             f"Each cut of the learning rate brings errors down and s up: {between}{', ' if between else ''}and {last['s']:.1f} at the end, with "
             f"{last['train_accuracy']:.1f} % right. The offset ratio falls from {abs(first['share']):.2f} to {abs(last['share']):.2f}. So the hidden temperature is "
-            f"no matter of small networks; but it is a temperature of the way more than of the end, where τ has come within "
-            f"{100 * (1 - last['s'] / last['nominal']):.0f} % of what it says.")
+            f"not peculiar to small networks. But it rules the way more than the end, where s has come within "
+            f"{100 * (1 - last['s'] / last['nominal']):.0f} % of 1/τ.")
 
 
 def same_curve_said(found: pd.DataFrame) -> str:

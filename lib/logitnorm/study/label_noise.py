@@ -1,11 +1,11 @@
-"""The temperature by decree: LogitNorm where a label is wrong with a probability that one sets.
+"""The temperature by design: LogitNorm where a label is wrong with a probability that one sets.
 
 Let a label be wrong with probability e, every other class equally likely. The expected loss is then cross-entropy against
 q = (1 - e, e/(K-1), ...), which is label smoothing. By Gibbs' inequality it is at least the entropy of q, and equal to it only
 where the softmax is q: a regular simplex direction at the inverse temperature `wanted`. LogitNorm reaches it by an offset if
 1/tau is larger; else its best is 1/tau with none. Nothing here is fitted.
 
-The law is of the expected loss. CONTROLS say what is left of it where labels are wrong for good and can be learned by heart, where none
+The law is of the expected loss. CONTROLS say what is left of it where labels are wrong for good and can be memorised, where none
 is wrong, and without what else might make an offset: a bias, weight decay, SGD.
 """
 
@@ -124,7 +124,7 @@ def controls_said(found: pd.DataFrame) -> str:
     same = [s[name] for name, (_, _, what) in CONTROLS.items() if what.get("bias") is False or "decay" in what]
     of = found.groupby("name")["s"].apply(lambda values: paper.spread(values, 1)).get
     far, near = (f"no wrong label, 3,000 epochs, τ = {tau}" for tau in ("0.01", "0.04"))
-    return (f"**The law is of errors that cannot be learned by heart.** Where a tenth of the labels is wrong once and for good, a wide network learns them "
+    return (f"**The law holds for errors that cannot be memorised.** Where a tenth of the labels is wrong for good, a wide network memorises them "
             f"({fit[wide]:.0f} % of the labels as given) and ends at s = {s[wide]:.1f} instead of {wanted(0.1, K):.1f}, a narrow one "
             f"({fit[narrow]:.0f} %) at {s[narrow]:.1f}. Drawn anew at each step, they give {s['a wrong label drawn anew at each step']:.1f}. Without a bias, without weight "
             f"decay and with Adam it is {min(same):.1f} to {max(same):.1f}: none of these makes the offset. And without any wrong label the temperature is on "

@@ -109,7 +109,7 @@ def energy_said(found: pd.DataFrame) -> str:
                     f"{centred[0.1]:.1f} %")
     return ("Average FPR95 of Energy after LogitNorm, means over seeds. " + ". ".join(said) + ". Energy is m + T log Σ exp(c / T), with "
             "m the mean logit and c = f − m: the larger T, the less its second part differs between images, and the more m decides. "
-            "A small T hides the trouble, and taking m off ends it.")
+            "A small T hides the trouble, and subtracting m ends it.")
 
 
 def gradnorm(loaded: list) -> str:

@@ -60,7 +60,7 @@ def repair_said(repaired: pd.DataFrame) -> str:
         return ""
     before, after = (where(ce, score=score)["fpr95"].mean() for score in ("energy", "energy_centred"))
     beside = f"; cross-entropy's from {before:.1f} to {after:.1f} %" if len(ce) else ""
-    return f"Taking the mean logit off moves the mean FPR95 of Energy at T = 1 {' and '.join(parts)}{beside}."
+    return f"Subtracting the mean logit moves the mean FPR95 of Energy at T = 1 {' and '.join(parts)}{beside}."
 
 
 def own_repair_said(repaired: pd.DataFrame) -> str:
@@ -71,7 +71,7 @@ def own_repair_said(repaired: pd.DataFrame) -> str:
     ln, ce = (where(rows, method=method).groupby("score")["fpr95"].mean() for method in ("logitnorm", "cross_entropy"))
     if "energy_t1" not in ln or "energy" not in ce:
         return ""
-    return (f"**Taking the mean logit off brings Energy at T = 1 of the paper's own network from an FPR95 of {ln['energy_t1']:.1f} to {ln['energy_centred']:.1f} %** "
+    return (f"**Subtracting the mean logit brings Energy at T = 1 of the paper's own network from an FPR95 of {ln['energy_t1']:.1f} to {ln['energy_centred']:.1f} %** "
             f"(MSP {ln['msp']:.1f} %; Energy at T = 0.1 {ln['energy']:.1f} %, and under cross-entropy {ce['energy']:.1f} %; means over the six sets).")
 
 
@@ -87,7 +87,7 @@ def turned(run) -> float:
 def own_turned_said(loaded: list) -> str:
     """What the other sign of the offset would do to Energy in the paper's own training, in one sentence; "" without its run."""
     runs = [run for run in loaded if run.config.size == "full" and run.in_grid and all(getattr(run.config, name) == value for name, value in offset.WRN40.items())]
-    return f"With the sign of its offset turned round, which no loss would notice, it has {turned(runs[0]):.1f} %." if runs else ""
+    return f"With the sign of its offset flipped, which no loss would notice, it has {turned(runs[0]):.1f} %." if runs else ""
 
 
 def sides(loaded: list) -> pd.DataFrame:
@@ -114,7 +114,7 @@ def sides(loaded: list) -> pd.DataFrame:
 
 
 def sides_said(found: pd.DataFrame) -> str:
-    """Markdown: in how many lines of `sides` the offset is better taken off, at the paper's T and at T = 1; "" without one."""
+    """Markdown: in how many lines of `sides` the offset is better subtracted, at the paper's T and at T = 1; "" without one."""
     if not len(found):
         return ""
     better = {name: int((found[f"{name}_centred"] < found[name] - paper.LEAST["fpr95"]).sum()) for name in ("one", "paper")}
