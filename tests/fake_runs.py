@@ -19,11 +19,11 @@ SMALL_SETS = ("textures_part", "svhn_part", "lsun_like_crop", "lsun_like_resize"
 GAP = {"cross_entropy": 1.0, "logitnorm": 3.0}
 
 
-def write_run(runs_dir, n_id=200, n_ood=60, gap=None, format=1, **settings) -> Path:
+def write_run(runs_dir, n_id=200, n_ood=60, gap=None, format=2, **settings) -> Path:
     """Writes one finished run folder of Config(**settings) and returns its path; same arguments, same scores.
 
-    Settings not given are those of a small run on CIFAR-10. format 1 has the logits and features of every image,
-    as the oldest committed runs; 2 is what a training writes.
+    Settings not given are those of a small run on CIFAR-10. format 2 is what a training writes; 1 has the logits
+    and features of every image, as the oldest committed runs.
     """
     config = Config(**{**dict(size="small", ood_sets=SMALL_SETS, extra_sets=("cifar100", "mnist"),
                               history_ood="svhn_part"), **settings})

@@ -20,7 +20,7 @@ K = 10
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    write_run(folder, method="logitnorm", tau=0.04, architecture="wrn10_2", n_id=120, n_ood=40)
+    write_run(folder, format=1, method="logitnorm", tau=0.04, architecture="wrn10_2", n_id=120, n_ood=40)
     return results.load_all(folder)[0]
 
 

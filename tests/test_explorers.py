@@ -26,7 +26,7 @@ SCORES_WITH_TIES = st.lists(st.integers(-20, 20).map(lambda x: x / 8), min_size=
 def loaded(tmp_path_factory):
     """One run of each method, of different sizes; 211 and 47 images: shares that no rounding makes even."""
     folder = tmp_path_factory.mktemp("runs")
-    write_grid(folder, seeds=(1,), n_id=211, n_ood=47)
+    write_grid(folder, format=1, seeds=(1,), n_id=211, n_ood=47)
     return results.load_all(folder)
 
 

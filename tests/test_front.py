@@ -15,7 +15,7 @@ from logitnorm.study import ledger, paper, results
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    write_grid(folder, seeds=(1,), architecture="wrn10_2", epochs=12)  # their logits are those of every image
+    write_grid(folder, format=1, seeds=(1,), architecture="wrn10_2", epochs=12)  # their logits are those of every image
     return results.by_size(folder, ("full", "small"))
 
 

@@ -24,7 +24,7 @@ MAIN = dict(size="full", architecture="wrn40_2", ood_sets=fake_runs.PAPER_SETS, 
 def small(tmp_path_factory):
     """Six synthetic small runs in which LogitNorm detects better."""
     folder = tmp_path_factory.mktemp("small")
-    fake_runs.write_grid(folder, format=2)
+    fake_runs.write_grid(folder)
     return folder
 
 

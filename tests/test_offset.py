@@ -62,7 +62,7 @@ def test_worked_figures_of_the_fork():
 def loaded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for method, tau in (("cross_entropy", 0.04), ("logitnorm", 0.04), ("logitnorm", 0.01), ("centred_logitnorm", 0.01)):
-        write_run(folder, method=method, tau=tau, architecture="wrn10_2")
+        write_run(folder, format=1, method=method, tau=tau, architecture="wrn10_2")
     return offset.load(folder)
 
 

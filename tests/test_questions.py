@@ -10,9 +10,9 @@ from logitnorm.study import questions, results
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    write_grid(folder, seeds=(1, 2))
+    write_grid(folder, format=1, seeds=(1, 2))
     for tau in (0.0085, 0.04):
-        write_run(folder, method="logitnorm", id_dataset="cifar100", tau=tau, extra_sets=("gaussian_noise",))
+        write_run(folder, format=1, method="logitnorm", id_dataset="cifar100", tau=tau, extra_sets=("gaussian_noise",))
     return results.load_all(folder)
 
 
