@@ -218,6 +218,20 @@ def test_what_is_said_of_the_step_follows_the_numbers(tmp_path):
     assert "for τ = 0.01, the network trains at 13.5 instead of 13.8, with a training accuracy of 88.0 instead of 90.0 %" in said
 
 
+def test_the_sweep_with_a_scaled_rate_says_whether_one_seed_can_place_its_minimum():
+    taus = (0.02, 0.04, 0.08)
+    common = {**offset.SMALL10, "method": "logitnorm", "score": "msp", "group": "six", "epochs": 12}
+    usual = [{**common, "tau": tau, "seed": seed, "lr": 0.2, "fpr95": 45.0 + 3 * seed} for tau in taus for seed in (1, 2, 3)]
+    slow = [{**common, "in_grid": False, "tau": tau, "seed": 1, "lr": 5 * tau, "fpr95": value} for tau, value in ((0.02, 55.0), (0.08, 49.0))]
+    said = offset.scaled_minimum_said(pd.DataFrame(usual + slow))
+    assert said.startswith("Over all 3 τ, one seed each, such a rate gives an FPR95 by MSP of 48.0 to 55.0 %, the lowest at τ = 0.04. **One seed each cannot")
+    assert "the next τ is 1.0 points above, and the seeds of one τ have a standard deviation of 3.0 points" in said and "the other seeds have 51.0, 54.0 %" in said
+    slow[1]["fpr95"] = 41.0
+    said = offset.scaled_minimum_said(pd.DataFrame(usual + slow))
+    assert "**So there is a minimum**: the next τ is 7.0 points above" in said and "other seeds" not in said
+    assert offset.scaled_minimum_said(pd.DataFrame(usual + slow[:1])) == offset.scaled_minimum_said(pd.DataFrame(usual)) == ""
+
+
 def test_judges_say_held_and_did_not_hold(tmp_path):
     grid(tmp_path, "logitnorm", (0.02, 0.03, 0.05, 0.08))
     found = results.load_all(tmp_path)

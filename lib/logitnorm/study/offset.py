@@ -270,6 +270,22 @@ def step_said(frame: pd.DataFrame, repaired: pd.DataFrame) -> str:
             f"{both('msp')} % (seed 1).")
 
 
+def scaled_minimum_said(repaired: pd.DataFrame) -> str:
+    """Markdown: where the sweep with a rate in proportion to tau has its lowest mean FPR95 by MSP, and whether one seed of each
+    tau can say so; "" before every tau of the sweep at one rate has its run."""
+    msp = where(repaired, score="msp", group="six")
+    found, plain = scaled(msp).set_index("tau")["fpr95"], where(msp, **SMALL10, method="logitnorm")
+    if len(found) < 2 or set(plain["tau"]) - set(found.index):
+        return ""
+    best = found.idxmin()
+    gap, sd = found.drop(best).min() - found[best], plain.groupby("tau")["fpr95"].std().mean()
+    others = where(plain, tau=best)["fpr95"][plain["seed"] > 1] if np.isclose(RATE * best, USUAL.lr) else []
+    aside = f"; at τ = {best:g}, where this rate is the usual one, the other seeds have {', '.join(f'{value:.1f}' for value in others)} %" if len(others) else ""
+    return (f"Over all {len(found)} τ, one seed each, such a rate gives an FPR95 by MSP of {found.min():.1f} to {found.max():.1f} %, the lowest at τ = {best:g}. "
+            f"**{'So there is a minimum' if gap > 2 * sd else 'One seed each cannot place a minimum'}**: the next τ is {gap:.1f} points above, and the seeds of "
+            f"one τ have a standard deviation of {sd:.1f} points (mean of the sweep at one rate{aside}).")
+
+
 def lengths(frame: pd.DataFrame) -> pd.DataFrame:
     """Of `temperatures` the runs of LENGTHS epochs at tau 0.04, seed 1, by epochs."""
     rows = where(frame, **SMALL_NET, method="logitnorm", tau=0.04, seed=1)
