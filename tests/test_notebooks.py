@@ -365,7 +365,7 @@ def test_a_file_of_a_run_is_fetched_when_it_is_read_and_only_with_its_checksum(t
     def read(number):
         found = results.load_all(book / "data/runs")
         assert len(found) == 3 and len(found[0].metrics)
-        return found[number].tensor("cifar10/logits")
+        return found[number].tensor("cifar10/msp")
 
     assert not list(book.glob("data/runs/*/scores.safetensors"))
     assert len(read(0)) == 40
