@@ -174,7 +174,7 @@ def test_every_prediction_has_a_judge_and_open_ones_say_so(loaded):
     known = {"label-noise": "held", "wrn40-temperature": predictions.RECORD}  # one is judged by data/benchmarks, one was no prediction
     assert became.tolist() == [known.get(entry["id"], "not yet run") for entry in entries]
     assert predictions.judged_said(pd.DataFrame({"became": ["held", "held", "did not hold", "not yet run", predictions.RECORD]})).startswith(
-        "**2 held, 1 did not**; 1 wait for runs")
+        "**2 held, 1 did not**; 1 waits for runs, and 1 is the record")
 
 
 def grid(folder, method, taus, seeds=(1, 2, 3)):

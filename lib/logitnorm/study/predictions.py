@@ -39,9 +39,9 @@ def judged(loaded: list, frame: pd.DataFrame, repaired: pd.DataFrame) -> pd.Data
 
 def judged_said(found: pd.DataFrame) -> str:
     """Markdown: how many of the predictions held."""
-    count = found["became"].value_counts()
-    return (f"**{count.get('held', 0)} held, {count.get('did not hold', 0)} did not**; {count.get(paper.NOT_RUN, 0)} wait for runs, and {count.get(RECORD, 0)} is the record "
-            "of what was already seen.")
+    held, failed, waiting, record = (int((found["became"] == word).sum()) for word in ("held", "did not hold", paper.NOT_RUN, RECORD))
+    return (f"**{held} held, {failed} did not**; {waiting} {'waits' if waiting == 1 else 'wait'} for runs, and {record} is the record of what was "
+            "already seen.")
 
 
 def _metric(loaded: list, name: str, **values) -> pd.Series:
