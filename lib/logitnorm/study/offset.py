@@ -279,7 +279,7 @@ def scaled_minimum_said(repaired: pd.DataFrame) -> str:
         return ""
     best = found.idxmin()
     gap, sd = found.drop(best).min() - found[best], plain.groupby("tau")["fpr95"].std().mean()
-    others = where(plain, tau=best)["fpr95"][plain["seed"] > 1] if np.isclose(RATE * best, USUAL.lr) else []
+    others = where(plain, tau=best).query("seed > 1")["fpr95"] if np.isclose(RATE * best, USUAL.lr) else []
     aside = f"; at τ = {best:g}, where this rate is the usual one, the other seeds have {', '.join(f'{value:.1f}' for value in others)} %" if len(others) else ""
     return (f"Over all {len(found)} τ, one seed each, such a rate gives an FPR95 by MSP of {found.min():.1f} to {found.max():.1f} %, the lowest at τ = {best:g}. "
             f"**{'So there is a minimum' if gap > 2 * sd else 'One seed each cannot place a minimum'}**: the next τ is {gap:.1f} points above, and the seeds of "

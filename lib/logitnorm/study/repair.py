@@ -1,4 +1,4 @@
-"""The repair: what taking the mean logit m off does to Energy, run by run, set by set, on either side of zero.
+"""The repair: what subtracting the mean logit m does to Energy, run by run, set by set, on either side of zero.
 
 Energy is m + T log sum exp(c / T) with c = f - m. After LogitNorm m is free (offset.py), and Energy reads it as if it
 said something about the image. Scores of a softmax do not.
@@ -47,7 +47,7 @@ def finding(frame: pd.DataFrame, repaired: pd.DataFrame) -> str:
 
 
 def repair_said(repaired: pd.DataFrame) -> str:
-    """What taking the offset off does to Energy at T = 1 on either side of 0, in one sentence."""
+    """What subtracting the offset does to Energy at T = 1 on either side of 0, in one sentence."""
     rows = where(repaired, **offset.SMALL10, group="six", cutout=0)
     ln, ce = where(rows, method="logitnorm", tau=0.04), where(rows, method="cross_entropy")
     parts = []
@@ -64,7 +64,7 @@ def repair_said(repaired: pd.DataFrame) -> str:
 
 
 def own_repair_said(repaired: pd.DataFrame) -> str:
-    """What taking the offset off does to Energy at T = 1 of the paper's own training, in one sentence; "" without its runs."""
+    """What subtracting the offset does to Energy at T = 1 of the paper's own training, in one sentence; "" without its runs."""
     if repaired.empty:
         return ""
     rows = where(repaired, size="full", architecture="wrn40_2", id_dataset="cifar10", group="six", cutout=0, in_grid=True)
@@ -76,7 +76,7 @@ def own_repair_said(repaired: pd.DataFrame) -> str:
 
 
 def turned(run) -> float:
-    """Mean FPR95 (%) over the six OOD sets of Energy at T = 1 with the sign of each image's offset turned round.
+    """Mean FPR95 (%) over the six OOD sets of Energy at T = 1 with the sign of each image's offset flipped.
 
     Energy at T = 1 is m + log sum exp(c), so that of the mirror image -m 1 + c is twice the second part less the whole.
     """
