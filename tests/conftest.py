@@ -42,6 +42,18 @@ def few_images(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def logit_runs(tmp_path_factory):
+    """Finished runs of WRN-10-2 with the logits of all images: cross-entropy, LogitNorm at two tau, and it without the offset."""
+    from fake_runs import write_run
+    from logitnorm.study import offset
+
+    folder = tmp_path_factory.mktemp("runs")
+    for method, tau in (("cross_entropy", 0.04), ("logitnorm", 0.04), ("logitnorm", 0.01), ("centred_logitnorm", 0.01)):
+        write_run(folder, format=1, method=method, tau=tau, architecture="wrn10_2")
+    return offset.load(folder)
+
+
 @pytest.fixture
 def impatient(monkeypatch):
     """A download that failed is tried again at once."""

@@ -100,12 +100,9 @@ def sides(loaded: list) -> pd.DataFrame:
     for run in loaded:
         c = run.config
         if c.method == "logitnorm" and c.id_dataset == "cifar10" and not c.cutout and (run.in_grid or c.architecture == offset.SECOND_NET):
-            of = {name: {score: run.score(score, name) for score in ("msp", "energy", "energy_t1", "energy_centred")}
-                  for name in (c.id_dataset, *c.ood_sets)}
-            for values in of.values():
-                values["paper_centred"] = values["energy"] - (values["energy_t1"] - values["energy_centred"])
-            found = {score: np.mean([metrics.fpr95(of[c.id_dataset][score], of[name][score]) for name in c.ood_sets])
-                     for score in ("msp", "energy", "paper_centred", "energy_t1", "energy_centred")}
+            of = {name: run.score("energy", name) - (run.score("energy_t1", name) - run.score("energy_centred", name)) for name in (c.id_dataset, *c.ood_sets)}
+            found = {score: np.mean([run.separated(score, name)[0] for name in c.ood_sets]) for score in ("msp", "energy", "energy_t1", "energy_centred")}
+            found["paper_centred"] = np.mean([metrics.fpr95(of[c.id_dataset], of[name]) for name in c.ood_sets])
             rows.append({"net": paper.trained(c), "tau": c.tau, "side": "below 0" if offset.described(run)["offset"] < 0 else "above 0", **found})
     keys = ["net", "tau", "side"]
     frame = pd.DataFrame(rows, columns=[*keys, "msp", "energy", "paper_centred", "energy_t1", "energy_centred"])
