@@ -6,7 +6,7 @@ import pytest
 from fake_runs import write_grid, write_run
 from logitnorm import metrics
 from logitnorm.book import pictures
-from logitnorm.study import netsize, results
+from logitnorm.study import netsize, offset, results
 
 NETS = {"wrn10_1": (83.0, 12), "resnet20": (90.0, 12), "wrn40_2": (98.0, 30), netsize.PAPER: (np.inf, 200)}
 
@@ -42,13 +42,48 @@ def test_the_effect_is_the_difference_of_the_means_over_seeds(tmp_path):
     row = found[(found["net"] != netsize.PAPER) & (found["number"] == "Energy of f − m")].iloc[0]
     assert (row["start"], row["end"]) == pytest.approx(tuple(mean.values())) and row["n"] == 2
     theirs = found[(found["net"] == netsize.PAPER) & (found["number"] == "MSP")].iloc[0]
-    assert (theirs["start"], theirs["end"]) == (49.52, 15.65) and found["net"].iloc[-1] == netsize.PAPER
+    assert (theirs["start"], theirs["end"]) == (49.52, 15.65)
+    theirs = found[(found["net"] == netsize.PAPER) & (found["number"] == "accuracy")].iloc[0]
+    assert (theirs["start"], theirs["end"]) == (94.75, 94.69) and found["net"].iloc[-1] == netsize.PAPER
+
+
+SIDES = pd.DataFrame({"network": ["resnet20", "wrn40_2", "wrn10_1"], "above": [True, True, False], "n": [3, 1, 2], "change": [-9.0, 2.0, 8.0]})
 
 
 def test_the_net_is_named_where_one_schedule_gives_both_signs():
-    said = netsize.cause(lines(energy=[8, -9, -8, -8], gradnorm=[6, 5, -24, -41]))
-    assert "**Energy: the network.** With the same loss and the same 12 epochs it is better in resnet20 (-9.0 points)" in said
+    said = netsize.cause(lines(energy=[8, -9, -8, -8], gradnorm=[6, 5, -24, -41]), SIDES)
     assert "**GradNorm: the network or its schedule.** It is better in wrn40_2 and in none of the nets with 12 epochs" in said
+    said = netsize.cause(lines(energy=[8, -9, -8, -8], gradnorm=[6, -5, -24, -41]), SIDES[:0])
+    assert "**GradNorm: the network.** With the same loss and the same 12 epochs it is better in resnet20 (-5.0 points)" in said and "Energy" not in said
+
+
+def test_energy_is_told_by_the_side_of_the_offset(tmp_path):
+    said = netsize.cause(lines(energy=[8, -9, -8, -8], gradnorm=[6, 5, -24, -41]), SIDES)
+    assert "With a mean logit above 0 its FPR95 falls in 1 of 2 networks (change in points: resnet20 -9.0, n = 3; wrn40_2 +2.0, n = 1). With" in said
+    assert "below 0 its FPR95 falls in 0 of 1 networks (change in points: wrn10_1 +8.0, n = 2). On f − m, without the offset, it falls in 3 of 3" in said
+    write_grid(tmp_path, seeds=(1, 2))
+    loaded = results.load_all(tmp_path, everything=True)
+    found = netsize.sided(loaded)
+    fpr95 = {(run.config.method, run.config.seed): np.mean([run.separated("energy", name)[0] for name in run.config.ood_sets]) for run in loaded}
+    start = np.mean([fpr95["cross_entropy", seed] for seed in (1, 2)])
+    for row in found.itertuples():
+        of = [run.config.seed for run in loaded if run.config.method == "logitnorm" and (offset.described(run)["offset"] > 0) == row.above]
+        assert row.n == len(of) and row.change == pytest.approx(np.mean([fpr95["logitnorm", seed] for seed in of]) - start)
+    assert found["n"].sum() == 2
+
+
+def test_the_gain_is_set_beside_the_fit():
+    given = lines(energy=[8, -9, -8, -8], gradnorm=[6, 5, -24, -41])
+    given.loc[given["number"] == "MSP", "change"] = [-10.0, -20.0, -30.0, -34.0]
+    said = netsize.meaning(given)
+    assert "MSP is better in 3 of 3 networks, the accuracy clearly lower in 3" in said and "the more MSP gains (Spearman's ρ = +1.00, 3 networks" in said
+    assert netsize.meaning(given[given["net"] == "wrn10_1"]) == ""
+
+
+def test_godin_says_whether_the_difference_is_clear(tmp_path):
+    write_grid(tmp_path, methods=("logitnorm", "godin"))
+    said = netsize.godin(results.load_all(tmp_path))
+    assert said.startswith("In WRN-10-2 GODIN has a mean FPR95 of") and "clear difference by this book's rule. In the paper's WRN-40-2 it is 25.2 and 15.7 %" in said
 
 
 def test_a_change_within_the_spread_of_the_seeds_is_no_change():

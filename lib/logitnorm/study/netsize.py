@@ -2,17 +2,18 @@
 
 import numpy as np
 import pandas as pd
+from scipy.stats import spearmanr
 
 from logitnorm.config import IN_EVERY_NAME, IN_NO_NAME
 
-from . import paper
+from . import offset, paper
 
 # Number -> (score, metric): FPR95s are means over the far OOD sets.
 NUMBERS = {"MSP": ("msp", "fpr95"), "ODIN": ("odin", "fpr95"), "GradNorm": ("gradnorm", "fpr95"),
            "Energy": ("energy", "fpr95"), "Energy of f − m": ("energy_centred", "fpr95"),
            "accuracy": ("", "accuracy"), "ECE": ("", "ece"), "‖f‖": ("", "logit_norm_id")}
 SCORES = [name for name, (score, _) in NUMBERS.items() if score]
-LATE = ("GradNorm", "Energy")  # what gets worse in small nets, and in the paper's does not
+LATE = ("GradNorm", "Energy")  # what is told net by net
 PAPER = "paper"
 
 
@@ -47,12 +48,11 @@ def effects(loaded: list) -> pd.DataFrame:
             start, end = (paper.where(frame, run=[run.id for run in of[method]], score=score, metric=metric)["value"]
                           for method in of)
             c = same[0].config
-            of_it = "" if c.size == "small" else f" ({paper.length(c)})"
-            lines.append({"net": name, "network": paper.network(c.architecture) + of_it, "epochs": c.epochs,
+            lines.append({"net": name, "network": _network(c), "epochs": c.epochs,
                           "n": min(map(len, of.values())), "fit": fit, "number": number, "start": start.mean(),
                           "end": end.mean(), "change": end.mean() - start.mean(),
                           "noise": paper.noise(start.std(), end.std(), paper.LEAST.get(metric, 0.0))})
-    theirs = paper.numbers("2", "4", "5", "6", "text-4.2")
+    theirs = paper.numbers("2", "3", "4", "5", "6", "text-4.2")
     theirs = paper.where(theirs, id_dataset="cifar10", architecture="wrn40_2", ood_dataset=["average", ""])
     theirs = theirs.drop_duplicates(["method", "score", "metric"])
     for number, (score, metric) in NUMBERS.items():
@@ -61,6 +61,11 @@ def effects(loaded: list) -> pd.DataFrame:
         lines.append({"net": PAPER, "network": PAPER, "epochs": 200, "n": 5, "fit": np.inf, "number": number, "start": start, "end": end,
                       "change": end - start, "noise": np.nan})
     return pd.DataFrame(lines).sort_values("fit", kind="stable", ignore_index=True)
+
+
+def _network(config) -> str:
+    """'ResNet-20'; of a size with another length 'WRN-40-2 (30 epochs)'."""
+    return paper.network(config.architecture) + ("" if config.size == "small" else f" ({paper.length(config)})")
 
 
 def _centred(run) -> pd.DataFrame:
@@ -107,31 +112,59 @@ def finding(lines: pd.DataFrame) -> str:
     return said
 
 
-def cause(lines: pd.DataFrame) -> str:
-    """Markdown: what the runs say to 'is it the net, the schedule or the loss that makes Energy and GradNorm worse?'"""
+def sided(loaded: list) -> pd.DataFrame:
+    """Energy in the pairs by the side of LogitNorm's offset: columns network, above (0 or not), n (seeds there), change (of the mean FPR95)."""
+    runs = pairs(loaded)
+    rows = [{"network": _network(run.config), "above": offset.described(run)["offset"] > 0 if run.config.method == "logitnorm" else None,
+             "fpr95": np.mean([run.separated("energy", name)[0] for name in run.config.ood_sets])} for run in runs]
+    frame = pd.DataFrame(rows, columns=["network", "above", "fpr95"])
+    start = frame[frame["above"].isna()].groupby("network")["fpr95"].mean()
+    found = frame.dropna().groupby(["network", "above"], sort=False)["fpr95"].agg(n="size", end="mean").reset_index()
+    return found.assign(change=found["end"] - found["network"].map(start)).drop(columns="end")
+
+
+def cause(lines: pd.DataFrame, sides: pd.DataFrame) -> str:
+    """Markdown: what the runs say to 'is it the net, the schedule or the loss that makes Energy and GradNorm worse?'; sides: of `sided`."""
     ours, said = lines[lines["net"] != PAPER], []
-    for number in LATE:
-        rows = list(ours[ours["number"] == number].itertuples())
-        better, rest = ([line for line in rows if (_turn(line) == -1) == way] for way in (True, False))
-        if not better or not rest:
-            continue
+    rows = list(ours[ours["number"] == "GradNorm"].itertuples())
+    better, rest = ([line for line in rows if (_turn(line) == -1) == way] for way in (True, False))
+    if better and rest:
         shared = {line.epochs for line in better} & {line.epochs for line in rest}
         if shared:
             here = [line for line in better if line.epochs in shared]
-            said.append(f"**{number}: the network.** With the same loss and the same {here[0].epochs} epochs it is better in "
+            said.append(f"**GradNorm: the network.** With the same loss and the same {here[0].epochs} epochs it is better in "
                         f"{_names([line.network for line in here])} ({here[0].change:+.1f} points) and not in the others. Neither the "
                         "loss nor the schedule alone makes it worse.")
         else:
-            said.append(f"**{number}: the network or its schedule.** It is better in {_names([line.network for line in better])} "
+            said.append(f"**GradNorm: the network or its schedule.** It is better in {_names([line.network for line in better])} "
                         f"and in none of the nets with {rest[0].epochs} epochs. Both grew together here, so these "
                         "runs cannot part them; the loss is the same and is not the reason.")
-    change = ours.pivot(index="net", columns="number", values="change")
-    if len(change):
-        falls, before = ((change[name] < 0).sum() for name in ("Energy of f − m", "Energy"))
-        said.append(f"**What Energy loses in the small nets is the offset's.** On f − m its mean falls in {falls} of {len(change)} "
-                    f"networks, on f in {before} ([why](hidden_temperature.html)). GradNorm reads the softmax, which is blind to the "
-                    "offset, and stays as it is.")
+    if len(sides):
+        parts = []
+        for above, word in ((True, "above"), (False, "below")):
+            part = sides[sides["above"] == above]
+            if len(part):
+                each = "; ".join(f"{row.network} {row.change:+.1f}, n = {row.n}" for row in part.itertuples())
+                parts.append(f"with a mean logit {word} 0 its FPR95 falls in {(part['change'] < 0).sum()} of {len(part)} networks (change in points: {each})")
+        change = ours.pivot(index="net", columns="number", values="change")
+        said.append(f"**Energy: look at the sign of the offset before the network.** {'. '.join(one[0].upper() + one[1:] for one in parts)}. "
+                    f"On f − m, without the offset, it falls in {(change['Energy of f − m'] < 0).sum()} of {len(change)} ([why](hidden_temperature.html)). "
+                    "GradNorm reads the softmax, which is blind to the offset.")
     return "\n\n".join(said)
+
+
+def meaning(lines: pd.DataFrame) -> str:
+    """Markdown: what stays the same in every network, and whether the gain goes with the fit."""
+    ours = lines[lines["net"] != PAPER]
+    of = {number: list(ours[ours["number"] == number].itertuples()) for number in ("MSP", "accuracy")}
+    nets = len(of["MSP"])
+    if nets < 3:
+        return ""
+    better, worse = (sum(_turn(line) == -1 for line in of[number]) for number in ("MSP", "accuracy"))
+    rho = spearmanr([line.fit for line in of["MSP"]], [-line.change for line in of["MSP"]]).statistic
+    return (f"MSP is better in {better} of {nets} networks, the accuracy clearly lower in {worse}, and the raw softmax of LogitNorm badly "
+            f"calibrated in all ([one temperature repairs it](table4.html)).\n\nThe better a network fits its training images, the "
+            f"{'more' if rho > 0 else 'less'} MSP gains (Spearman's ρ = {rho:+.2f}, {nets} networks, of which the largest have one seed). Why was not tested.")
 
 
 def godin(loaded: list) -> str:
@@ -140,13 +173,16 @@ def godin(loaded: list) -> str:
     far = paper.where(frame, ood_dataset="average", metric="fpr95")
     own = paper.where(far, method="godin", score="godin")
     theirs = paper.numbers("6").query("metric == 'fpr95'").set_index("method")["paper"]
-    said = [f"GODIN is one more method whose rank depends on the net. The paper's WRN-40-2: GODIN {theirs['godin']:.1f} %, LogitNorm "
-            f"{theirs['logitnorm']:.1f} %."]
+    said = []
     for name, part in own.groupby("architecture"):
         other = paper.where(far, architecture=name, method="logitnorm", score="msp", tau=paper.TAU["cifar10"])
-        said.append(f"{paper.network(name)} here: GODIN {paper.spread(part['value'], 1)} %, LogitNorm "
-                    f"{paper.spread(other['value'], 1)} % (FPR95, n = {len(part)}).")
-    return " ".join(said) if len(said) > 1 else f"GODIN in one of these nets: {paper.NOT_RUN}."
+        gap = part["value"].mean() - other["value"].mean()
+        clear = abs(gap) > paper.noise(part["value"].std(), other["value"].std(), paper.LEAST["fpr95"])
+        said.append(f"In {paper.network(name)} GODIN has a mean FPR95 of {paper.spread(part['value'], 1)} % and LogitNorm of "
+                    f"{paper.spread(other['value'], 1)} % (n = {len(part)}): {'a clear' if clear else 'no clear'} difference by this book's rule.")
+    if not said:
+        return f"GODIN in one of these nets: {paper.NOT_RUN}."
+    return f"{' '.join(said)} In the paper's WRN-40-2 it is {theirs['godin']:.1f} and {theirs['logitnorm']:.1f} %. No other network was trained with it."
 
 
 def _names(nets: list[str]) -> str:
