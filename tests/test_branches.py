@@ -101,6 +101,8 @@ def test_each_images_temperature_by_hand(run):
     assert f"{row.own:.3f} nats" in branches.images_said(found)
     assert "is smaller" in branches.images_said(found.assign(own=0.1, common=0.2))
     assert "not smaller in every run" in branches.images_said(found.assign(own=0.3, common=0.2))
+    other = pd.concat([found.assign(own=0.1, common=0.2), found.assign(architecture="wrn40_2", net="WRN-40-2", own=0.3, common=0.2)])
+    assert branches.images_said(other).endswith("0.200. Not so in WRN-40-2 (0.300 against 0.200 nats).")
 
 
 def histories() -> pd.DataFrame:
@@ -130,7 +132,8 @@ def test_what_follows_the_accuracy_is_told_from_what_follows_tau():
     last = pd.DataFrame({"run": [*"abcd"], "size": "small", "architecture": "wrn10_2", "tau": [0.01, 0.02, 0.04, 0.05], "nominal": [100, 50, 25, 20], "seed": 1,
                          "lr": 0.2, "epoch": 12, "share": 2.0, "train_accuracy": [90.0, 88.0, 90.5, 89.0], "s": [14.0, 13.5, 13.0, 12.0]})
     said = branches.fitting_said(last)
-    assert "the last of 4 runs of WRN-10-2" in said and "from 12.0 to 14.0 for 20 to 100: there 1/τ explains 100 %" in said
+    assert "the last of 4 runs of WRN-10-2" in said and "from 12.0 to 14.0 (17 %) for 20 to 100, which" in said
+    assert "there 1/τ explains 100 % of its variance" in said
     assert "And" not in said, "there is one network"
     more = pd.concat([last, last[2:3].assign(run="e", architecture="resnet20", train_accuracy=95.0, s=11.0)])
     assert "And ResNet-20 is right on 95 % of its training images at s = 11.0, WRN-10-2 on 90 % at 13.0" in branches.fitting_said(more)
@@ -144,9 +147,9 @@ def test_the_papers_own_training_is_told_stage_by_stage():
                          "s": [2.0, 5, 9, 10, 14, 16, 22.5], "share": [0.1, -4, -3, -2, -1.5, -1.2, -0.5], "train_accuracy": [math.nan, 50, 70, 86, 94, 96, 99.5]})
     assert branches.own_stages(rows)["epoch"].tolist() == [3, 5, 6]
     said = branches.own_said(rows)
-    assert said.startswith("**For 3 of 6 epochs WRN-40-2 trains at an inverse temperature near 10, not at the 25 that τ = 0.04 asks for**: it is right on 86 %")
+    assert said.startswith("**In the first 3 of 6 epochs WRN-40-2 trains at an inverse temperature of at most 10.0, not at the 25 that τ = 0.04 asks for**: at their end it is right on 86 %")
     assert "16.0 at epoch 5, and 22.5 at the end, with 99.5 % right. The offset ratio falls from 2.00 to 0.50" in said and "within 10 % of 1/τ" in said
-    assert branches.own_short(rows) == "The paper's own network is asked for an inverse temperature of 25, trains at 10 for 3 epochs and ends, after 6, at 22."
+    assert branches.own_short(rows) == "Our training of the paper's network, asked for an inverse temperature of 25, climbs to 10 in its first 3 epochs and ends, after 6, at 22."
     more = pd.concat([rows.assign(run="b", architecture="resnet34", epoch=rows["epoch"] + 9), rows[rows["epoch"] < 6].assign(run="c"), rows], ignore_index=True)
     assert branches.own_said(more) == said, "another network, and a run that was stopped earlier, stay out"
     for other in (rows.assign(size="small"), rows.assign(tau=0.01), rows[rows["epoch"] < 4]):

@@ -14,13 +14,14 @@ def test_heads_are_compared_seed_by_seed(tmp_path):
     base = {"logitnorm": (83.0, 55.0, 12.0), "one_offset": (82.6, 59.0, 12.5), "one_temperature": (80.0, 65.0, 12.0)}
     found[["accuracy", "msp", "s"]] = [base[name] for name in found["method"]]
     said = intervention.alternatives_said(found)
-    assert "all images the test accuracy changes by -0.4 points and the FPR95 of MSP by +4.0 (s = 12.5 beside 12.0, n = 3)" in said
-    assert "by -3.0 points and the FPR95 of MSP by +10.0 (s = 12.0 beside 12.0, n = 1)" in said
-    assert "for what it makes of each image" in said and "so far" in said
+    assert "all images the test accuracy changes by -0.40 points and the FPR95 of MSP by +4.0 (s = 12.5 beside 12.0, n = 3)" in said
+    assert "by -3.00 points and the FPR95 of MSP by +10.0 (s = 12.0 beside 12.0, n = 1)" in said
+    assert said.startswith("**One offset comes near, one temperature does not** by the thresholds of the predictions, 0.6 points of accuracy and 6 of FPR95. That is so far")
+    assert "no length in its loss, so the length of c in the loss counts" in said
     assert "Either comes near" in intervention.alternatives_said(found.assign(accuracy=83.0, msp=55.0))
     worse = found.assign(accuracy=[80.0 if name == "one_offset" else 83.0 for name in found["method"]], msp=55.0)
-    assert "does harm" in intervention.alternatives_said(worse)
-    assert "neither" in intervention.alternatives_said(worse.assign(accuracy=[83.0 if name == "logitnorm" else 80.0 for name in found["method"]]))
+    assert "**One temperature comes near, one offset does not**" in intervention.alternatives_said(worse) and "is hardly what MSP" in intervention.alternatives_said(worse)
+    assert "**Neither does" in intervention.alternatives_said(worse.assign(accuracy=[83.0 if name == "logitnorm" else 80.0 for name in found["method"]]))
     assert "not yet run" in intervention.alternatives_said(found[:3]) and len(intervention.alternatives_table(found)) == 3
 
 

@@ -333,8 +333,8 @@ def test_groups_of_runs():
 
 def test_summary_counts_every_line(small):
     rows = ledger.build(loaded(small))
-    total, held, failed, still, *how = map(int, re.findall(r"\d+", ledger.summary(rows)))
-    assert (total, held + failed + still) == (len(rows), len(rows)) and sum(how) == held
+    total, held, failed, unclear, still, *how = map(int, re.findall(r"\d+", ledger.summary(rows)))
+    assert (total, held + failed + unclear + still) == (len(rows), len(rows)) and sum(how) == held
     assert held == sum(ledger.VERDICTS[word] == "good" for word in rows["verdict"])
     assert "3 proved or computed" in ledger.summary(rows) and "in their numbers" not in ledger.summary(rows)
 
@@ -377,3 +377,9 @@ def test_the_front_page_includes_them():
     index = (ROOT / "book" / "index.md").read_text()
     assert "generated/ledger.md" in index and "generated/story.md" in index
     assert "generated/cost.md" in (ROOT / "book" / "limits.md").read_text()
+
+
+def test_a_run_of_another_length_is_refused(tmp_path):
+    fake_runs.write_run(tmp_path, method="logitnorm", epochs=6)
+    with pytest.raises(ValueError, match="epochs6-seed1 may not stand in an average"):
+        ledger.build({"small": results.load_all(tmp_path, everything=True)})

@@ -130,10 +130,10 @@ def test_the_sweep_with_a_scaled_rate_says_whether_one_seed_can_place_its_minimu
     slow = [{**common, "in_grid": False, "tau": tau, "seed": 1, "lr": 5 * tau, "fpr95": value} for tau, value in ((0.02, 55.0), (0.08, 49.0))]
     said = offset.scaled_minimum_said(pd.DataFrame(usual + slow))
     assert said.startswith("Over all 3 τ, one seed each, such a rate gives an FPR95 by MSP of 48.0 to 55.0 %, the lowest at τ = 0.04. **One seed each cannot")
-    assert "the next τ is 1.0 points above, and the seeds of one τ have a standard deviation of 3.0 points" in said and "the other seeds have 51.0, 54.0 %" in said
+    assert "the second best τ is 1.0 points above, and the seeds of one τ have a standard deviation of 3.0 points" in said and "the other seeds have 51.0, 54.0 %" in said
     slow[1]["fpr95"] = 41.0
     said = offset.scaled_minimum_said(pd.DataFrame(usual + slow))
-    assert "**So there is a minimum**: the next τ is 7.0 points above" in said and "other seeds" not in said
+    assert "**So there is a minimum**: the second best τ is 7.0 points above" in said and "other seeds" not in said
     assert offset.scaled_minimum_said(pd.DataFrame(usual + slow[:1])) == offset.scaled_minimum_said(pd.DataFrame(usual)) == ""
 
 

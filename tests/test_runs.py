@@ -116,7 +116,10 @@ def test_a_run_stopped_in_its_last_stage_counts_until_the_whole_one_is_there_and
     write_run(tmp_path, **the_papers)
     [run] = results.load_all(tmp_path)
     assert not run.stopped and run.id == "full-cifar10-wrn40_2-logitnorm-tau0.04-seed1" and paper.ours([run])["exact"].all()
+    assert [run.config.epochs for run in results.load_all(tmp_path, everything=True)] == [140, 200], "everything but what the whole one replaces"
     assert not results.Result(Path(), {"config": {"size": "small", "epochs": 11}}).stopped, "a one-cycle run is no part of a longer one"
+    svhn = {"size": "full", "id_dataset": "svhn", "architecture": "vgg13", "dropout": 0.0, "ood_sets": ("textures", "isun"), "history_ood": "isun", "epochs": 160, "milestones": (80, 120)}
+    assert not results.Result(Path(), {"config": svhn}).stopped, "a shorter schedule with stages of its own is whole"
 
 
 def test_load_all_and_tidy(tmp_path):

@@ -74,7 +74,7 @@ def first_screen(loaded: dict[str, list], lines: pd.DataFrame) -> str:
     panels = "".join(_panel(title, pixels, images[mask], [answer[mask] for answer in said]) for title, mask in (
         ("Familiar: CIFAR-10", images["set"] == pair[0].config.id_dataset),
         ("Foreign: house numbers", images["set"] != pair[0].config.id_dataset)))
-    thresholds = " and ".join(f"{100 * metrics.threshold95(run.score('msp', run.config.id_dataset)):.0f} % under "
+    thresholds = " and ".join(f"{100 * metrics.threshold95(run.score('msp', run.config.id_dataset)):.1f} % under "
                               f"{paper.LABELS[run.config.method]}" for run in pair)
     passed = " and ".join(f"{metrics.fpr95(run.score('msp', run.config.id_dataset), run.score('msp', 'svhn_part')):.1f} % "
                           f"under {paper.LABELS[run.config.method]}" for run in pair)
@@ -115,8 +115,8 @@ def _sentence(lines: pd.DataFrame, loaded: dict[str, list]) -> str:
         trained = least if least == most else f"{least} to {most}"
         own = branches.own_stages(branches.histories(loaded.get("full", [])))
         if len(own) > 1:
-            said += (f" **A network sets its own temperature**: the paper's, asked for 1/τ = {own['nominal'].iloc[0]:g}, trains at {own['s'].iloc[0]:.0f} for "
-                     f"{own['epoch'].iloc[0]} epochs and ends at {own['s'].iloc[-1]:.0f}; small ones end at {trained}")
+            said += (f" **The network sets its own temperature**: asked for 1/τ = {own['nominal'].iloc[0]:g}, it reaches {own['s'].iloc[0]:.0f} in "
+                     f"{own['epoch'].iloc[0]} epochs and {own['s'].iloc[-1]:.0f} at the end; a small one, asked for {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, {trained}")
         else:
             said += (f" **It sets its own temperature**: asked for 1/τ = {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, it trains at {trained}")
         said += " ([why](../notebooks/hidden_temperature.ipynb))."
@@ -132,10 +132,10 @@ def _changes(row: pd.Series) -> tuple[str, str]:
 SUMMARIES = {
     "ja": ("IDの95 %を受け入れるしきい値を通ってしまうOOD画像の割合は、損失を交差エントロピーからLogitNormに替えると **{ours} %**(論文では {theirs} %)。",
            "この本での測定はまだありません(論文では {theirs} %)。",
-           "また、LogitNormは温度を自分で決めます。小さなネットワークでは、$1/\\tau$ を {low} から {high} まで変えても、学習で実際に働く逆温度は **{trained}** です([](../notebooks/hidden_temperature.ipynb))。"),
+           "また、LogitNormは温度を自分で決めます。小さなネットワーク(WRN-10-2)では、$1/\\tau$ を {low} から {high} まで変えても、学習で実際に働く逆温度は **{trained}** です([](../notebooks/hidden_temperature.ipynb))。"),
     "zh": ("在接受 95 % ID 图像的阈值下，被放行的 OOD 图像的比例在把损失由交叉熵换成 LogitNorm 之后为 **{ours} %**（论文：{theirs} %）。",
            "本书尚无测量值（论文：{theirs} %）。",
-           "此外，LogitNorm 自己决定温度：在小网络中，$1/\\tau$ 取 {low} 至 {high} 时，训练中实际起作用的逆温度都是 **{trained}**（[](../notebooks/hidden_temperature.ipynb)）。"),
+           "此外，LogitNorm 自己决定温度：在小网络（WRN-10-2）中，$1/\\tau$ 取 {low} 至 {high} 时，训练中实际起作用的逆温度都是 **{trained}**（[](../notebooks/hidden_temperature.ipynb)）。"),
 }
 
 
@@ -329,5 +329,5 @@ def own_findings(loaded: list) -> str:
         many = seeds.many(small)
         lines.append(f"{seeds.finding(seeds.table(many), many['seed'].nunique())} [](../notebooks/seeds.ipynb)")
     if netsize.pairs(loaded):
-        lines.append(f"{netsize.finding(netsize.effects(loaded))} [](../notebooks/net_size.ipynb)")
+        lines.append(f"{netsize.gain(netsize.effects(loaded))} [](../notebooks/net_size.ipynb)")
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1)) + "\n" if lines else f"Nothing yet: {paper.NOT_RUN}.\n"

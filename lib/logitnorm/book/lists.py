@@ -16,7 +16,7 @@ CARDS = 6  # of the runs that nobody has trained yet; the others stand in a tabl
 def claims(lines: pd.DataFrame, caption: str) -> str:
     """The ledger as an HTML table for a page in book/ or notebooks/, one line a claim; reasons, page and runs unfold.
 
-    Three groups (`ledger.kinds`); each row has the anchor claim-ID. A field above it, which needs a script, keeps the rows with a word.
+    A group for each of `ledger.kinds`; each row has the anchor claim-ID. A field above it, which needs a script, keeps the rows with a word.
     """
     heads = ("claim", "paper", "this book", "verdict")
     body = []
@@ -55,7 +55,7 @@ def _claim(row: dict) -> str:
                           for number, (label, first) in enumerate(ledger.groups(row["runs"]).items(), 1))
         more.append(f"size {escape(row['size'])}, runs {links}")
     claim = (f'<details><summary><strong>{escape(row["topic"])}</strong> {escape(row["says"])}</summary>'
-             f"<p>{'; '.join(more)}.</p></details>")
+             f"<p>{'; '.join(one.rstrip('.') for one in more)}.</p></details>")
     numbers = "".join(f'<td data-name="{name}">{escape(row[key])}</td>'
                       for name, key in (("paper", "theirs_short"), ("this book", "ours_short")))
     mark = ledger.MARKS[ledger.VERDICTS[row["verdict"]]]
@@ -64,12 +64,13 @@ def _claim(row: dict) -> str:
 
 
 def claims_in_small(lines: pd.DataFrame) -> str:
-    """The ledger in small: one line a claim, in three groups that unfold; the whole of it has its own page."""
+    """The ledger in small: one line a claim, in groups that unfold; the whole of it has its own page. A claim of the second paper is
+    named with its network and ID set."""
     groups = []
     for title, part in ledger.kinds(lines):
         rows = "".join(
             f'<tr><td><span aria-hidden="true">{ledger.MARKS[ledger.VERDICTS[row.verdict]]}</span> '
-            f'<a href="../notebooks/ledger.html#claim-{row.id}" title="{escape(row.verdict)}">{escape(row.says)}</a></td>'
+            f'<a href="../notebooks/ledger.html#claim-{row.id}" title="{escape(row.verdict)}">{escape(f"{row.topic}: " * (row.paper == "confidence") + row.says)}</a></td>'
             f'<td data-label="paper">{escape(row.theirs)}</td><td data-label="this book">{escape(row.ours)}</td></tr>'
             for row in part.itertuples())
         groups.append(
@@ -120,7 +121,7 @@ def missing_runs(loaded: list, colab: str) -> str:
                 f"({shares}; measured on the H100, assumed for the others). The notebook measures its own first steps and prints a better one before it starts.")
     return (f"{text}\n\n```{{raw}} html\n<ol class=\"adopt\">\n{cards}\n</ol>\n{table}<details class=\"record\"><summary>How the "
             f"hours are estimated</summary><p>{estimate}</p></details>\n```\n\n{sum(len(group) for group, *_ in groups)} runs are "
-            "missing, all seeds counted; `python -m logitnorm experiments --list --size full` names them all.\n")
+            "missing, all seeds counted; `python -m logitnorm experiments --list --size full` prints them, with those that are here.\n")
 
 
 def _name(config: Config) -> str:
@@ -141,11 +142,11 @@ def _card(group: list[Config], number: int, where: str, colab: str) -> str:
 
 
 def _table(groups: list, colab: str) -> str:
-    """Every other group as a folded table: what it is, which seeds, what it gives, what it costs, what to put into the first cell."""
+    """Every other group as a folded table: what it is, which seeds, what it gives, what it costs, what to add to the cell of parameters."""
     rows = [(escape(_name(group[0])), [
         f'<td data-label="seeds">{", ".join(str(one.seed) for one in group)}</td>'
         f'<td data-label="printed numbers">{number}</td><td data-label="hours a run">{_cost(group[0])}</td>'
-        f'<td data-label="first cell"><code>{escape(adopt.parameters(group[0]))}</code> <a href="{escape(colab)}">open</a></td>'])
+        f'<td data-label="line to add"><code>{escape(adopt.parameters(group[0]))}</code> <a href="{escape(colab)}">open</a></td>'])
         for group, number, _ in groups]
-    table = plots.html_table(("run", "seeds", "numbers", "hours a run", "first cell"), rows, kind="dataframe adopt")
+    table = plots.html_table(("run", "seeds", "numbers", "hours a run", "line to add"), rows, kind="dataframe adopt")
     return f'<details class="record"><summary>{len(groups)} further kinds of run</summary>\n{table}</details>\n'

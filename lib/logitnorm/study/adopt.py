@@ -54,7 +54,7 @@ def hours(config: Config, gpu: str) -> float:
 
 
 def parameters(config: Config) -> str:
-    """What to write into the first cell of the training notebook for this run."""
+    """The line that makes the training notebook train this run, added to its cell of parameters."""
     tau = {"tau": config.tau} if config.method in TAU else {}
     of_run = {"method": config.method, **tau, **config.changed, "seed": config.seed}
     kept = {name: value for name, value in of_run.items() if not name.startswith("keep_")}

@@ -129,7 +129,7 @@ def mirror_said(found: pd.DataFrame) -> str:
     told = "; ".join(f"from {row.own:.1f} to {row.mirrored:.1f} % in seed {row.seed} (m = {row.offset:+.2f}; {row.centred:.1f} % with "
                      f"no offset)" for row in rows.itertuples())
     return (f"**Flip the sign of the offset, and nothing that LogitNorm sees has changed**: every loss, every predicted class and "
-            f"every probability is the same. But the mean FPR95 of Energy goes {told}; {paper.network(rows['architecture'].iloc[0])}, "
+            f"every probability is the same. But the mean FPR95 of Energy (T = 1) goes {told}; {paper.network(rows['architecture'].iloc[0])}, "
             f"τ = {rows['tau'].iloc[0]:g}.")
 
 
@@ -183,7 +183,15 @@ def images_said(found: pd.DataFrame) -> str:
     return (f"**Each image gets a temperature of its own.** At τ = {rows['tau'].iloc[0]:g} (WRN-10-2, test images) the offset varies by "
             f"{mean['spread_m']:.0f} % from image to image and ‖c‖ by {mean['spread_c']:.0f} %, so s varies by {mean['spread']:.0f} %, in the order of ‖c‖ "
             f"(rank correlation {mean['with_length']:.2f}). It is larger where the prediction is right (AUROC {mean['right']:.0f} %), and the loss is {gain} "
-            f"with it, {mean['own']:.3f} nats, than at the best temperature that is common to all images, {mean['common']:.3f}.")
+            f"with it, {mean['own']:.3f} nats, than at the best temperature that is common to all images, {mean['common']:.3f}.{_worse_said(found)}")
+
+
+def _worse_said(found: pd.DataFrame) -> str:
+    """A sentence with the networks at the paper's tau whose images' own temperatures are worse than the best common one; "" without one."""
+    rows = found[np.isclose(found["tau"], paper.TAU["cifar10"])].groupby("net", sort=False)[["own", "common"]].mean()
+    rows = rows[rows["own"] > rows["common"]]
+    told = ", ".join(f"{row.Index} ({row.own:.3f} against {row.common:.3f} nats)" for row in rows.itertuples())
+    return f" Not so in {told}." if told else ""
 
 
 def images_table(found: pd.DataFrame) -> pd.DataFrame:
@@ -265,9 +273,10 @@ def fitting_said(found: pd.DataFrame) -> str:
     if last["tau"].nunique() < 2:
         return said
     by_fit, by_tau = (explained(last[name], last["s"]) for name in ("train_accuracy", "nominal"))
-    return (f"{said} But the accuracy is not the whole cause. At the same epoch, the last of {len(last)} runs of WRN-10-2, s still rises a little with what τ "
-            f"asks for, from {last['s'].min():.1f} to {last['s'].max():.1f} for {last['nominal'].min():g} to {last['nominal'].max():g}: there 1/τ explains {by_tau:.0f} % of "
-            f"its variance, the training accuracy {by_fit:.0f} %.{networks_said(rows)}")
+    return (f"{said} But the accuracy is not the whole cause. At the same epoch, the last of {len(last)} runs of WRN-10-2, s also rises with what τ asks for, from "
+            f"{last['s'].min():.1f} to {last['s'].max():.1f} ({100 * (last['s'].max() / last['s'].min() - 1):.0f} %) for {last['nominal'].min():g} to "
+            f"{last['nominal'].max():g}, which a theory with one s* for all images does not predict: there 1/τ explains {by_tau:.0f} % of its variance, the "
+            f"training accuracy {by_fit:.0f} %.{networks_said(rows)}")
 
 
 def networks_said(rows: pd.DataFrame) -> str:
@@ -304,8 +313,8 @@ def own_short(found: pd.DataFrame) -> str:
     if len(ends) < 2:
         return ""
     first, last = ends.iloc[0], ends.iloc[-1]
-    return (f"The paper's own network is asked for an inverse temperature of {first['nominal']:g}, trains at {first['s']:.0f} for {first['epoch']} epochs and ends, "
-            f"after {last['epoch']}, at {last['s']:.0f}.")
+    return (f"Our training of the paper's network, asked for an inverse temperature of {first['nominal']:g}, climbs to {first['s']:.0f} in its first {first['epoch']} epochs "
+            f"and ends, after {last['epoch']}, at {last['s']:.0f}.")
 
 
 def finding(found: pd.DataFrame, frame: pd.DataFrame, repaired: pd.DataFrame) -> str:
@@ -323,8 +332,10 @@ def own_said(found: pd.DataFrame) -> str:
         return ""
     first, last = ends.iloc[0], ends.iloc[-1]
     between = ", ".join(f"{row.s:.1f} at epoch {row.epoch}" for row in ends.iloc[1:-1].itertuples())
-    return (f"**For {first['epoch']} of {last['epoch']} epochs {paper.network(first['architecture'])} trains at an inverse temperature near {first['s']:.0f}, not at "
-            f"the {first['nominal']:g} that τ = {first['tau']:g} asks for**: it is right on {first['train_accuracy']:.0f} % of its training images there. "
+    rows = own_training(found)
+    most = rows.loc[rows["rate"] == first["rate"], "s"].max()
+    return (f"**In the first {first['epoch']} of {last['epoch']} epochs {paper.network(first['architecture'])} trains at an inverse temperature of at most {most:.1f}, not at "
+            f"the {first['nominal']:g} that τ = {first['tau']:g} asks for**: at their end it is right on {first['train_accuracy']:.0f} % of its training images. "
             f"Each cut of the learning rate brings errors down and s up: {between}{', ' if between else ''}and {last['s']:.1f} at the end, with "
             f"{last['train_accuracy']:.1f} % right. The offset ratio falls from {abs(first['share']):.2f} to {abs(last['share']):.2f}. So the hidden temperature is "
             f"not peculiar to small networks. But it rules the way more than the end, where s has come within "
@@ -381,7 +392,7 @@ def training_said(stands: list[dict]) -> str:
                  f"{found['loss_without'] - found['least_loss']:.3f} nats there")
     said += (f". Their temperatures are {min(short):.0f} to {max(short):.0f} % below the bottom's. In {between} of {len(on)} it lies between what the "
              "test images want and what the training images want")
-    said += ". Whether it is still on its way up there was not measured." if between == len(on) else "."
+    said += ". Whether these temperatures still rise was not measured." if between == len(on) else "."
     for found in closed:
         said += (f" **And where {found['accuracy']:.1f} % of the training images are right, the fork has closed**: without dropout the bottom lies at no offset, s = "
                  f"{found['bottom']:.0f}, and the network, at {found['own']:.1f}, is still on its way there with {found['loss'] - found['least_loss']:.4f} nats to gain.")

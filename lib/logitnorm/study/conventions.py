@@ -332,8 +332,8 @@ def finding(runs: list, ood_set: str, frames: list[pd.DataFrame]) -> str:
     both = scores_of(runs[0], "msp", ood_set)
     same, other = metrics.fpr95(*both), ood_positive(metrics.fpr95)(*both)
     depends = [one for frame in frames for one in orders(frame)["rules"].between(1, len(FPR95) - 1)]
-    word = f" Which loss is better by FPR95 depends on the program in {sum(depends) or 'none'} of {len(depends)} comparisons, a score and a seed each." if depends else ""
-    return (f"**The same scores have an FPR95 of {same:.1f} or of {other:.1f} %, whichever class the program calls positive; their AUROC is "
+    word = f" Which loss is better by FPR95 depends on the program in {sum(depends) or 'none'} of {len(depends)} comparisons (each score and seed is one)." if depends else ""
+    return (f"**The same scores have an FPR95 of {same:.1f} or of {other:.1f} %, depending on which class the program calls positive; their AUROC is "
             f"{metrics.auroc(*both):.1f} % in every program** ({paper.LABELS[runs[0].config.method]}, MSP, {paper.title(ood_set)}).{word}")
 
 

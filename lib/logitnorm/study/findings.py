@@ -21,7 +21,7 @@ from .paper import where
 GROUP = ["id_dataset", "architecture"]
 MARKS = {"reproduced": "✓", "same direction": "✓", "no change, as in the paper": "✓", "partly": "≈",
          "no clear change": "?", "change, the paper has none": "✗", "opposite direction": "✗", "not reproduced": "✗"}
-HOW = "[how to add it](../book/rerun.html)"  # an output is not a page: its links are those of the HTML
+HOW = "[how to add a run](../book/rerun.html)"  # an output is not a page: its links are those of the HTML
 NAMES = {"fpr95": "FPR95", "auroc": "AUROC", "aupr": "AUPR", "accuracy": "accuracy", "ece": "ECE",
          "ece_ts": "ECE after temperature scaling", "logit_norm_id": "the logit norm on ID images",
          "logit_norm_ood": "the logit norm on OOD images"}
@@ -210,6 +210,11 @@ def table1(rows: pd.DataFrame, runs: list) -> str:
     return f"**{change(part)}**, the mean over six OOD sets on CIFAR-10{_with(runs)}."
 
 
+def _lower(rows: pd.DataFrame, word: str = "lower") -> str:
+    """How `clear` falls are called: 'clearly lower', but where a loss has one seed 'lower by more than 2 points', which is all that is asked there."""
+    return f"clearly {word}" if (rows["n"] > 1).all() else f"{word} by more than {paper.LEAST['fpr95']:g} points"
+
+
 def table1_meaning(rows: pd.DataFrame) -> str:
     """How large our changes are beside the paper's, and on which sets they fail to appear."""
     text = []
@@ -222,10 +227,27 @@ def table1_meaning(rows: pd.DataFrame) -> str:
         lower = sets[[bool(clear(row)) and row["change"] < 0 for _, row in sets.iterrows()]]
         rest = [paper.title(name) for name in sets["ood_dataset"] if name not in set(lower["ood_dataset"])]
         holds = f"on {'all ' if not rest else ''}{len(lower)} of {len(sets)}" if rest else f"on all {len(sets)}"
-        text.append(f"On {paper.title(id_dataset)} LogitNorm's FPR95 is clearly lower {holds} OOD sets"
+        text.append(f"On {paper.title(id_dataset)} LogitNorm's FPR95 is {_lower(sets)} {holds} OOD sets"
                     + (f" (not on {', '.join(rest)})" if rest else "")
                     + f"; the mean changes by {mean['change']:+.1f} points, the paper's by {mean['paper_change']:+.1f}.")
     return " ".join(text)
+
+
+def outside(loaded: dict) -> str:
+    """Markdown: what LogitNorm changes on the image sets outside the six, CIFAR-10 by MSP, at the first size that has both losses; "" without runs."""
+    for runs in loaded.values():
+        of = {method: paper.chosen(runs, method) for method in ("cross_entropy", "logitnorm")}
+        if all(of.values()):
+            break
+    else:
+        return ""
+    told = {"lower": [], "higher": [], "not clearly different": []}
+    for name in of["logitnorm"][0].config.extra_sets:
+        start, end = (pd.Series([run.separated("msp", name)[0] for run in of[method]]) for method in of)
+        change, noise = end.mean() - start.mean(), paper.noise(start.std(), end.std(), paper.LEAST["fpr95"])
+        way = "not clearly different" if abs(change) <= noise else "lower" if change < 0 else "higher"
+        told[way].append(f"{paper.title(name)} ({start.mean():.1f} to {end.mean():.1f} %)")
+    return "Outside the six sets FPR95 is " + "; ".join(f"{way} on {', '.join(sets)}" for way, sets in told.items() if sets) + "."
 
 
 def table2(rows: pd.DataFrame, runs: list) -> str:
@@ -235,11 +257,11 @@ def table2(rows: pd.DataFrame, runs: list) -> str:
     theirs = f"{(after['paper'].values < part[part['method'] == paper.BASELINE]['paper'].values).sum()}"
     best_theirs = " to ".join(_best_score(part, method, "paper") for method in (paper.BASELINE, "logitnorm"))
     if after["ours"].isna().any():
-        return f"**In the paper LogitNorm lowers FPR95 by {theirs} of {len(after)} scores, best against best " \
+        return f"**In the paper LogitNorm lowers FPR95 with {theirs} of {len(after)} scores, best against best " \
                f"{best_theirs}**; no run of it is here yet."
     lower = sum(bool(clear(row)) and row["change"] < 0 for _, row in after.iterrows())
     best_ours = " to ".join(_best_score(part, method, "ours") for method in (paper.BASELINE, "logitnorm"))
-    return (f"**LogitNorm clearly lowers FPR95 by {lower} of {len(after)} scores on CIFAR-10 (paper: {theirs} of "
+    return (f"**LogitNorm {_lower(after, 'lowers FPR95')} with {lower} of {len(after)} scores on CIFAR-10 (paper: {theirs} of "
             f"{len(after)}); best score against best score it goes from {best_ours} (paper: {best_theirs})**, the mean over "
             f"six OOD sets{_with(runs)}.")
 
@@ -250,12 +272,12 @@ def _best_score(part: pd.DataFrame, method: str, column: str) -> str:
 
 
 def lowered(rows: pd.DataFrame, by: str) -> str:
-    """'clearly lower by 4 of 4 (not by ...)' of the rows' LogitNorm FPR95, named by a column; "" where none ran."""
+    """'clearly lower in 4 of 4 (not ...)' of the rows' LogitNorm FPR95, named by a column; "" where none ran."""
     after = where(rows, method="logitnorm", metric="fpr95").dropna(subset="change")
     if after.empty:
         return ""
     rest = [paper.title(row[by]) for _, row in after.iterrows() if not (clear(row) and row["change"] < 0)]
-    return f"clearly lower in {len(after) - len(rest)} of {len(after)}" + (f" (not {', '.join(rest)})" if rest else "")
+    return f"{_lower(after)} in {len(after) - len(rest)} of {len(after)}" + (f" (not {', '.join(rest)})" if rest else "")
 
 
 def table2_meaning(rows: pd.DataFrame) -> str:
@@ -277,7 +299,7 @@ def table3(rows: pd.DataFrame, runs: list) -> str:
     ours = ", ".join(f"{line.ours0:.1f} to {line.ours1:.1f} %" for line in fpr95[ran].itertuples())
     cost = (accuracy["ours1"] - accuracy["ours0"])[ran].min()
     kept = f"accuracy changes by {cost:+.1f} points at worst" if cost < 0 else "accuracy falls on none"
-    return (f"**LogitNorm clearly lowers FPR95 on {lower} of {ran.sum()} networks, from {ours} (paper: {theirs}), and {kept}**"
+    return (f"**LogitNorm {_lower(after, 'lowers FPR95')} on {lower} of {ran.sum()} networks, from {ours} (paper: {theirs}), and {kept}**"
             f"{_with(runs)}.")
 
 
@@ -288,8 +310,8 @@ def table4(rows: pd.DataFrame, runs: list) -> str:
     if math.isnan(scaled["ours1"]):
         return f"**{first}; one temperature leaves {scaled['theirs0']:.2f} and {scaled['theirs1']:.2f}**."
     least, gap = paper.LEAST["ece_ts"], scaled["ours1"] - scaled["ours0"]
-    what = "none that counts" if abs(gap) < least else f"{abs(gap):.2f} points, LogitNorm's is {'higher' if gap > 0 else 'lower'}"
-    return (f"**{first}; after temperature scaling the difference is {what}: {scaled['ours0']:.2f} % to "
+    what = f"less than {least:g} points apart" if abs(gap) < least else f"{abs(gap):.2f} points apart, LogitNorm's is {'higher' if gap > 0 else 'lower'}"
+    return (f"**{first}; after temperature scaling the two are {what}: {scaled['ours0']:.2f} % to "
             f"{scaled['ours1']:.2f} % (paper: {scaled['theirs0']:.2f} to {scaled['theirs1']:.2f})**{_with(runs)}.")
 
 
@@ -298,20 +320,25 @@ def table5(rows: pd.DataFrame, runs: list) -> str:
     fpr95 = where(rows, metric="fpr95").set_index("method")
     penalty = fpr95.loc["logit_penalty"]
     helps = clear(penalty) and penalty["change"] < 0
-    lead = "" if math.isnan(penalty["ours"]) or helps else "Short logits alone do not help: "
+    norm = where(rows, metric="logit_norm_id").set_index("method")["ours"]
+    short = norm["logit_penalty"] <= norm["logitnorm"]  # as short as LogitNorm's, which is what the paper's claim is about
+    lead = "" if math.isnan(penalty["ours"]) or helps else "Short logits alone do not help: " if short else "Shorter logits did not clearly help here: "
     first = (f"{lead}{change(rows, 'logit_norm_id', 'logit_penalty')}, and "
              f"{_lower_first(change(rows, 'fpr95', 'logit_penalty'), 'LogitPenalty', 'it')}")
     return f"**{first}; {godin(fpr95)}**{_with(runs)}."
 
 
 def godin(fpr95: pd.DataFrame) -> str:
-    """'GODIN (35.9 %) is ahead of LogitNorm (45.9 %), in the paper behind it (25.2, 15.7)', of FPR95 rows by method."""
+    """'GODIN (35.9 %) is ahead of LogitNorm (45.9 %), in the paper behind it (25.2, 15.7)', or that no difference is clear; of FPR95 rows by method."""
     column = "paper" if fpr95.loc[["godin", "logitnorm"], "ours"].isna().any() else "ours"
     two = fpr95.loc[["godin", "logitnorm"]]
     place = {name: "ahead of" if two.loc["godin", name] < two.loc["logitnorm", name] else "behind" for name in ("ours", "paper")}
     theirs = f"{two.loc['godin', 'paper']:.1f}, {two.loc['logitnorm', 'paper']:.1f}"
     if column == "paper":
         return f"in the paper GODIN is {place['paper']} LogitNorm ({theirs})"
+    if abs(two["ours"].diff().iloc[-1]) <= paper.noise(*two["sd"], paper.LEAST["fpr95"]):
+        return (f"between GODIN ({two.loc['godin', 'ours']:.1f} %) and LogitNorm ({two.loc['logitnorm', 'ours']:.1f} %) there is no clear difference, "
+                f"in the paper GODIN is {place['paper']} it ({theirs})")
     also = "as in the paper" if place["ours"] == place["paper"] else f"in the paper {place['paper']} it"
     return (f"GODIN ({two.loc['godin', 'ours']:.1f} %) is {place['ours']} LogitNorm ({two.loc['logitnorm', 'ours']:.1f} %), "
             f"{also} ({theirs})")
@@ -367,7 +394,7 @@ def figure1(runs: list) -> str:
     ways = {name: "grows" if ce[name].iloc[-1] > ce[name].iloc[0] else "shrinks" for name in ("norm_test", "norm_ood")}
     way = f"{ways['norm_test']} on ID and OOD images" if len(set(ways.values())) == 1 else (
         f"{ways['norm_test']} on ID and {ways['norm_ood']} on OOD images")
-    return (f"**Under cross-entropy the logit norm {way} and ends at {ends_[0]} (paper: {theirs}); under LogitNorm it ends "
+    return (f"**Under cross-entropy the logit norm {way} from the first epoch on and ends at {ends_[0]} (paper: {theirs}); under LogitNorm it ends "
             f"at {ends_[1]}** ({shown(runs)}).")
 
 
@@ -485,7 +512,8 @@ def tau_choice(choice: pd.DataFrame) -> str:
 
 def norms(runs: list) -> pd.DataFrame:
     """A line for the paper's curve and one per run: the mean logit norm at the first, highest and last epoch."""
-    frames = {"paper, cross-entropy": paper.figure(1).rename(columns={"id_test": "norm_test", "ood_svhn_test": "norm_ood"})}
+    theirs = paper.figure(1).rename(columns={"id_test": "norm_test", "ood_svhn_test": "norm_ood"})
+    frames = {"paper, cross-entropy": theirs.assign(epoch=theirs["epoch"] + 1)}  # its 200 points count from 0
     frames |= {f"this book, {paper.LABELS[run.config.method]}": run.history for run in runs}
     lines = []
     for name, frame in frames.items():
@@ -509,17 +537,22 @@ def sizes(compared: dict) -> list[tuple]:
 
 
 def confidence(frame: pd.DataFrame) -> str:
-    """The finding on Learned Confidence as Markdown: FPR95 by c beside MSP of cross-entropy and LogitNorm (rows of `ours`)."""
+    """The finding on Learned Confidence as Markdown: FPR95 by c beside MSP of cross-entropy, with the same Cutout where that was run, and
+    of LogitNorm (rows of `ours`)."""
     part = where(paper.main_network(paper.for_tables(frame)), metric="fpr95", ood_dataset="average")
     mean = part.groupby(["method", "score"])["value"].mean()
     if ("learned_confidence", "confidence") not in mean or ("cross_entropy", "msp") not in mean:
         return "**The paper's claim, that a learned confidence detects what the softmax does not, has no run here yet.**"
-    mine, base = mean["learned_confidence", "confidence"], mean["cross_entropy", "msp"]
+    mine, plain = mean["learned_confidence", "confidence"], mean["cross_entropy", "msp"]
+    cut = where(paper.main_network(frame), metric="fpr95", ood_dataset="average", method="cross_entropy", score="msp")
+    cut = cut.loc[cut["cutout"] > 0, "value"].mean()  # the same training without the second output
+    base = plain if math.isnan(cut) else cut
     least = paper.LEAST["fpr95"]
     word = "about as good as" if abs(mine - base) < least else "better than" if mine < base else "worse than"
     other = f", LogitNorm {mean['logitnorm', 'msp']:.1f} %" if ("logitnorm", "msp") in mean else ""
-    return (f"**On CIFAR-10 the learned confidence is {word} the softmax of an ordinary network: FPR95 {mine:.1f} % "
-            f"against {base:.1f} %{other}**, the mean over six OOD sets.")
+    whose, beside = ("an ordinary network", other) if math.isnan(cut) else ("the same training without it", f" (without Cutout {plain:.1f} %{other})")
+    return (f"**On CIFAR-10 the learned confidence is {word} the softmax of {whose}: FPR95 {mine:.1f} % against {base:.1f} %{beside}**, the mean "
+            "over six OOD sets.")
 
 
 def confidence_ends(loaded: dict, frames: dict, architectures: tuple = ("vgg13", "wrn28_10", "densenet")) -> pd.DataFrame:
@@ -619,11 +652,22 @@ def confidence_thresholds(runs: list) -> pd.DataFrame:
         for run in runs for found in [confidence_.from_errors(run)] for row in found.by_set.itertuples()])
 
 
+def confidence_thresholds_said(runs: list) -> str:
+    """Markdown: for which scores a threshold from ID errors costs less than `paper.LEAST` points of detection error beside the best; one run each."""
+    if not runs:
+        return ""
+    found = [(run, confidence_.from_errors(run)) for run in runs]
+    told = [f"{paper.title(one.score)} of {paper.method_title(run.config)} {one.by_set['error'].mean():.1f} % instead of {one.by_set['best'].mean():.1f}" for run, one in found]
+    near = [one.by_set["error"].mean() - one.by_set["best"].mean() < paper.LEAST["fpr95"] for _, one in found]
+    word = "They can" if all(near) else "They can for some scores" if any(near) else "They cannot"
+    return f"**{word}**, within {paper.LEAST['fpr95']:g} points of the best detection error, in the mean over the sets, one seed each: {'; '.join(told)}."
+
+
 def confidence_branch(runs: list) -> pd.DataFrame:
-    """Per run with the branch: c over the ID test images, the price at the end, lambda, and whether c collapsed."""
+    """Per run with the branch: c over the ID test images, the mean cost of a hint at the end, lambda, and whether c collapsed."""
     return pd.DataFrame([
         {"run": f"seed {run.config.seed}", "mean of c": run.info["confidence"]["mean"], "sd of c": run.info["confidence"]["sd"],
-         "final λ": f"{run.history['lambda'].iloc[-1]:.2g}", "mean price at the end": run.history["confidence_loss"].iloc[-1],
+         "final λ": f"{run.history['lambda'].iloc[-1]:.2g}", "mean −log c at the end": run.history["confidence_loss"].iloc[-1],
          "collapsed": "yes" if run.info["confidence"]["collapsed"] else "no"} for run in runs])
 
 
@@ -646,10 +690,10 @@ def _heat(frame: pd.DataFrame, metric: str, across: str, names) -> pd.DataFrame:
 
 def collapsed(pair: list) -> str:
     """The finding on collapse as Markdown, from a run of cross-entropy and one of LogitNorm that kept their features."""
-    ce, ln = (collapse.table(run).iloc[0] for run in pair)
+    ce, ln = (collapse.table(run).iloc[0] for run in pair)  # one run of each loss, so the words claim no more than that
     ratio, rank = "within / between classes", "effective rank"
     votes = [ln[rank] < ce[rank], ln[ratio] < ce[ratio]]
     word = {0: "are less collapsed than", 1: "are not clearly more collapsed than", 2: "are more collapsed than"}[sum(votes)]
-    return (f"**LogitNorm's features {word} cross-entropy's: effective rank {ln[rank]:.1f} against {ce[rank]:.1f}, variance "
+    return (f"**In one run of each loss LogitNorm's features {word} cross-entropy's: effective rank {ln[rank]:.1f} against {ce[rank]:.1f}, variance "
             f"within classes over that between them {ln[ratio]:.2f} against {ce[ratio]:.2f}**, on ID test images; they are "
             f"{ln['mean norm'] / ce['mean norm']:.2f} times as long ({setting(pair)}).")

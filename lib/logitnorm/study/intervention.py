@@ -64,15 +64,16 @@ def alternatives_said(found: pd.DataFrame) -> str:
             return f"The runs of the two: {paper.NOT_RUN}."
         change = (rows - plain).mean()
         alike[method] = abs(change["accuracy"]) <= NEAR_ACCURACY and change["msp"] <= NEAR_FPR95
-        said.append(f"with {words} the test accuracy changes by {change['accuracy']:+.1f} points and the FPR95 of MSP by {change['msp']:+.1f} (s = "
+        said.append(f"with {words} the test accuracy changes by {change['accuracy']:+.2f} points and the FPR95 of MSP by {change['msp']:+.1f} (s = "
                     f"{rows['s'].mean():.1f} beside {plain['s'].mean():.1f}, n = {len(rows)})")
-    meaning = {(True, True): "Either comes near: what counts most is a temperature that may move while the network learns, not the length of c in the loss.",
-               (True, False): "So the offset counts for what it makes of each image, not for its temperature alone.",
-               (False, True): "So a temperature that may move is what counts, and the length of c in the loss does harm.",
-               (False, False): "So neither is what LogitNorm's own offset does."}
+    meaning = {(True, True): "Either comes near", (True, False): "One offset comes near, one temperature does not",
+               (False, True): "One temperature comes near, one offset does not", (False, False): "Neither does what LogitNorm's own offset does"}
+    length = "so the length of c in the loss is hardly what MSP gets its power from" if alike["one_temperature"] else "so the length of c in the loss counts"
     missing = min(where(found, method=name)["seed"].nunique() for name in alike) < len(SEEDS)
-    return (f"**{meaning[alike['one_offset'], alike['one_temperature']]}**{' That is so far: three seeds were planned.' * missing} "
-            f"{said[0][0].upper()}{said[0][1:]}; {said[1]}.")
+    return (f"**{meaning[alike['one_offset'], alike['one_temperature']]}** by the thresholds of the predictions, {NEAR_ACCURACY:g} points of accuracy and "
+            f"{NEAR_FPR95:g} of FPR95.{' That is so far: three seeds were planned.' * missing} {said[0][0].upper()}{said[0][1:]}; {said[1]}. The second has no length in "
+            f"its loss, {length}. A fixed temperature was not trained in this network: whether it matters that the temperature moves, or only where it "
+            "ends, is open.")
 
 
 def alternatives_table(found: pd.DataFrame) -> pd.DataFrame:

@@ -53,10 +53,10 @@ LOWER = {"reproduced": "partly", "stand-in: direction agrees": "stand-in: direct
 ASIDES = {"no change, as in the paper": " (no change in either)", "no clear change": " (within the spread over seeds)",
           "change, the paper has none": " (none)"}
 VERDICTS = {"reproduced": "good", "partly": "fair", "not reproduced": "bad", "stand-in: direction agrees": "good",
-            "stand-in: direction agrees in part": "fair", "stand-in: no clear change": "bad",
+            "stand-in: direction agrees in part": "fair", "stand-in: no clear change": "unclear",
             "stand-in: direction does not agree": "bad",
             paper.NOT_RUN: "open", paper.NOT_MEASURED: "open", NOT_JUDGED: "open"}  # verdict -> how it is marked
-MARKS = {"good": "✓", "fair": "≈", "bad": "✗", "open": "○"}  # a sign beside each verdict, never colour alone
+MARKS = {"good": "✓", "fair": "≈", "bad": "✗", "unclear": "?", "open": "○"}  # a sign beside each verdict, never colour alone
 OVERLAP_POINTS = 5.0  # tolerance for the shared area of two densities, which the paper's figure gives roughly
 
 
@@ -89,7 +89,10 @@ def build(loaded: dict[str, list]) -> pd.DataFrame:
 
     Columns: id, topic, paper, where, says, page, size, theirs, ours, difference, verdict, tally, runs (list of run ids), changes
     (list of pairs, the paper's change and ours); theirs_short, ours_short: '61.6 → 26.8', "" where ours is missing.
+    Raises ValueError for a run that may stand in no average.
     """
+    if odd := [run.id for found in loaded.values() for run in found if not run.in_grid]:
+        raise ValueError(f"{odd[0]} may not stand in an average over seeds (Result.in_grid); leave it out of the ledger")
     frames = {size: paper.ours(found) for size, found in loaded.items()}
     tables = sorted({entry["table"] for entry in claims() if "table" in entry})
     compared = {size: paper.compare(frame, *tables) for size, frame in frames.items()}
@@ -434,24 +437,24 @@ def _tally(among: pd.DataFrame) -> str:
     return f"{agreeing} of {judged} {'numbers and changes' if exact.any() else 'changes'} agree"
 
 
-GROUPS = (("Held", ("good",)), ("Did not hold, or in part", ("fair", "bad")), ("Open", ("open",)))
+GROUPS = (("Held", ("good",)), ("Did not hold, or in part", ("fair", "bad")), ("No clear change here", ("unclear",)), ("Open", ("open",)))
 
 
 def kinds(ledger: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The ledger's rows as (heading, rows): what held, what did not or in part, what is open."""
+    """The ledger's rows as (heading, rows): what held, what did not or in part, what the spread over seeds hides, what is open."""
     kind = ledger["verdict"].map(VERDICTS)
     return [(name, ledger[kind.isin(wanted)]) for name, wanted in GROUPS]
 
 
 def summary(ledger: pd.DataFrame) -> str:
-    """The finding in one sentence, as Markdown: how many claims held, how many did not, how many are open."""
-    held, failed, still = (part for _, part in kinds(ledger))
+    """The finding in one sentence, as Markdown: how many claims held, how many did not, how many are undecided or open."""
+    held, failed, unclear, still = (part for _, part in kinds(ledger))
     computed = int(((held["size"] == "") & held["verdict"].eq("reproduced")).sum())
     exact = int(held["verdict"].eq("reproduced").sum()) - computed
     how = [f"{exact} in their numbers"] * bool(exact) + [f"{computed} proved or computed"] * bool(computed)
-    how += [f"{len(held) - exact - computed} in direction, on smaller networks or other images"] * (len(held) > exact + computed)
-    return (f"**Of {len(ledger)} claims, tables and figures {len(held)} held, {len(failed)} did not or only in part, and {len(still)} "
-            f"are open**" + (f". Of those that held: {', '.join(how)}." if how else "."))
+    how += [f"{len(held) - exact - computed} in direction, on smaller networks, shorter trainings or other images"] * (len(held) > exact + computed)
+    return (f"**Of {len(ledger)} claims, tables and figures {len(held)} held, {len(failed)} did not or only in part, {len(unclear)} show "
+            f"no clear change here, and {len(still)} are open**" + (f". Of those that held: {', '.join(how)}." if how else "."))
 
 
 def short(verdict: str) -> str:

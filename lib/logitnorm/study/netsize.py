@@ -91,8 +91,8 @@ def _turn(line) -> int:
     return 0 if abs(line.change) <= line.noise else int(np.sign(line.change))
 
 
-def finding(lines: pd.DataFrame) -> str:
-    """Markdown: how the effect grows with the net, and in which nets Energy and GradNorm turn."""
+def gain(lines: pd.DataFrame) -> str:
+    """Markdown: what LogitNorm changes in MSP, in the network that fits its training images best and in the others."""
     ours = lines[lines["net"] != PAPER]
     if ours["net"].nunique() < 2:
         return f"The networks to compare: {paper.NOT_RUN}."
@@ -100,9 +100,16 @@ def finding(lines: pd.DataFrame) -> str:
     theirs = paper.where(lines, net=PAPER, number="MSP")["change"].item()
     best = msp.loc[msp["fit"].idxmax()]
     others = msp.drop(best.name)
-    said = (f"**LogitNorm changes the FPR95 of MSP by {best['change']:+.1f} points in {best['network']}, which fits its training images best, "
+    return (f"**LogitNorm changes the FPR95 of MSP by {best['change']:+.1f} points in {best['network']}, which fits its training images best, "
             f"and by {others['change'].max():+.1f} to {others['change'].min():+.1f} in {_names(list(others['network']))}** "
             f"(paper: {theirs:+.1f}).")
+
+
+def finding(lines: pd.DataFrame) -> str:
+    """Markdown: how the effect grows with the net, and in which nets Energy and GradNorm turn."""
+    ours, said = lines[lines["net"] != PAPER], gain(lines)
+    if ours["net"].nunique() < 2:
+        return said
     for number in LATE:
         turned = {way: [line.network for line in ours[ours["number"] == number].itertuples() if _turn(line) == way]
                   for way in (1, 0, -1)}

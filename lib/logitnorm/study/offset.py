@@ -146,7 +146,7 @@ def temperature_said(frame: pd.DataFrame, plain: bool = False) -> str:
     asked, trained = f"{1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}", f"{ends.min():.1f} to {ends.max():.1f}"
     means = f"(means of {len(ends)} τ, {len(rows)} runs)"
     if plain:
-        return f"Small networks that are asked for {asked} train at {trained} {means}."
+        return f"WRN-10-2, asked for {asked}, trains at {trained} {means}."
     return f"**Asked for an inverse temperature of {asked}, the network trains at {trained}** {means}."
 
 
@@ -216,25 +216,55 @@ def calibration_pairs(runs: list) -> pd.DataFrame:
     return paper.grouped_columns(lines)
 
 
+def normalised_said(runs: list) -> str:
+    """Markdown: the ECE of LogitNorm's raw and normalised softmax beside cross-entropy's, by ID set; "" without both losses."""
+    said = []
+    for ID, group in paper.grouped(runs, lambda run: run.config.id_dataset):
+        of = {method: [run for run in group if run.config.method == method] for method in ("cross_entropy", "logitnorm")}
+        if all(of.values()):
+            plain, raw, soft = (np.mean([on_softmax(run, normalised)["ece"] for run in of[method]]) for method, normalised in
+                                (("cross_entropy", False), ("logitnorm", False), ("logitnorm", True)))
+            said.append(f"On {paper.title(ID)} its ECE is {soft:.1f} %, the raw softmax's {raw:.1f} and cross-entropy's {plain:.1f}.")
+    return " ".join(said)
+
+
 def along(features: np.ndarray, direction: np.ndarray) -> float:
     """Percent of the variance of features N x D along a direction D."""
     phi, w = np.asarray(features, dtype=np.float64), np.asarray(direction, dtype=np.float64)
     return 100 * float((phi @ (w / np.linalg.norm(w))).var() / phi.var(axis=0).sum())
 
 
-def direction_table(loaded: list) -> pd.DataFrame:
-    """Variance of the ID features along the offset's direction, the last layer's mean row, and along the mean feature, of the runs
-    that kept both."""
+def directions(loaded: list) -> pd.DataFrame:
+    """Percent of the variance of the ID features along the offset's direction, the last layer's mean row, and along the mean feature.
+
+    A line for each run that kept both, columns network (in words), method, offset, mean_feature, chance.
+    """
     found = []
     for run in loaded:
         c = run.config
         if c.method in ("cross_entropy", *TAU) and c.keep_model and c.keep_features:
             weight = safetensors.numpy.load_file(run.file("model.safetensors"))["fc.weight"]
             phi = run.tensor(f"{c.id_dataset}/features")
-            found.append({"network": f"{paper.title(c.id_dataset)}, {paper.trained(c)}, {paper.method_title(c)}, seed {c.seed}",
-                          "along the offset": along(phi, weight.mean(axis=0)), "along the mean feature": along(phi, phi.mean(axis=0, dtype=np.float64)),
-                          "by chance": 100 / weight.shape[1]})
-    return pd.DataFrame(found or [{"network": paper.NOT_RUN}])
+            found.append({"network": f"{paper.title(c.id_dataset)}, {paper.trained(c)}, {paper.method_title(c)}, seed {c.seed}", "method": c.method,
+                          "offset": along(phi, weight.mean(axis=0)), "mean_feature": along(phi, phi.mean(axis=0, dtype=np.float64)),
+                          "chance": 100 / weight.shape[1]})
+    return pd.DataFrame(found, columns=["network", "method", "offset", "mean_feature", "chance"])
+
+
+def direction_said(found: pd.DataFrame) -> str:
+    """Markdown: how much of the features' variance the offset is, under LogitNorm and under cross-entropy; "" without both."""
+    of = {method: part["offset"] for method, part in found.groupby("method")}
+    if not {"logitnorm", "cross_entropy"} <= set(of):
+        return ""
+    ends = {method: paper.span(of[method], 1) for method in ("logitnorm", "cross_entropy")}
+    return (f"**{ends['logitnorm']} % of the variance of the features lies along it under LogitNorm, and {ends['cross_entropy']} % under cross-entropy**, "
+            f"where the offset means nothing to the loss; by chance it would be {paper.span(found['chance'], 1)} %.")
+
+
+def direction_table(found: pd.DataFrame) -> pd.DataFrame:
+    """`directions` as a table to read."""
+    names = {"offset": "along the offset", "mean_feature": "along the mean feature", "chance": "by chance"}
+    return found.drop(columns="method").rename(columns=names) if len(found) else pd.DataFrame([{"network": paper.NOT_RUN}])
 
 
 def scaled(frame: pd.DataFrame) -> pd.DataFrame:
@@ -282,7 +312,7 @@ def scaled_minimum_said(repaired: pd.DataFrame) -> str:
     others = where(plain, tau=best).query("seed > 1")["fpr95"] if np.isclose(RATE * best, USUAL.lr) else []
     aside = f"; at τ = {best:g}, where this rate is the usual one, the other seeds have {', '.join(f'{value:.1f}' for value in others)} %" if len(others) else ""
     return (f"Over all {len(found)} τ, one seed each, such a rate gives an FPR95 by MSP of {found.min():.1f} to {found.max():.1f} %, the lowest at τ = {best:g}. "
-            f"**{'So there is a minimum' if gap > 2 * sd else 'One seed each cannot place a minimum'}**: the next τ is {gap:.1f} points above, and the seeds of "
+            f"**{'So there is a minimum' if gap > 2 * sd else 'One seed each cannot place a minimum'}**: the second best τ is {gap:.1f} points above, and the seeds of "
             f"one τ have a standard deviation of {sd:.1f} points (mean of the sweep at one rate{aside}).")
 
 

@@ -460,6 +460,11 @@ def spread(values: pd.Series, decimals: int = 2) -> str | None:
     return f"{values.mean():.{decimals}f}" + (f" ± {values.std():.{decimals}f}" if len(values) > 1 else "")
 
 
+def span(values: pd.Series, decimals: int) -> str:
+    """'5.7 to 7.3', the least and the largest; '5.7' where both read the same."""
+    return " to ".join(dict.fromkeys(f"{value:.{decimals}f}" for value in (values.min(), values.max())))
+
+
 def _said(cell: pd.Series) -> str:
     """The verdict; where only the change is judged, with its size."""
     return cell["verdict"] + ("" if cell["exact"] is True or math.isnan(cell["ratio"])
@@ -494,8 +499,14 @@ def plainly(loaded: list, size: str) -> str:
             f"{ce_mean['average', 'auroc']:.2f} to {ln_mean['average', 'auroc']:.2f} "
             f"({change['average', 'auroc']:+.2f}); the paper's changes are {theirs['fpr95']:+.2f} and {theirs['auroc']:+.2f}."]
     config = ln[0].config
+    sd = frame[frame["score"] == "msp"].groupby(["method", "ood_dataset", "metric"])["value"].std()
+
+    def noise_of(name: str) -> float:
+        return noise(sd["cross_entropy", name, "fpr95"], sd["logitnorm", name, "fpr95"], LEAST["fpr95"])
+
     for kind, sets in (("of the six", config.ood_sets), ("of the other sets", config.extra_sets)):
-        worse = [f"{title(name)} ({change[name, 'fpr95']:+.2f} FPR95)" for name in sets if change[name, "fpr95"] > 0]
+        worse = [f"{title(name)} ({change[name, 'fpr95']:+.2f} FPR95{', within the spread' * bool(change[name, 'fpr95'] <= noise_of(name))})"
+                 for name in sets if change[name, "fpr95"] > 0]
         text.append(f"LogitNorm's FPR95 is higher than cross-entropy's on {', '.join(worse) or 'none'} {kind}.")
     ece = "higher" if change["", "ece"] > 0 else "lower"
     text.append(f"Its calibration error before temperature scaling is {ece}: {ln_mean['', 'ece']:.2f} % against "

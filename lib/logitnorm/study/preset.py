@@ -101,14 +101,15 @@ def train(run: Config, runs_dir: Path = paths.RUNS) -> Path:
 
 
 def hand_in(folder: Path) -> str:
-    """Pack the run as one file; its path, and the text of the pull request that hands it in."""
+    """Pack the run as one file; its path and, of a run that experiments.yaml lists, the text of the pull request that hands it in."""
     run, archive = runs.load(folder), parcel.pack(folder)
     listed = run.id in {planned.run_id for planned in experiments.configs()}
-    why = ("It is one of the runs that experiments.yaml lists." if listed else
-           "experiments.yaml does not list it, so no table of the book shows it.")
+    packed = f"{archive} ({archive.stat().st_size / 1e6:.1f} MB): look at it with `python -m logitnorm verify {archive.name}`."
+    if not listed:
+        return (f"{packed}\nexperiments.yaml does not list {run.id}, so keep it out of data/runs/. A results notebook shows it beside the book's runs "
+                f"with runs_dir = \"+{folder.absolute().parent}\".")
     return "\n".join([
-        f"{archive} ({archive.stat().st_size / 1e6:.1f} MB): look at it with `python -m logitnorm verify {archive.name}`.",
-        "To hand it in, unpack it in data/runs/ of a fork and open a pull request with this text:", "",
+        packed, "To hand it in, unpack it in data/runs/ of a fork and open a pull request with this text:", "",
         f"Run {run.id}", "",
         f"{run.info['test_accuracy']:.2f} % on the test images of {data.SETS[run.config.id_dataset].title}, trained on "
-        f"{run.info['device']} in {run.info['wall_seconds'] / 60:.0f} minutes by commit {run.info['code']['commit']}. {why}"])
+        f"{run.info['device']} in {run.info['wall_seconds'] / 60:.0f} minutes by commit {run.info['code']['commit']}. It is one of the runs that experiments.yaml lists."])

@@ -99,7 +99,7 @@ def heaps(frame: pd.DataFrame) -> str:
     if not len(below) or not len(above):
         return ""
     apart = stats.mannwhitneyu(below, above).pvalue
-    return (f"Energy falls into two heaps under LogitNorm, and the sign of the offset tells them apart: the {len(below)} seeds with "
+    return (f"Energy, at the paper's T, falls into two heaps under LogitNorm, and the sign of the offset tells them apart: the {len(below)} seeds with "
             f"a mean logit below zero have {paper.spread(below, 1)} %, the {len(above)} above zero {paper.spread(above, 1)} % "
             f"(Mann-Whitney, p = {apart:.1g}). The seed chooses the sign, and the loss is the same for both "
             "([why](hidden_temperature.html)). So the mean over seeds of this number describes no network that exists.")
@@ -110,14 +110,18 @@ def finding(lines: pd.DataFrame, seeds: int) -> str:
     rates = lines[lines["claim"].isin(RATES)].assign(claim=lines["claim"].map(RATES))
     sure, loose = rates.loc[rates[1].idxmin()], rates.loc[rates[1].idxmax()]
     several = [count for count in COUNTS if count in lines and count > 1]
-    said = (f"**One seed of each loss puts the FPR95 of {sure['claim']} in the right order in {100 - sure[1]:.0f} of 100 tables, and that "
-            f"of {loose['claim']} in {100 - loose[1]:.0f}**")
+    said = (f"**With one seed of each loss the FPR95 of {sure['claim']} ranks the two losses as all {seeds} seeds do in {100 - sure[1]:.0f} of 100 draws, "
+            f"that of {loose['claim']} in {100 - loose[1]:.0f}**")
     if several:
-        said += f": wrong in {loose[1]:.0f}, and still in " + ", ".join(f"{loose[count]:.0f} with {count}" for count in several) + " seeds"
+        said += f", and with {_listed(several)} seeds in {_listed([f'{100 - loose[count]:.0f}' for count in several])}"
     blind = lines[(lines["low"] < 0) & (lines["high"] > 0)]["claim"]
     open_ = (f" For {', '.join(blind)} not even all {seeds} say whether LogitNorm lowers or raises it: "
              "the interval of the change contains zero.") if len(blind) else ""
     return said + "." + open_
+
+
+def _listed(words: list) -> str:
+    return ", ".join(map(str, words[:-1])) + f" and {words[-1]}" if len(words) > 1 else str(words[0])
 
 
 def printed(lines: pd.DataFrame) -> pd.DataFrame:
@@ -138,7 +142,7 @@ def rule_said(frame: pd.DataFrame) -> str:
     """Markdown: what this book's own verdict rule, with its three seeds, says of a change that is there."""
     found = {name: unclear(pairs(frame, *CLAIMS[claim]), 3, paper.LEAST["fpr95"]) for claim, name in RATES.items()}
     said = "; ".join(f"{name} {vague:.0f} and {wrong:.0f}" for name, (vague, wrong) in found.items())
-    return ("This book's rule asks whether a change exceeds twice the spread of its seeds. Of 100 draws of three seeds each, it would call the "
+    return ("This book's rule asks whether a change exceeds twice the spread of its seeds, and 2 points. Of 100 draws of three seeds each, it would call the "
             f"change unclear, and call it the other way round, in: {said}. The rule buys rare wrong signs with a word that commits to "
             "nothing.")
 

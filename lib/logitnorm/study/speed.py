@@ -147,5 +147,5 @@ def ceiling(found: list[dict]) -> str:
                             f"{share * alone / row['images_per_second']:.2f} and {row['images_per_second'] / alone:.0%}")
     if not said:
         return ""
-    return ("What is left is the convolutions': alone, with nothing between them, they reach only a part of the matrix rate, "
-            f"and the whole step reaches most of that. Part and share, in float32: {'; '.join(said)}.")
+    return ("The convolutions limit the speed: alone, with nothing between them, they reach only a part of the matrix rate, and our whole "
+            f"step most of their speed. Both shares, in float32: {'; '.join(said)}.")

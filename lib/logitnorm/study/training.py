@@ -244,7 +244,11 @@ def difference(found: Config, wanted: Config) -> str | None:
 def require_same(found: dict, wanted: Config, path: Path) -> None:
     """Refuse to mix runs: name the first setting in which a folder differs from what was asked for."""
     found = Config(**found)
-    if name := difference(found, wanted):
+    name = difference(found, wanted)
+    if name in ("ood_sets", "extra_sets", "history_ood"):
+        raise runs.RunError(f"{path} was scored with {name} = {getattr(found, name)!r}, not {getattr(wanted, name)!r}; name those sets, "
+                            "use another seed, or score its weights on the official sets: python -m logitnorm official")
+    if name:
         raise runs.RunError(f"{path} was trained with {name} = {getattr(found, name)!r}, not {getattr(wanted, name)!r}; "
                             "delete the folder to train it again, or use another seed or size")
 
