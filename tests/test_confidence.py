@@ -23,7 +23,7 @@ def test_xor_labels_are_the_quadrants_and_noise_is_of_the_kind_asked_for():
 
 def borders(c):
     """Mean confidence in the middles of the quadrants and on the axes, where labels change."""
-    return c[[10, 10, 70, 70], [10, 70, 10, 70]].mean(), np.concatenate([c[40], c[:, 40]]).mean()
+    return c[[20, 20, 60, 60], [20, 60, 20, 60]].mean(), np.concatenate([c[40], c[:, 40]]).mean()
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def store(cache, file, **arrays):
 
 
 def one_sentence(caught, *parts):
-    """The error is one line that ends like a sentence, says what to do after a colon, and names `parts`."""
+    """The error is one line that ends like a sentence and names `parts`."""
     message = str(caught.value)
     assert "\n" not in message and message.endswith("."), message
     for part in parts:

@@ -62,21 +62,18 @@ def test_free_logits_end_where_the_theory_says(noise, tau, K):
         np.testing.assert_allclose(share, 0, atol=1e-3)
 
 
-def test_a_short_training_comes_near(monkeypatch):
-    monkeypatch.setattr(label_noise, "EPOCHS", 60)
-    monkeypatch.setattr(label_noise, "WIDTH", 256)
+def test_a_short_training_comes_near():
     digits = load_digits()
     x, y = torch.tensor(digits.data, dtype=torch.float32) / 16, torch.tensor(digits.target)
-    free, bound = (label_noise.train(x, y, tau, 0.4, 1) for tau in (0.04, 1.0))
+    free, bound = (label_noise.train(x, y, tau, 0.4, 1, epochs=60, width=256) for tau in (0.04, 1.0))
     assert free["s"] == pytest.approx(label_noise.wanted(0.4, 10), rel=0.1) and abs(free["share"]) > 5
     assert bound["s"] == pytest.approx(1, rel=1e-3) and abs(bound["share"]) < 0.05
-    by_length = label_noise.train(x, y, None, 0.4, 1)
+    by_length = label_noise.train(x, y, None, 0.4, 1, epochs=60, width=256)
     assert by_length["s"] == pytest.approx(label_noise.wanted(0.4, 10), rel=0.1) and abs(by_length["share"]) < 0.2
     assert min(found["accuracy"] for found in (free, bound, by_length)) > 95
 
 
-def test_controls_change_what_they_say(monkeypatch):
-    monkeypatch.setattr(label_noise, "EPOCHS", 40)
+def test_controls_change_what_they_say():
     torch.manual_seed(0)
     y = torch.randint(10, (20_000,))
     wrong = label_noise.flipped(y, 0.3)

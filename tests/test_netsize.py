@@ -80,6 +80,11 @@ def test_the_gain_is_set_beside_the_fit():
     assert netsize.meaning(given[given["net"] == "wrn10_1"]) == ""
 
 
+def test_godin_without_a_logitnorm_beside_it_is_no_comparison(tmp_path):
+    write_run(tmp_path, method="godin")
+    assert "not yet run" in netsize.godin(results.load_all(tmp_path))
+
+
 def test_godin_says_whether_the_difference_is_clear(tmp_path):
     write_grid(tmp_path, methods=("logitnorm", "godin"))
     said = netsize.godin(results.load_all(tmp_path))

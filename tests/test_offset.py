@@ -79,7 +79,9 @@ def test_tables_of_runs_follow_from_their_logits(logit_runs):
     for table in (repair.repair_table(repaired), repair.repair_pairs(repaired), intervention.intervention_table(logit_runs),
                   offset.calibration_table(logit_runs), offset.calibration_table(logit_runs, every=False)):
         assert len(table) and not table.isna().any().any()
-    assert "13" not in repair.finding(frame[:0], repaired[:0]) and "n" in repair.finding(frame, repaired)
+    assert "13" not in repair.finding(frame[:0], repaired[:0]) and "14" not in repair.finding(frame, repaired)
+    assert repair.finding(offset.temperatures([]), repair.repairs([])) == "The runs that would show it: not yet run."
+    assert "**Asked for an inverse temperature of 25 to 100, the network trains at" in repair.finding(frame, repaired)
 
 
 def test_the_variance_along_a_direction_is_worked_by_hand():
@@ -147,3 +149,15 @@ def test_a_run_of_another_length_does_not_move_the_fitted_temperature():
     said = offset.temperature_said(frame)
     ends = usual.groupby("tau")["effective"].mean()
     assert len(ends) == 8 and f"trains at {ends.min():.1f} to {ends.max():.1f}**" in said
+
+
+def test_shares_of_the_variance_and_errors_of_calibration_are_told_for_both_losses(logit_runs):
+    found = pd.DataFrame({"network": ["a", "b", "c"], "method": ["logitnorm", "logitnorm", "cross_entropy"], "offset": [5.3, 7.3, 1.1], "mean_feature": 20.0, "chance": 0.8})
+    assert offset.direction_said(found) == ("**5.3 to 7.3 % of the variance of the features lies along it under LogitNorm, and 1.1 % under cross-entropy**, "
+                                            "where the offset means nothing to the loss; by chance it would be 0.8 %.")
+    assert offset.direction_said(found[:2]) == "" and list(offset.direction_table(found)) == ["network", "along the offset", "along the mean feature", "by chance"]
+    assert offset.direction_table(offset.directions([])).iloc[0, 0] == "not yet run"
+    ece = {method: [offset.on_softmax(run, method != "cross_entropy")["ece"] for run in logit_runs if run.config.method == method] for method in ("cross_entropy", "logitnorm")}
+    said = offset.normalised_said(logit_runs)
+    assert said.startswith(f"On CIFAR-10 its ECE is {np.mean(ece['logitnorm']):.1f} %, the raw") and said.endswith(f"cross-entropy's {np.mean(ece['cross_entropy']):.1f}.")
+    assert offset.normalised_said(logit_runs[:1]) == ""

@@ -128,9 +128,9 @@ def test_figure_2_shows_its_two_images_only_where_they_are_those_of_its_rule():
     two = findings.pair(results.by_size("", ("medium", "small")), "cross_entropy", "logitnorm")
     _, pick = findings.examples(two)
     figure, ax = plt.subplots()
-    pictures.two_images(figure, ax, pick | {"OOD": -1})
+    pictures.two_images(ax, pick | {"OOD": -1})
     assert not ax.child_axes
-    pictures.two_images(figure, ax, pick)
+    pictures.two_images(ax, pick)
     assert len(ax.child_axes) == 2, "python tools/thumbnails.py draws the two images anew"
 
 

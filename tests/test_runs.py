@@ -254,6 +254,8 @@ def test_a_packed_run_has_the_metrics_of_its_outputs(outputs):
     h_normalised = h / (0.04 * np.linalg.norm(h, axis=1, keepdims=True))
     assert packed["msp_normalised", "text", "auroc"] == pytest.approx(metrics.auroc(scores.msp(g), scores.msp(h_normalised)))
     f, h = f - f.mean(1, keepdims=True), h - h.mean(1, keepdims=True)
+    of_c = scoring.pack(config.replace(method="centred_logitnorm"), arrays)  # its loss normalises f - m
+    assert of_c["digits/msp_normalised"] == pytest.approx(scores.msp(f / (0.04 * np.linalg.norm(f, axis=1, keepdims=True))), rel=1e-5)
     assert packed["energy_centred", "text", "auroc"] == pytest.approx(metrics.auroc(scores.energy(f), scores.energy(h)))
 
 

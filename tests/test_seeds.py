@@ -69,6 +69,8 @@ def test_the_study_takes_the_seeds_that_both_losses_have(tmp_path):
     for method, chosen in (("cross_entropy", (1, 2, 3)), ("logitnorm", (2, 3, 4))):
         for seed in chosen:
             write_run(tmp_path, method=method, seed=seed, architecture="wrn10_1")
+    for odd in (dict(lr=0.4), dict(tau=0.1), dict(cutout=16)):
+        write_run(tmp_path, method="logitnorm", seed=2, architecture="wrn10_1", **odd)
     loaded = results.load_all(tmp_path, everything=True)
     found = seeds.many(loaded)
     assert set(found["seed"]) == {2, 3} and found["offset"].notna().all()

@@ -133,7 +133,7 @@ def test_kept_weights_reproduce_the_scores(finished):
 
 
 def test_a_complete_run_is_not_trained_again(finished, monkeypatch):
-    monkeypatch.setattr(train, "Trainer", None)
+    monkeypatch.setattr(training, "Trainer", None)
     assert training.train(finished.config, finished.path.parent, "cpu") == finished.path
 
 
@@ -142,6 +142,11 @@ def test_a_complete_run_with_other_settings_is_not_mistaken_for_this_one(finishe
     assert other.run_id == finished.config.run_id
     with pytest.raises(runs.RunError, match="odin_epsilon = 0.0014, not 0.5"):
         training.train(other, finished.path.parent, "cpu")
+    elsewhere = finished.config.replace(extra_sets=("gaussian_noise",))
+    with pytest.raises(runs.RunError, match="was scored with extra_sets = .* python -m logitnorm official"):
+        training.train(elsewhere, finished.path.parent, "cpu")
+    with pytest.raises(runs.RunError, match="has settings that this version does not know .*taw.*; delete the folder"):
+        training.require_same({"taw": 1}, finished.config, finished.path)
 
 
 def same_run(one, other):
@@ -222,6 +227,7 @@ def test_where_a_nan_loss_is_found():
     (dict(lr=0.0), "lr should be greater than 0"),
     (dict(lr=math.inf), "lr should be a finite number"),
     (dict(lr="0.1"), "lr should be a number .*got the text '0.1'"),
+    (dict(nesterov=True, momentum=0.0), "nesterov should be false where momentum is 0"),
     (dict(momentum=1.0), "momentum should be less than 1"),
     (dict(weight_decay=-1e-4), "weight_decay should be greater than or equal to 0"),
     (dict(gamma=0.0), "gamma should be greater than 0"),

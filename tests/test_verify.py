@@ -427,6 +427,21 @@ def test_the_report_names_the_numbers_and_the_lines_of_the_ledger_that_change(tm
     assert verify.changes(run) and not [line for line in verify.changes(run) if "Proposition" in line]
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"files": {"/dev/null": "0"}}', '{"files": {"../run.json": "0"}}'])
+def test_a_record_that_no_run_has_is_refused_in_one_sentence(run, text):
+    (run / "run.json").write_text(text)
+    with pytest.raises(runs.RunError, match="run.json") as caught:
+        verify.verify(run)
+    assert "\n" not in str(caught.value)
+
+
+def test_inside_its_folder_a_run_is_a_point(run, monkeypatch, tmp_path):
+    monkeypatch.chdir(run)
+    assert parcel.pack(".") == run.with_name(f"{run.name}.zip")
+    with parcel.opened(".") as folder:
+        assert folder == run
+
+
 def test_a_run_that_cannot_be_read_does_not_end_the_report_of_the_others(run, tmp_path, monkeypatch, capsys):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "run.json").write_bytes(b"\xff")

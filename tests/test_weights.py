@@ -175,6 +175,7 @@ def write(path, content):
     ({"fc.weight": Evil()}, "nothing in it was run"),
     (b"<html>quota exceeded</html>", "torch.save"),
     ([1, 2], "holds no state dict"),
+    ({0: torch.zeros(1)}, "holds no state dict"),
     ({"epoch": 3}, "holds no state dict"),
     ({"visual.proj": torch.zeros(3)}, "not known here .its names begin with visual.proj"),
     ({**EnergyWRN(1, 1, 10).state_dict(), "fc.weight": torch.zeros(10, 3)}, "does not fit"),

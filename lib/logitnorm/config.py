@@ -83,7 +83,7 @@ class Config(BaseModel):
     id_dataset: ImageSetName = "cifar10"
     architecture: str = "wrn40_2"
     method: Method = "logitnorm"
-    tau: float = Field(0.04, gt=0)  # of LogitNorm; the other methods do not read it
+    tau: float = Field(0.04, gt=0)  # of LogitNorm and its variants (TAU); the other methods do not read it
     penalty: float = Field(0.05, ge=0)  # lambda of LogitPenalty
     budget: float = Field(0.3, gt=0)  # beta of Learned Confidence
     cutout: int = Field(0, ge=0, le=data.SIZE)  # side of Cutout's square, on half of the images; Learned Confidence
@@ -118,6 +118,13 @@ class Config(BaseModel):
             super().__init__(**{**of_size, **settings})
         except ValidationError as error:
             raise _in_one_sentence(error) from None
+
+    @field_validator("nesterov")
+    @classmethod
+    def _has_momentum(cls, nesterov: bool, known: ValidationInfo) -> bool:
+        if nesterov and known.data.get("momentum") == 0:
+            raise ValueError("should be false where momentum is 0")
+        return nesterov
 
     @field_validator("id_dataset")
     @classmethod

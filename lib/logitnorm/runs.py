@@ -65,9 +65,11 @@ def load(path: Path, verify: bool = True, but: Collection[str] = ()) -> Run:
         files = {**info["files"]}
     except FileNotFoundError:
         raise RunError(f"{path} is not a complete run: it has no run.json; start its training again") from None
-    except (ValueError, KeyError, TypeError) as error:  # no JSON or no text, no files, another kind of value
+    except (ValueError, KeyError, TypeError, RecursionError) as error:  # no JSON or no text, no files, another kind of value
         raise RunError(f"{path / 'run.json'} is damaged ({error}); restore it or train the run again") from error
     for name in sorted(files.keys() - but) if verify else ():
+        if Path(name).name != name:
+            raise RunError(f"{path / 'run.json'} lists {name!r}, which is no file of its folder; restore it or train the run again")
         if not (path / name).exists():
             raise RunError(f"{path / name} is missing; restore it or delete the folder and train the run again")
         if file_sha256(path / name) != files[name]:

@@ -158,7 +158,7 @@ def _evaluation(net: nn.Module) -> Iterator[torch.device]:
 
     Autocast is off, and so is TF32: by default a GPU's convolutions round their inputs to 10 bits.
     """
-    device = next(net.parameters()).device
+    device = next(net.parameters(), torch.zeros(())).device
     modes = [(module, module.training) for module in net.modules()]
     # cudnn.rnn only because PyTorch refuses to read its older, common flag when conv and rnn differ. These attributes
     # are made when PyTorch is imported, where a type checker does not see them.

@@ -103,9 +103,10 @@ def _sentence(lines: pd.DataFrame, loaded: dict[str, list]) -> str:
     row = lines.set_index("id").loc["average-cifar10"]
     ours, theirs = _changes(row)
     net = {"medium": "the paper's own network, 30 epochs instead of 200", "small": "a small network, 12 epochs"}
-    if early := [run.config for run in loaded.get("full", []) if run.stopped]:
-        used = [paper.counterpart(name) != name for name in early[0].ood_sets]
-        net["full"] = f"here {paper.length(early[0])}, {sum(used)} of {len(used)} sets stand-ins"
+    if full := paper.chosen(loaded.get("full", []), "logitnorm"):
+        used = [paper.counterpart(name) != name for name in full[0].config.ood_sets]
+        if full[0].stopped or any(used):
+            net["full"] = f"here {paper.length(full[0].config)}, {sum(used)} of {len(used)} sets stand-ins"
     said = (f"**Foreign images that pass for familiar: from {ours} %** with LogitNorm (paper: {theirs} %; "
             f"{net.get(row['size'], 'the paper’s setting')})."
             if row["size"] else f"Our own runs: {paper.NOT_RUN}; the paper has FPR95 fall from {theirs} %.")
@@ -281,13 +282,13 @@ def draw() -> None:
 
 # ---- what the prose pages include
 
-def write(folder: Path, runs_dir: Path | str = "", sizes: tuple = ledger.SIZES) -> None:
+def write(folder: Path, runs_dir: Path | str = "") -> None:
     """Write what prose pages include into `folder` (made if missing): first.md, ledger.md, story.md and .png,
     three-numbers.md and .png, cost.md, adopt.md, summary_ja.md, summary_zh.md, answer2.md to answer6.md, own.md."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    everything = [run for run in results.load_all(runs_dir, everything=True) if run.config.size in sizes]
-    loaded = {size: [run for run in everything if run.config.size == size and run.in_grid] for size in sizes}
+    everything = [run for run in results.load_all(runs_dir, everything=True) if run.config.size in ledger.SIZES]
+    loaded = {size: [run for run in everything if run.config.size == size and run.in_grid] for size in ledger.SIZES}
     plots.style()
     _write_figure(folder, "story", *story(loaded))
     two = findings.pair(loaded, "cross_entropy", "logitnorm")

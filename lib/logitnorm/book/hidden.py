@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from logitnorm import metrics, scores
-from logitnorm.study import branches, label_noise, offset, paper, predictions
+from logitnorm.study import branches, label_noise, offset, paper, predictions, repair, scoring
 
 from . import explorers
 from .plots import FAINT, GREY, METHODS, PAPER, PURPLE
@@ -202,10 +202,7 @@ def repair_figure(repaired: pd.DataFrame):
 
     Large marks are means over seeds, small ones the seeds.
     """
-    rows = repaired[(repaired["group"] == "six") & (repaired["cutout"] == 0)
-                    & repaired["method"].isin(("logitnorm", "cross_entropy"))
-                    & (repaired["in_grid"] | (repaired["architecture"] == offset.SECOND_NET))
-                    & (repaired["tau"].isna() | (repaired["tau"] == repaired["id_dataset"].map(paper.TAU)))].copy()
+    rows = paper.where(repair.at_papers_tau(repaired), group="six").copy()
     rows.loc[(rows["method"] == "cross_entropy") & (rows["score"] == "energy"), "score"] = "energy_t1"
     keys = ["method", "id_dataset", "net", "tau"]
     wide = rows.drop_duplicates(["run", "score"]).pivot(index=["run"], columns="score", values="fpr95").join(
@@ -240,7 +237,7 @@ def reliability_figure(run):
         both = run.tensor(f"{ID}/msp"), run.tensor(f"{ID}/msp_normalised")
     else:
         f = run.tensor(f"{ID}/logits")
-        both = scores.msp(f), scores.msp(scores.normalised(f, run.config.tau))
+        both = scores.msp(f), scores.msp(scoring.trained_logits(run.config, f))
     ax.plot([0, 1], [0, 1], color=PAPER.color, linestyle=":")
     for confidence, name, look in zip(
         both, ("softmax(f)", "softmax(f / (τ‖f‖))"), (METHODS["cross_entropy"], METHODS["logitnorm"])

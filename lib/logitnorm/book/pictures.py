@@ -28,7 +28,7 @@ def thumbnails(name: str) -> tuple[list[np.ndarray], pd.DataFrame, str]:
     return [image for row in rows for image in np.split(row, strip.shape[1] // 32, axis=1)], pd.DataFrame(told["images"]), told["source"]
 
 
-def two_images(fig, ax, pick: dict) -> None:
+def two_images(ax, pick: dict) -> None:
     """Set the two images of Figure 2 above an axis; nothing where the thumbnails are not the images that `pick` names."""
     pixels, images, _ = thumbnails("fig2")
     if images["index"].tolist() != list(pick.values()):
@@ -47,7 +47,7 @@ def two_examples(bars: dict, pick: dict):
     columns = {"paper": {name: {kind: read[panel, kind].to_numpy() for kind in ("ID", "OOD")} for name, panel in both.items()}}
     columns |= {"this book": bars} if bars else {}
     fig, axes = plt.subplots(2, len(columns), figsize=(6.4, 6), sharex=True, sharey=True, squeeze=False)
-    two_images(fig, axes[0, -1], pick)
+    two_images(axes[0, -1], pick)
     for j, (name, column) in enumerate(columns.items()):
         for ax, method in zip(axes[:, j], both):
             for shift, look, kind in ((-0.2, plots.ID, "ID"), (0.2, plots.OOD, "OOD")):

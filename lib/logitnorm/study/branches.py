@@ -6,7 +6,6 @@ x = sqrt(K) m / ||c||; logits with the ratio x have the effective inverse temper
 
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from logitnorm import losses, metrics, paths, scores
 
-from . import offset, paper, repair
+from . import offset, paper, repair, results
 
 TAUS = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2)  # of the valley: the paper's and this book's
 SHARES = np.arange(-64, 65) / 8  # of the offset: beyond both arms of the fork at tau 0.01
@@ -95,8 +94,9 @@ def bottoms(found: dict) -> np.ndarray:
     return found["shares"][right][found["loss"][:, right].argmin(axis=1)]
 
 
-def valley_said(found: dict, tau: float = 0.04) -> str:
-    """One sentence: where the bottoms lie and how deep, and what Energy says there."""
+def valley_said(found: dict) -> str:
+    """At the paper's tau, in one sentence: where the bottoms lie and how deep, and what Energy says there."""
+    tau = paper.TAU["cifar10"]
     at, middle = found["taus"].index(tau), len(found["shares"]) // 2
     loss, energy = found["loss"][at], [np.interp(x, found["shares"], found["energy"]) for x in (found["own"], -found["own"])]
     return (f"At τ = {tau:g} the loss is {loss[middle]:.2f} nats with no offset and {loss.min():.2f} at an offset ratio of ±{bottoms(found)[at]:g}; the "
@@ -232,7 +232,7 @@ def histories(loaded: list) -> pd.DataFrame:
 
 def seeds_of(found: pd.DataFrame) -> pd.DataFrame:
     """Of `histories` LogitNorm's runs of the net that was trained with many seeds."""
-    return found[found["architecture"] == offset.SECOND_NET]
+    return found[found["architecture"] == results.SECOND_NET]
 
 
 def branch_said(found: pd.DataFrame) -> str:
@@ -361,11 +361,11 @@ def same_curve_said(found: pd.DataFrame) -> str:
 # ---- on the training images
 
 
-def training_valleys(file: Path = paths.ROOT / "data" / "benchmarks" / "valley.json") -> list[dict]:
+def training_valleys() -> list[dict]:
     """What benchmarks/valley.py measured: for each run that kept its weights `training` and `test`, each with images, accuracy (%),
     factor (`deepest`), own and bottom (inverse temperatures), loss, least_loss and
     loss_without an offset (nats)."""
-    return json.loads(file.read_text())["runs"]
+    return json.loads((paths.ROOT / "data" / "benchmarks" / "valley.json").read_text())["runs"]
 
 
 NO_OFFSET = 0.01  # a factor on the offset below which the bottom of a valley has none

@@ -96,12 +96,12 @@ def train_toys(*settings: Setting, seed: int = 1, steps: int = 600) -> list[Toy]
                 for i, net in enumerate(nets)]
 
 
-def grid(net: nn.Module, side: int = 81) -> np.ndarray:
-    """c on a side x side grid over [-1, 1]^2; row 0 is at the bottom."""
-    axis = torch.linspace(-1, 1, side)
+def grid(net: nn.Module) -> np.ndarray:
+    """c on a grid of 81 x 81 points over [-1, 1]^2; row 0 is at the bottom."""
+    axis = torch.linspace(-1, 1, 81)
     points = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1).reshape(-1, 2)
     with torch.no_grad():
-        return net(points)[2].sigmoid().reshape(side, side).numpy()
+        return net(points)[2].sigmoid().reshape(81, 81).numpy()
 
 
 def threshold_from_errors(score, correct) -> float:
@@ -177,13 +177,13 @@ def middle_and_border(c: np.ndarray) -> tuple[float, float]:
     return float(c[MIDDLES].mean()), float(np.concatenate([c[AXIS], c[:, AXIS]]).mean())
 
 
-def toy_finding(flipped: np.ndarray, moved: np.ndarray, budget: float = Setting().budget) -> str:
+def toy_finding(flipped: np.ndarray, moved: np.ndarray) -> str:
     """What kind of doubt c learned, from its grids under flipped labels and under moved points, as Markdown."""
     inside, border = middle_and_border(moved)
     return (f"**Moved points** give low confidence where the classes meet: c is {inside:.2f} in the middles of the quadrants and "
             f"{border:.2f} on their borders. **Flipped labels** make every place equally doubtful, and then the budget fixes the "
             f"answer: c is {flipped.mean():.2f} on average with a standard deviation of {flipped.std():.2f}, near exp(−β) = "
-            f"{np.exp(-budget):.2f}, the constant that costs exactly the budget. Such a c hardly ranks.")
+            f"{np.exp(-Setting().budget):.2f}, the constant that costs exactly the budget. Such a c hardly ranks.")
 
 
 class FromErrors(NamedTuple):

@@ -169,17 +169,17 @@ def gradnorm_batches(logits, features, batch_size=200, T=1.0) -> np.ndarray:
     return np.abs(error.transpose(0, 2, 1) @ phi).sum(axis=(1, 2)) / (batch_size * T)
 
 
-def ece_of_logits(logits, labels, bins=15) -> float:
+def ece_of_logits(logits, labels) -> float:
     """Expected calibration error with the largest logit as confidence, logits N x K, labels N. OpenOOD.
 
-    Bins are [lo, hi) in [0, 1); images whose largest logit lies outside fall in no bin and do not count, and where
+    15 bins are [lo, hi) in [0, 1); images whose largest logit lies outside fall in no bin and do not count, and where
     all do the result is 0. metrics.ece takes the largest probability.
     """
     confidence, correct = np.max(logits, axis=1).astype(np.float64), np.argmax(logits, axis=1) == labels
     inside = (confidence >= 0) & (confidence < 1)
     if not inside.any():
         return 0.0
-    b = np.searchsorted(np.linspace(0, 1, bins + 1), confidence[inside], side="right") - 1
+    b = np.searchsorted(np.linspace(0, 1, 16), confidence[inside], side="right") - 1
     return 100 * float(np.abs(np.bincount(b, weights=(correct - confidence)[inside])).sum() / inside.sum())
 
 
@@ -401,19 +401,19 @@ def in_words(frame: pd.DataFrame) -> str:
                      "as positive" for (kind, method), part in means.groupby([kinds, "method"])) + "."
 
 
-def gradnorm_both(run, batch_size=200, seed=0) -> pd.DataFrame:
-    """GradNorm by image and by batch for each OOD set of a run that keeps all features: FPR95, AUROC, number of scores.
+def gradnorm_both(run) -> pd.DataFrame:
+    """GradNorm by image and by batch of 200 for each OOD set of a run that keeps all features: FPR95, AUROC, number of scores.
 
     OOD images are shuffled before they are cut into batches, the ID test set is not, as in logitnorm_ood.
     """
     def by_batch(image_set, order=slice(None)):
         logits, features = (run.tensor(f"{image_set}/{name}")[order] for name in ("logits", "features"))
-        return gradnorm_batches(logits, features, batch_size)
+        return gradnorm_batches(logits, features, 200)
 
     lines, batches = [], by_batch(run.config.id_dataset)
     for ood_set in run.config.ood_sets:
         images = scores_of(run, "gradnorm", ood_set)
-        other = by_batch(ood_set, np.random.default_rng(seed).permutation(len(images[1])))
+        other = by_batch(ood_set, np.random.default_rng(0).permutation(len(images[1])))
         lines.append({"OOD set": paper.named(ood_set), "FPR95, by image": metrics.fpr95(*images),
                       "AUROC, by image": metrics.auroc(*images),
                       "batches, ID and OOD": f"{len(batches)} and {len(other)}",
@@ -422,12 +422,12 @@ def gradnorm_both(run, batch_size=200, seed=0) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def aupr_by_base_rate(runs: list, score="msp") -> pd.DataFrame:
-    """AUPR with ID positive on each run's largest OOD set under four base rates, one row per run."""
+def aupr_by_base_rate(runs: list) -> pd.DataFrame:
+    """AUPR of MSP with ID positive on each run's largest OOD set under four base rates, one row per run."""
     lines = []
     for run in runs:
-        ood_set = max(run.config.ood_sets, key=lambda name: len(run.score(score, name)))
-        both = scores_of(run, score, ood_set)
+        ood_set = max(run.config.ood_sets, key=lambda name: len(run.score("msp", name)))
+        both = scores_of(run, "msp", ood_set)
         count = [len(values) for values in both]
         enough = count[1] >= count[0] // 5
         mean, sd = paper_protocol(*both)["aupr"] if enough else (math.nan, math.nan)

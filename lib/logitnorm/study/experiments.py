@@ -122,14 +122,14 @@ def _line(node) -> int:
     return node.start_mark.line + 1
 
 
-def _mapping(file, node, where: str, allowed=None) -> dict:
+def _mapping(file, node, where: str, allowed) -> dict:
     """{name: (line, node of the value)} of a YAML mapping; a name may stand in it once."""
     if not isinstance(node, yaml.MappingNode):
         raise ExperimentsError(f"{file}, line {_line(node) if node else 1}: {where} must be lines 'name: value'")
     found = {}
     for key, value in node.value:
         name, line = str(key.value), _line(key)
-        if allowed is not None and name not in allowed:
+        if name not in allowed:
             if name == "seed":
                 hint = " Write seeds: [1, 2] in an entry of runs."
             else:
@@ -200,7 +200,7 @@ def _train(config: Config, runs_dir: Path) -> str:
     """Train one run, in this process or one of its own; "" or, in one sentence, why it is not complete."""
     try:
         print(f"wrote {train(config, runs_dir)}", flush=True)
-    except (RunError, DataError, ValueError, FloatingPointError) as error:  # they concern this run; the others can go on
+    except Exception as error:  # it concerns this run, be it PyTorch's own; the others can go on
         return str(error) if config.run_id in str(error) else f"{config.run_id}: {error}"
     return ""
 

@@ -21,6 +21,7 @@ from .paper import where
 GROUP = ["id_dataset", "architecture"]
 MARKS = {"reproduced": "✓", "same direction": "✓", "no change, as in the paper": "✓", "partly": "≈",
          "no clear change": "?", "change, the paper has none": "✗", "opposite direction": "✗", "not reproduced": "✗"}
+CHANGES = ("same direction", "opposite direction", "change, the paper has none")  # paper.direction's words for a change that is more than noise
 HOW = "[how to add a run](../book/rerun.html)"  # an output is not a page: its links are those of the HTML
 NAMES = {"fpr95": "FPR95", "auroc": "AUROC", "aupr": "AUPR", "accuracy": "accuracy", "ece": "ECE",
          "ece_ts": "ECE after temperature scaling", "logit_norm_id": "the logit norm on ID images",
@@ -165,9 +166,7 @@ def legend(rows: pd.DataFrame) -> str:
 
 def clear(row) -> bool:
     """Whether our change from cross-entropy is more than noise."""
-    if row["exact"] is True or row["exact"] == 1:
-        return abs(row["change"]) > paper.floor(row["metric"], row["paper"], paper.LEAST)
-    return row["verdict"] in ("same direction", "opposite direction", "change, the paper has none")
+    return row["way"] in CHANGES
 
 
 def change(rows: pd.DataFrame, metric: str = "fpr95", method: str = "logitnorm", what: str = "") -> str:
@@ -478,7 +477,7 @@ def figure5(curve: pd.DataFrame) -> str:
         return f"**In the paper FPR95 is lowest at τ = {theirs['tau']:g} ({theirs['paper']:.1f} %)**; no run of it is here yet."
     mine = curve.loc[curve["ours"].idxmin()]
     n = int(curve["ours"].notna().sum())
-    sure = curve["verdict"].isin(["same direction", "opposite direction", "change, the paper has none"]).any()
+    sure = curve["way"].isin(CHANGES).any()
     return (f"**Of {n} values of τ the lowest average FPR95 lies at τ = {mine['tau']:g} ({mine['ours']:.1f} %), in the paper at "
             f"τ = {theirs['tau']:g} ({theirs['paper']:.1f} %)"
             + ("" if sure else "; here no value differs clearly from τ = 0.04, so the paper's curve is not seen") + "**.")
@@ -555,13 +554,13 @@ def confidence(frame: pd.DataFrame) -> str:
             "over six OOD sets.")
 
 
-def confidence_ends(loaded: dict, frames: dict, architectures: tuple = ("vgg13", "wrn28_10", "densenet")) -> pd.DataFrame:
+def confidence_ends(loaded: dict, frames: dict) -> pd.DataFrame:
     """Rows for plots.dumbbells: FPR95 on iSUN, CIFAR-10, from an ordinary network's softmax to the learned confidence.
 
     A line per network of the second paper, ours of the same kind beside it at the first size that has both methods.
     """
     lines = []
-    for architecture in architectures:
+    for architecture in ("vgg13", "wrn28_10", "densenet"):
         found = [ledger.learned_confidence(loaded[size], frames[size], "cifar10", architecture, "fpr95") for size in loaded]
         shown = next((one for one in found if one["ours"].notna().all()), found[0])
         used = {run.config.architecture for runs in loaded.values() for run in runs if run.id in shown.attrs["runs"]}
@@ -604,13 +603,13 @@ def confidence_errors(found: list) -> str:
             "it would count as collapsed.")
 
 
-def confidence_table(frames: dict, architecture: str = "vgg13") -> pd.DataFrame:
-    """Table 1 of Learned Confidence on CIFAR-10, grouped for plots.table: softmax → learned confidence, the paper's and ours.
+def confidence_table(frames: dict) -> pd.DataFrame:
+    """Table 1 of Learned Confidence for VGG13 on CIFAR-10, grouped for plots.table: softmax → learned confidence, the paper's and ours.
 
     A line per OOD set; a column of ours only where the network ran.
     """
-    theirs = where(ledger.confidence_table(), id_dataset="cifar10", architecture=architecture)
-    mine = where(pd.concat(frames.values()), architecture=architecture)
+    theirs = where(ledger.confidence_table(), id_dataset="cifar10", architecture="vgg13")
+    mine = where(pd.concat(frames.values()), architecture="vgg13")
     names = {"": "ID test set", "tinyimagenet_resize": "TinyImageNet (resize)", "lsun_r": "LSUN (resize)", "isun": "iSUN", "all": "all five sets"}
     lines = {}
     for (ood, metric), pair in theirs.groupby(["ood_dataset", "metric"], sort=False):

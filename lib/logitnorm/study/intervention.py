@@ -43,7 +43,7 @@ def alternatives(loaded: list) -> pd.DataFrame:
     """
     rows = [{"method": c.method, "seed": c.seed, "accuracy": run.info["test_accuracy"], "s": offset.described(run)["inverse_temperature"],
              "nll": offset.on_softmax(run, True)["nll"], "msp": np.mean([run.separated("msp", name)[0] for name in c.ood_sets])}
-            for run in paper.by_method(loaded) for c in (run.config,) if c.method in OFFSET and c.size == "small" and c.architecture == offset.SECOND_NET
+            for run in paper.by_method(loaded) for c in (run.config,) if c.method in OFFSET and c.size == "small" and c.architecture == results.SECOND_NET
             and c.tau == 0.04 and c.seed in SEEDS]
     return pd.DataFrame(rows, columns=["method", "seed", "accuracy", "s", "nll", "msp"])
 

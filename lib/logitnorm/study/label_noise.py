@@ -176,8 +176,8 @@ def said(found: pd.DataFrame) -> str:
             f"{bound['share'].abs().max():.2f}.")
 
 
-def smoothing_said(smoothing: float = 0.1) -> str:
-    """Markdown: what label smoothing makes of tau, for ten, a hundred and a thousand classes."""
-    s = [wanted(smoothing * (K - 1) / K, K) for K in (10, 100, 1000)]
-    return (f"Label smoothing is the same expectation. At {smoothing:g}, as many recipes have it, s\\* is {s[0]:.1f} for 10 classes, {s[1]:.1f} for 100 "
+def smoothing_said() -> str:
+    """Markdown: what label smoothing of 0.1 makes of tau, for ten, a hundred and a thousand classes."""
+    s = [wanted(0.1 * (K - 1) / K, K) for K in (10, 100, 1000)]
+    return (f"Label smoothing is the same expectation. At 0.1, as many recipes have it, s\\* is {s[0]:.1f} for 10 classes, {s[1]:.1f} for 100 "
             f"and {s[2]:.1f} for 1,000, however long one trains: a τ below {1 / s[0]:.2f}, {1 / s[1]:.2f} or {1 / s[2]:.2f} then asks for more than the loss can use.")

@@ -57,6 +57,7 @@ VERDICTS = {"reproduced": "good", "partly": "fair", "not reproduced": "bad", "st
             "stand-in: direction does not agree": "bad",
             paper.NOT_RUN: "open", paper.NOT_MEASURED: "open", NOT_JUDGED: "open"}  # verdict -> how it is marked
 MARKS = {"good": "✓", "fair": "≈", "bad": "✗", "unclear": "?", "open": "○"}  # a sign beside each verdict, never colour alone
+EPOCHS = {"cifar10": 200, "svhn": 160}  # of Learned Confidence's own training, by ID set
 OVERLAP_POINTS = 5.0  # tolerance for the shared area of two densities, which the paper's figure gives roughly
 
 
@@ -138,19 +139,13 @@ def _judged(entry: dict, loaded: list, frame: pd.DataFrame, compared: pd.DataFra
         shown = MEASURES[entry["measure"]](loaded, frame, **entry.get("given", {}))
         return shown, shown, list(shown.attrs.get("runs", ()))
     table = compared[compared["table"] == entry["table"]]
-    shown = _where(table, entry["show"])
+    shown = paper.where(table, **entry["show"])
     if shown.empty:
         raise ValueError(f"claims.yaml, entry {entry['id']!r}: table {entry['table']} has no such numbers")
-    among = _where(table, entry.get("among", {}))
+    among = paper.where(table, **entry.get("among", {}))
     wanted = set(map(tuple, shown[["id_dataset", "architecture", "method"]].to_numpy()))
     used = [run for run, *key in networks.to_numpy() if tuple(key) in wanted]
     return shown, among, used
-
-
-def _where(frame: pd.DataFrame, wanted: dict) -> pd.DataFrame:
-    for column, value in wanted.items():
-        frame = frame[frame[column].isin(value if isinstance(value, list) else [value])]
-    return frame
 
 
 def verdict(shown: pd.DataFrame) -> str:
@@ -205,7 +200,7 @@ def judge(theirs: list[float], mine: list, exact: bool, tolerance: list[float], 
             said = way or "baseline"
         rows.append(dict(paper=number, ours=mean[i], sd=sd[i], n=len(mine[i]), exact=exact,
                          difference=mean[i] - number, tolerance=allowed, paper_change=their_change, change=change,
-                         ratio=change / their_change if abs(their_change) > least else np.nan, verdict=said))
+                         ratio=change / their_change if abs(their_change) > least else np.nan, way=way, verdict=said))
     return pd.DataFrame(rows)
 
 
@@ -299,8 +294,8 @@ def learned_confidence(loaded: list, frame: pd.DataFrame, id_dataset: str, archi
         mine = same
     parts = [mine[(mine["method"] == method) & mine["score"].isin(["", score])] for method, score in methods.items()]
     both = pd.concat(parts)
-    exact = bool(len(both)) and mine is same and bool((both["size"] == "full").all()) and not any(
-        run.stopped for run in loaded if run.id in set(both["run"]))
+    exact = bool(len(both)) and mine is same and bool((both["size"] == "full").all()) and all(
+        run.config.epochs >= EPOCHS[id_dataset] for run in loaded if run.id in set(both["run"]))
     out = judge([table[method] for method in methods], [part["value"] for part in parts], exact,
                 [paper.FLOORS[metric]] * 2, least=paper.LEAST[metric])
     out.attrs.update(runs=list(both["run"].unique()), decimals=2 if metric == "accuracy" else 1)  # as printed

@@ -89,10 +89,10 @@ def load(loaded: list[Result], folder: Path = FOLDER) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["run", "score", "metric", "stand_in", "official", "on_stand_in", "on_official"])
 
 
-def beside(frame: pd.DataFrame, found: list[Result], metric: str, score: str = "msp") -> pd.DataFrame:
-    """One line per pair of sets, and per method its stand-in and official value, means over these runs, for plots.table."""
+def beside(frame: pd.DataFrame, found: list[Result], metric: str) -> pd.DataFrame:
+    """By MSP, one line per pair of sets, and per method its stand-in and official value, means over these runs, for plots.table."""
     method = {run.id: paper.method_title(run.config) for run in paper.by_method(found)}
-    part = frame[(frame["metric"] == metric) & (frame["score"] == score) & frame["run"].isin(method)]
+    part = frame[(frame["metric"] == metric) & (frame["score"] == "msp") & frame["run"].isin(method)]
     lines = []
     for (stand_in, official), group in part.groupby(["stand_in", "official"], sort=False):
         line = {("", "stand-in"): "the same images" if stand_in == official else paper.title(stand_in),

@@ -16,16 +16,15 @@ import safetensors.numpy
 import torch
 from torch import Tensor
 
-from logitnorm import losses, metrics, scores
+from logitnorm import losses, metrics
 from logitnorm.config import TAU, Config
 
-from . import paper, results
+from . import paper, results, scoring
 from .paper import where
 from .results import SMALL_NET
 
 SMALL10 = {**SMALL_NET, "in_grid": True}
 WRN40 = {"architecture": "wrn40_2", "id_dataset": "cifar10", "method": "logitnorm", "tau": 0.04, "seed": 1}  # the paper's own network
-SECOND_NET = "wrn10_1"  # the net of the many seeds, with the settings of its size otherwise
 USUAL = Config(size="small")
 RATE = 5.0  # the learning rate per tau of the sweep whose steps on f are alike: 0.2 at tau 0.04
 LENGTHS = (6, 12, 30)  # epochs of WRN-10-2 at tau 0.04, seed 1
@@ -83,16 +82,19 @@ def wanted_temperature(run) -> float:
     if len(found):
         return s / found.item()
     ID = run.config.id_dataset
-    f = scores.normalised(run.tensor(f"{ID}/logits"), run.config.tau)
+    f = scoring.trained_logits(run.config, run.tensor(f"{ID}/logits"))
     return s / metrics.geometric_mean(metrics.cross_fitted_temperature(f, run.tensor(f"{ID}/labels")))
+
+
+SETTINGS = ["run", "method", "size", "in_grid", "counted", "id_dataset", "architecture", "net", "seed", "epochs", "lr", "cutout", "tau"]
+TEMPERATURES = ["nominal", "effective", "wanted", "offset", "divisor", "signed_ratio", "train_accuracy", "test_accuracy"]
 
 
 def settings(run) -> dict:
     """The columns that `temperatures` and `repairs` share; tau is NaN for the methods that have none."""
     c = run.config
-    return {"run": run.id, "method": c.method, "size": c.size, "in_grid": run.in_grid, "id_dataset": c.id_dataset,
-            "architecture": c.architecture, "net": paper.trained(c), "seed": c.seed, "epochs": c.epochs, "lr": c.lr, "cutout": c.cutout,
-            "tau": c.tau if c.method in TAU else np.nan}
+    return dict(zip(SETTINGS, (run.id, c.method, c.size, run.in_grid, run.counted, c.id_dataset, c.architecture, paper.trained(c), c.seed, c.epochs,
+                               c.lr, c.cutout, c.tau if c.method in TAU else np.nan)))
 
 
 def temperatures(loaded: list) -> pd.DataFrame:
@@ -106,7 +108,7 @@ def temperatures(loaded: list) -> pd.DataFrame:
                      "wanted": wanted_temperature(run), "offset": g["offset"], "divisor": c.tau * g["norm"],
                      "signed_ratio": math.sqrt(c.num_classes) * g["offset"] / g["centred_norm"],
                      "train_accuracy": last["train_accuracy"], "test_accuracy": run.info["test_accuracy"]})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*SETTINGS, *TEMPERATURES])
 
 
 def by_setting(frame: pd.DataFrame) -> pd.DataFrame:
@@ -114,7 +116,7 @@ def by_setting(frame: pd.DataFrame) -> pd.DataFrame:
     keys = ["method", "id_dataset", "architecture", "epochs", "lr", "tau"]
     lines = []
     for (method, ID, net, epochs, lr, tau), part in frame.groupby(keys):
-        usual = (part["in_grid"] & (part["size"] == "small")).all() or net == SECOND_NET
+        usual = (part["counted"] & (part["size"] == "small")).all()
         lines.append({
             "loss": paper.LABELS[method], "ID": paper.title(ID),
             "net": paper.network(net) + ("" if usual else f", rate {lr:g}" if epochs == USUAL.epochs else f", {epochs} epochs"),
@@ -158,7 +160,7 @@ def on_softmax(run, normalised: bool) -> dict[str, float]:
         return {"ece": stored[f"ece{which}"], "ece_ts": stored[f"ece{which}_ts"], "nll": stored[f"nll{which}"]}
     ID = run.config.id_dataset
     f, labels = run.tensor(f"{ID}/logits"), run.tensor(f"{ID}/labels")
-    f = scores.normalised(f, run.config.tau) if normalised else f
+    f = scoring.trained_logits(run.config, f) if normalised else f
     found = metrics.calibration(f, labels)
     return {"ece": found["ece"], "ece_ts": found["ece_ts"], "nll": metrics.nll(f, labels)}
 
@@ -173,11 +175,8 @@ def grouped(loaded: list):
         c = run.config
         return c.id_dataset, c.size, c.architecture, c.cutout, list(paper.LABELS).index(c.method), c.tau
 
-    grouped: dict = {}
-    of_size = [run for run in loaded if run.in_grid or run.config.architecture == SECOND_NET]
-    for run in sorted(of_size, key=key):
-        grouped.setdefault(key(run), []).append(run)
-    return [(group[0].config, group) for group in grouped.values()]
+    counted = sorted((run for run in loaded if run.counted), key=key)
+    return [(group[0].config, group) for _, group in paper.grouped(counted, key)]
 
 
 def calibration_table(loaded: list, every: bool = True) -> pd.DataFrame:
@@ -319,7 +318,7 @@ def scaled_minimum_said(repaired: pd.DataFrame) -> str:
 def lengths(frame: pd.DataFrame) -> pd.DataFrame:
     """Of `temperatures` the runs of LENGTHS epochs at tau 0.04, seed 1, by epochs."""
     rows = where(frame, **SMALL_NET, method="logitnorm", tau=0.04, seed=1)
-    return rows[np.isclose(rows["lr"], 0.2)].sort_values("epochs")
+    return rows[np.isclose(rows["lr"], USUAL.lr)].sort_values("epochs")
 
 
 def load(runs_dir="") -> list:

@@ -42,6 +42,7 @@ import numpy as np
 import pandas as pd
 
 from logitnorm import data, paths
+from logitnorm.config import IN_EVERY_NAME, IN_NO_NAME
 from logitnorm.config import TAU as WITH_TAU
 
 from . import results, scoring
@@ -151,8 +152,8 @@ def ours(loaded: list) -> pd.DataFrame:
     frame["paper_architecture"] = frame["architecture"].map(counterpart_architecture)
     same_set = (frame["paper_set"] == frame["ood_dataset"]) & (
         (frame["ood_dataset"] != "average") | frame["run"].map(official))
-    stopped = {run.id: results.stopped(run.config) for run in loaded}
-    frame["exact"] = ((frame["size"] == "full") & ~frame["run"].map(stopped) & (frame["id_dataset"] == frame["paper_id"])
+    same_training = {run.id: not set(run.config.changed) - {"dropout", *IN_EVERY_NAME, *IN_NO_NAME} for run in loaded}
+    frame["exact"] = ((frame["size"] == "full") & frame["run"].map(same_training) & (frame["id_dataset"] == frame["paper_id"])
                       & (frame["architecture"] == frame["paper_architecture"]) & same_set)
     return frame
 
@@ -197,7 +198,8 @@ def compare(frame: pd.DataFrame, *tables: str) -> pd.DataFrame:
     """The named tables' numbers, each beside ours (`frame` from `ours`, of one size) with a verdict.
 
     Columns: table, KEYS (the paper's names), paper, ours, sd (ddof 1, missing for one seed), n (seeds), used (our
-    image set), net (our network), exact, difference, tolerance, paper_change, change, ratio (ours / paper's change), verdict.
+    image set), net (our network), exact, difference, tolerance, paper_change, change, ratio (ours / paper's change), way (`direction`, also where the
+    number itself is judged), verdict.
     """
     if frame["size"].nunique() > 1:
         raise ValueError(f"one size can be judged at a time, this frame holds {sorted(set(frame['size']))}: "
@@ -251,26 +253,25 @@ def _means(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _judge(row, base: pd.DataFrame, ran: bool) -> dict:
-    blank = dict(difference=np.nan, tolerance=np.nan, paper_change=np.nan, change=np.nan, ratio=np.nan)
+    blank = dict(difference=np.nan, tolerance=np.nan, paper_change=np.nan, change=np.nan, ratio=np.nan, way="")
     if math.isnan(row.ours):
         return {**blank, "verdict": NOT_MEASURED if ran else NOT_RUN}
     sd = 0.0 if math.isnan(row.sd) else row.sd
     out = {**blank, "difference": row.ours - row.paper, "tolerance": max(2 * sd, floor(row.metric, row.paper))}
-    way = ""
     # GODIN's own score does not exist for cross-entropy; its baseline is the softmax score
     key = (row.id_dataset, row.architecture, "msp" if row.score == "godin" else row.score, row.ood_dataset, row.metric)
     if row.method != BASELINE and key in base.index and not math.isnan(base.loc[key, "ours"]):
         other = base.loc[key]
         out["paper_change"], out["change"] = row.paper - other["paper"], row.ours - other["ours"]
         least = floor(row.metric, row.paper, LEAST)
-        way = direction(out["paper_change"], out["change"], noise(sd, other["sd"], least), least)
+        out["way"] = direction(out["paper_change"], out["change"], noise(sd, other["sd"], least), least)
         if abs(out["paper_change"]) > least:  # else the ratio divides by next to nothing
             out["ratio"] = out["change"] / out["paper_change"]
     if row.exact:
-        return {**out, "verdict": verdict(row.ours, row.paper, out["tolerance"], way)}
+        return {**out, "verdict": verdict(row.ours, row.paper, out["tolerance"], out["way"])}
     if row.method == BASELINE:
         return {**out, "verdict": "baseline"}
-    return {**out, "verdict": way or "no baseline"}
+    return {**out, "verdict": out["way"] or "no baseline"}
 
 
 # ---- in words
@@ -390,8 +391,8 @@ def long(compared: pd.DataFrame) -> pd.DataFrame:
         "ours": value(cell), "verdict": _said(cell)} for _, cell in compared.iterrows()])
 
 
-def own(frame: pd.DataFrame, sets: list, metrics: tuple = ("fpr95", "auroc"), score: str = "msp") -> pd.DataFrame:
-    """Our numbers only (rows of `ours`): per image set each metric under each method, mean ± sd over seeds.
+def own(frame: pd.DataFrame, sets: list, metrics: tuple = ("fpr95", "auroc")) -> pd.DataFrame:
+    """Our numbers by MSP only (rows of `ours`): per image set each metric under each method, mean ± sd over seeds.
 
     Main network of the paper's CIFAR-10 only. What the runs of a method do not have says 'not measured'.
     """
@@ -401,7 +402,7 @@ def own(frame: pd.DataFrame, sets: list, metrics: tuple = ("fpr95", "auroc"), sc
         line = {"OOD set": named(name)}
         for metric in metrics:
             for method in (method for method in LABELS if method in set(frame["method"])):
-                values = where(frame, score=score, ood_dataset=name, metric=metric, method=method)["value"]
+                values = where(frame, score="msp", ood_dataset=name, metric=metric, method=method)["value"]
                 line[f"{LABELS[method]}, {title(metric)}"] = spread(values) or NOT_MEASURED
         lines.append(line)
     return pd.DataFrame(lines)

@@ -5,6 +5,7 @@
 
 import argparse
 import contextlib
+import os
 import re
 import stat
 import tempfile
@@ -23,14 +24,14 @@ MOST_BYTES = 200_000_000  # of a folder: the largest run here has 43 MB of weigh
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def pack(folder: Path, to: Path | None = None) -> Path:
-    """Write the run folder as one archive, by default RUN.zip beside it; returns its path.
+def pack(folder: Path) -> Path:
+    """Write the run folder as one archive, RUN.zip beside it; returns its path.
 
     Raises RunError for a folder that is not a complete, undamaged run.
     """
-    folder = Path(folder)
+    folder = Path(os.path.abspath(folder))  # "." has no name; a link stays a link
     run = runs.load(folder)
-    archive = Path(to) if to else folder.with_name(f"{folder.name}.zip")
+    archive = folder.with_name(f"{folder.name}.zip")
 
     def write(path: Path) -> None:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
@@ -48,7 +49,7 @@ def opened(path: Path):
     Raises RunError, before anything is written, for an archive that holds a link, a path that leads out of its folder,
     a file that no run has, or more bytes than a run can have.
     """
-    path = Path(path)
+    path = Path(os.path.abspath(path))
     if path.is_dir():
         yield path
         return

@@ -38,7 +38,7 @@ def repairs(loaded: list) -> pd.DataFrame:
                 if names:
                     fpr95, auroc = np.mean([found[name] for name in names], axis=0)
                     rows.append({**of_run, "score": score, "group": group, "fpr95": fpr95, "auroc": auroc})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*offset.SETTINGS, "offset", "score", "group", "fpr95", "auroc"])
 
 
 def finding(frame: pd.DataFrame, repaired: pd.DataFrame) -> str:
@@ -113,7 +113,7 @@ def sides(loaded: list) -> pd.DataFrame:
     rows = []
     for run in loaded:
         c = run.config
-        if c.method == "logitnorm" and c.id_dataset == "cifar10" and not c.cutout and (run.in_grid or c.architecture == offset.SECOND_NET):
+        if c.method == "logitnorm" and c.id_dataset == "cifar10" and not c.cutout and run.counted:
             of = {name: run.score("energy", name) - (run.score("energy_t1", name) - run.score("energy_centred", name)) for name in (c.id_dataset, *c.ood_sets)}
             found = {score: np.mean([run.separated(score, name)[0] for name in c.ood_sets]) for score in ("msp", "energy", "energy_t1", "energy_centred")}
             found["paper_centred"] = np.mean([metrics.fpr95(of[c.id_dataset], of[name]) for name in c.ood_sets])
@@ -148,17 +148,16 @@ SCORE_NAMES = {"msp": "MSP", "energy": "Energy, paper's T", "energy_t1": "Energy
                "energy_centred": "Energy of f − m, T = 1", "msp_normalised": "MSP of f / (τ‖f‖)"}
 
 
-def _at_papers_tau(repaired: pd.DataFrame) -> pd.DataFrame:
+def at_papers_tau(repaired: pd.DataFrame) -> pd.DataFrame:
     """Of `repairs` cross-entropy and LogitNorm, every network with its size's settings, without Cutout, at the papers' tau."""
-    rows = where(repaired, cutout=0, method=("cross_entropy", "logitnorm"))
-    rows = rows[rows["in_grid"] | (rows["architecture"] == offset.SECOND_NET)]
+    rows = where(repaired, cutout=0, counted=True, method=("cross_entropy", "logitnorm"))
     return rows[rows["tau"].isna() | (rows["tau"] == rows["id_dataset"].map(paper.TAU))]
 
 
 def repair_pairs(repaired: pd.DataFrame) -> pd.DataFrame:
     """Mean FPR95 over the far sets of MSP, Energy at T = 1 and Energy of f - m, a line for each network: a table to read."""
     lines = []
-    for (ID, net), part in where(_at_papers_tau(repaired), group="six").groupby(["id_dataset", "net"]):
+    for (ID, net), part in where(at_papers_tau(repaired), group="six").groupby(["id_dataset", "net"]):
         line = {("", "ID set, network"): f"{paper.title(ID)}, {net}"}
         for method, raw in (("cross_entropy", "energy"), ("logitnorm", "energy_t1")):
             for score, name in (("msp", "MSP"), (raw, "Energy"), ("energy_centred", "of f − m")):
@@ -171,7 +170,7 @@ def repair_pairs(repaired: pd.DataFrame) -> pd.DataFrame:
 def repair_table(repaired: pd.DataFrame) -> pd.DataFrame:
     """Mean FPR95 by loss, ID set, network and score, over seeds and, for LogitNorm, at the papers' tau."""
     found = []
-    for (ID, net, method), part in _at_papers_tau(repaired).groupby(["id_dataset", "net", "method"]):
+    for (ID, net, method), part in at_papers_tau(repaired).groupby(["id_dataset", "net", "method"]):
         for score in (name for name in SCORE_NAMES if name in set(part["score"])):
             chosen = where(part, score=score)
             found.append({"score": SCORE_NAMES[score], "loss": paper.LABELS[method], "ID": paper.title(ID),

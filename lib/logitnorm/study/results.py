@@ -54,6 +54,11 @@ class Result(runs.Run):
         return not set(self.config.changed) - set(IN_EVERY_NAME + IN_NO_NAME) - ({"epochs"} if self.stopped else set())
 
     @property
+    def counted(self) -> bool:
+        """Whether tables over networks take this run: `in_grid`, or of SECOND_NET with the settings of its size otherwise."""
+        return self.in_grid or (self.config.architecture == SECOND_NET and not set(self.config.changed) - set(IN_EVERY_NAME + IN_NO_NAME))
+
+    @property
     def stopped(self) -> bool:
         return stopped(self.config)
 
@@ -163,6 +168,9 @@ def by_size(runs_dir: Path | str, sizes: Sequence[str], everything: bool = False
 
 # The net on which this book asks most of its questions, because a seed of it takes an hour on a CPU core.
 SMALL_NET = {"size": "small", "architecture": "wrn10_2", "id_dataset": "cifar10"}
+
+
+SECOND_NET = "wrn10_1"  # the net of the many seeds
 
 
 def small_net(loaded: list[Result]) -> list[Result]:

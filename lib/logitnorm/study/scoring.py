@@ -75,6 +75,11 @@ def outputs(config: Config, net: torch.nn.Module, images: torch.Tensor,
     return found
 
 
+def trained_logits(config: Config, f: np.ndarray) -> np.ndarray:
+    """The logits N x K of the softmax that a loss with a tau trains: f / (tau ||f||), without its mean logit where the loss subtracts it."""
+    return scores.normalised(scores.centred(f) if config.method == "centred_logitnorm" else f, config.tau)
+
+
 def score(config: Config, name: str, output: Callable[[str], np.ndarray]) -> np.ndarray:
     """The named score of every image of a set: float64, N values, higher for ID.
 
@@ -84,7 +89,7 @@ def score(config: Config, name: str, output: Callable[[str], np.ndarray]) -> np.
     of_logits: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "msp": scores.msp, "energy": lambda f: scores.energy(f, energy_temperature(config)), "energy_t1": scores.energy,
         "energy_centred": lambda f: scores.energy(scores.centred(f)),
-        "msp_normalised": lambda f: scores.msp(scores.normalised(f, config.tau))}
+        "msp_normalised": lambda f: scores.msp(trained_logits(config, f))}
     if name in of_logits:
         return of_logits[name](output("logits"))
     if name == "gradnorm":
@@ -143,7 +148,7 @@ def pack(config: Config, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]
     logits, labels = arrays[f"{ID}/logits"], arrays[f"{ID}/labels"]
     packed[f"{ID}/labels"] = labels.astype(np.uint8)
     packed[f"{ID}/correct"] = logits.argmax(axis=1) == labels
-    softmaxes = {"": logits} | ({"_normalised": scores.normalised(logits, config.tau)} if config.method in TAU else {})
+    softmaxes = {"": logits} | ({"_normalised": trained_logits(config, logits)} if config.method in TAU else {})
     for which, f in softmaxes.items():
         T = metrics.cross_fitted_temperature(f, labels)
         packed[f"{ID}/msp{which}"] = scores.msp(f).astype(np.float32)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from . import offset, paper
+from . import offset, paper, results
 
 METHODS = ("cross_entropy", "logitnorm")
 COUNTS = (1, 2, 3, 5, 10)
@@ -16,9 +16,9 @@ CLAIMS = {"accuracy": ("", "accuracy"), "MSP, FPR95": ("msp", "fpr95"), "MSP, AU
 RATES = {claim: claim.removesuffix(", FPR95") for claim, (_, metric) in CLAIMS.items() if metric == "fpr95"}  # -> name of the score
 
 
-def behind(loaded: list, architecture: str = "wrn10_1") -> list:
-    """The runs of that network with both losses, of each seed that both have."""
-    found = [run for run in loaded if run.config.architecture == architecture and run.config.method in METHODS]
+def behind(loaded: list) -> list:
+    """The runs of that network with both losses as the tables have them, of each seed that both have."""
+    found = [run for run in paper.of_methods(loaded, *METHODS) if run.config.architecture == results.SECOND_NET and run.counted]
     both = set.intersection(*({run.config.seed for run in found if run.config.method == method} for method in METHODS))
     return [run for run in found if run.config.seed in both]
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from logitnorm import data, losses, runs, scores
-from logitnorm.config import Config
+from logitnorm.config import Config, ConfigError
 from logitnorm.train import Trainer, resident
 
 from . import graph, images, scoring
@@ -243,7 +243,10 @@ def difference(found: Config, wanted: Config) -> str | None:
 
 def require_same(found: dict, wanted: Config, path: Path) -> None:
     """Refuse to mix runs: name the first setting in which a folder differs from what was asked for."""
-    found = Config(**found)
+    try:
+        found = Config(**found)
+    except ConfigError as error:
+        raise runs.RunError(f"{path} has settings that this version does not know ({error}); delete the folder to train it again") from None
     name = difference(found, wanted)
     if name in ("ood_sets", "extra_sets", "history_ood"):
         raise runs.RunError(f"{path} was scored with {name} = {getattr(found, name)!r}, not {getattr(wanted, name)!r}; name those sets, "

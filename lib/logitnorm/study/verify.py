@@ -54,7 +54,9 @@ def verify(path: Path, file: Path = experiments.FILE, known: Path = paths.RUNS, 
             run = results.load(folder)
             said = [_sealed(run), _settings(run, file), _code(run), _history(run), _metrics(run), _images(run, known),
                     _weights(run, download)]
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, safetensors.SafetensorError) as error:
+        except RunError:
+            raise
+        except Exception as error:  # a stranger's file may raise anything
             raise RunError(f"{folder.name} is not a run of this book: {type(error).__name__}: {error}") from error
     return said
 
@@ -135,7 +137,7 @@ def _history(run: Result) -> str:
     config, name = run.config, run.config.id_dataset
     with open(run.path / "history.csv", newline="", encoding="utf-8") as file:
         rows = [{key: float(value) if value else math.nan for key, value in row.items()} for row in csv.DictReader(file)]
-    if [row["epoch"] for row in rows] != list(range(config.epochs + 1)):
+    if len(rows) != config.epochs + 1 or any(row["epoch"] != epoch for epoch, row in enumerate(rows)):
         raise RunError(f"{run.id}: history.csv has {len(rows) - 1} epochs, the settings say {config.epochs}")
     steps = TRAIN_IMAGES[name] // config.batch_size
     for row in rows[1:]:

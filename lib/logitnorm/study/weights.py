@@ -81,7 +81,7 @@ def _read(path: Path) -> dict[str, Tensor]:
                            "download it again, or save it with torch.save(net.state_dict(), ...)") from error
     if isinstance(found, dict):
         found = next((found[key] for key in NESTED if isinstance(found.get(key), dict)), found)
-    if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
+    if not isinstance(found, dict) or not found or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()):
         raise WeightsError(f"{path} holds no state dict; save it with torch.save(net.state_dict(), ...)")
     while match := PREFIX.match(next(iter(found))):
         if not all(name.startswith(match[0]) for name in found):
