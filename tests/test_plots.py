@@ -160,6 +160,7 @@ def test_heat_leaves_out_an_empty_table():
     assert len(plots.heat(theirs, theirs, "x").axes) == 2
     assert len(plots.heat(theirs, theirs * np.nan, "x").axes) == 1
     assert plots.cells(theirs) == "ODIN: SVHN 1, iSUN -2"
+    assert plots.cells(theirs.assign(iSUN=np.nan)) == "ODIN: SVHN 1, iSUN none"
     plt.close("all")
 
 

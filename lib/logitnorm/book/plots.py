@@ -7,6 +7,7 @@ styles and hatches repeat it). Text is large because a page 375 px wide shrinks 
 
 import base64
 import io
+import math
 import re
 from html import escape
 from numbers import Integral, Real
@@ -204,7 +205,7 @@ def slopes(lines: list[tuple], ylabel: str):
 
 def cells(table: pd.DataFrame) -> str:
     """The numbers of `heat`, for its alt text: 'ODIN: Textures -12, SVHN -30; ...'."""
-    return "; ".join(f"{name}: " + ", ".join(f"{column} {value:.0f}" for column, value in row.items())
+    return "; ".join(f"{name}: " + ", ".join(f"{column} {'none' if math.isnan(value) else f'{value:.0f}'}" for column, value in row.items())
                      for name, row in table.iterrows())
 
 
