@@ -64,7 +64,7 @@ def test_energy_is_told_by_the_side_of_the_offset(tmp_path):
     write_grid(tmp_path, seeds=(1, 2))
     loaded = results.load_all(tmp_path, everything=True)
     found = netsize.sided(loaded)
-    fpr95 = {(run.config.method, run.config.seed): np.mean([run.separated("energy", name)[0] for name in run.config.ood_sets]) for run in loaded}
+    fpr95 = {(run.config.method, run.config.seed): np.mean([metrics.fpr95(run.score("energy", "cifar10"), run.score("energy", name)) for name in run.config.ood_sets]) for run in loaded}
     start = np.mean([fpr95["cross_entropy", seed] for seed in (1, 2)])
     for row in found.itertuples():
         of = [run.config.seed for run in loaded if run.config.method == "logitnorm" and (offset.described(run)["offset"] > 0) == row.above]

@@ -14,13 +14,12 @@ from pathlib import Path
 from string import Template
 
 import numpy as np
-import safetensors.torch
 import torch
 from PIL import Image
 from scipy.special import expit
 
-from logitnorm import data, losses, metrics, paths, train
-from logitnorm.study import paper, results, scoring
+from logitnorm import data, losses, metrics, paths
+from logitnorm.study import paper, results, scoring, verify
 
 from .plots import edges, html_table
 
@@ -54,11 +53,7 @@ class Asked(torch.nn.Module):
 
     def __init__(self, run):
         super().__init__()
-        c = run.config
-        self.net = train.network(c)
-        weights = safetensors.torch.load_file(run.file("model.safetensors"))
-        self.net.load_state_dict({name: value.float() if value.is_floating_point() else value
-                                  for name, value in weights.items()})
+        self.net = verify.load_weights(run)
         self.eval()
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -13,14 +13,12 @@ The directive `public-names` lists the names of a module, one line each, as auto
 
 import importlib
 import re
-import shutil
-import subprocess
 import textwrap
 from functools import cache
 from html import escape
 from importlib.metadata import version
 
-from logitnorm import paths
+from logitnorm.study.provenance import git
 
 SPECIAL = re.compile(r"([\\`*|_<>\[\]])")
 CODE = re.compile(r"(?<![^\s(])`([^`\s](?:[^`]*[^`\s])?)`(?![^\s).,:;])")
@@ -67,10 +65,9 @@ def set_language(app, page, template, context, doctree):
 @cache
 def edition() -> tuple[str, str, str]:
     """(version and, in a checkout, its date, the commit in short, the commit): '' for what is not known."""
-    said, git = f"Edition {version('logitnorm')}", shutil.which("git")
-    log = [git or "", "-C", str(paths.ROOT), "log", "-1", "--format=%h %H %cs"]
-    if git and (done := subprocess.run(log, capture_output=True, text=True)).returncode == 0:
-        short, commit, date = done.stdout.split()
+    said = f"Edition {version('logitnorm')}"
+    if log := git("log", "-1", "--format=%h %H %cs"):
+        short, commit, date = log.split()
         return f"{said} of {date}", short, commit
     return said, "", ""
 

@@ -261,6 +261,10 @@ def scores_of(run, score: str, ood_set: str) -> tuple[np.ndarray, np.ndarray]:
     return tuple(values.astype(np.float32) if score.endswith("_float32") else values for values in both)
 
 
+OWN = {"fpr95": metrics.fpr95, "auroc": metrics.auroc, "aupr_in": aupr_as_given, "aupr_out": ood_positive(aupr_as_given),
+       "detection_error": metrics.detection_error}  # this book's, at the base rate that two sets have
+
+
 def beside(measured: list[dict], runs: list, metric: str, score: str, ood_set: str) -> pd.DataFrame:
     """One row per peer that has the metric, and this book's: for each run what the package gave and what we compute.
 
@@ -270,10 +274,8 @@ def beside(measured: list[dict], runs: list, metric: str, score: str, ood_set: s
     given = {(row["run"], row["peer"]): row["values"].get(metric) for row in measured
              if row["score"] == score and row["ood_set"] == ood_set}
     was_run = any((run.id, peer) in given for run in runs for peer in PEERS)
-    own = {"fpr95": metrics.fpr95, "auroc": metrics.auroc, "aupr_in": aupr_as_given,
-           "aupr_out": ood_positive(aupr_as_given), "detection_error": metrics.detection_error}
     lines = []
-    for peer, functions in {"this book": own, **PEERS, **READ_ONLY}.items():
+    for peer, functions in {"this book": OWN, **PEERS, **READ_ONLY}.items():
         if metric not in functions:
             continue
         line = {"code": peer}
@@ -310,12 +312,11 @@ def fpr95_by_convention(runs: list, score="msp") -> pd.DataFrame:
 
 def overview(runs: list, score: str, ood_set: str) -> pd.DataFrame:
     """One row per code and this book's: each metric that it has of each run by our function, columns (metric, loss) for plots.table."""
-    own = {"fpr95": metrics.fpr95, "auroc": metrics.auroc, "aupr_in": aupr_as_given, "aupr_out": ood_positive(aupr_as_given)}
     scores = {paper.LABELS[run.config.method]: scores_of(run, score, ood_set) for run in runs}
     lines = []
-    for code, functions in {"this book": own, **PEERS, **READ_ONLY}.items():
+    for code, functions in {"this book": OWN, **PEERS, **READ_ONLY}.items():
         values = {(paper.title(metric), label): f"{functions[metric](*both):.1f}" if metric in functions else "–"
-                  for metric in own for label, both in scores.items()}
+                  for metric in ("fpr95", "auroc", "aupr_in", "aupr_out") for label, both in scores.items()}
         if set(values.values()) != {"–"}:
             lines.append({("", "code"): code} | values)
     table = pd.DataFrame(lines)

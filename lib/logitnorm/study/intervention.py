@@ -3,7 +3,6 @@
 Losses and heads of this book, none of the papers': losses.centred_logitnorm, models.OneOffset and OneTemperature.
 """
 
-import numpy as np
 import pandas as pd
 
 from logitnorm.config import OFFSET, TAU
@@ -18,7 +17,7 @@ SEEDS = (1, 2, 3)  # of the runs with one offset or one temperature for all imag
 def interventions(loaded: list) -> pd.DataFrame:
     """LogitNorm and centred LogitNorm on CIFAR-10, small WRN-10-2: method, tau, seed, accuracy and mean FPR95 by MSP (percent)."""
     rows = [{"method": c.method, "tau": c.tau, "seed": c.seed, "accuracy": run.info["test_accuracy"],
-             "msp": np.mean([run.separated("msp", name)[0] for name in c.ood_sets])}
+             "msp": run.far("msp")}
             for run in results.small_net(loaded) for c in (run.config,) if c.method in TAU]
     return pd.DataFrame(rows, columns=["method", "tau", "seed", "accuracy", "msp"])
 
@@ -42,7 +41,7 @@ def alternatives(loaded: list) -> pd.DataFrame:
     Columns method, seed, accuracy (%), s (mean over the ID test images), nll (nats, of the softmax that is trained), msp (mean FPR95, %).
     """
     rows = [{"method": c.method, "seed": c.seed, "accuracy": run.info["test_accuracy"], "s": offset.described(run)["inverse_temperature"],
-             "nll": offset.on_softmax(run, True)["nll"], "msp": np.mean([run.separated("msp", name)[0] for name in c.ood_sets])}
+             "nll": offset.on_softmax(run, True)["nll"], "msp": run.far("msp")}
             for run in paper.by_method(loaded) for c in (run.config,) if c.method in OFFSET and c.size == "small" and c.architecture == results.SECOND_NET
             and c.tau == 0.04 and c.seed in SEEDS]
     return pd.DataFrame(rows, columns=["method", "seed", "accuracy", "s", "nll", "msp"])

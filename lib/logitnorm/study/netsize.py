@@ -70,8 +70,7 @@ def _network(config) -> str:
 
 def _centred(run) -> pd.DataFrame:
     """A row of paper.ours for a run whose metrics were written before `energy_centred` was a score."""
-    mean = np.mean([run.separated("energy_centred", name)[0] for name in run.config.ood_sets])
-    return pd.DataFrame([{"run": run.id, "score": "energy_centred", "metric": "fpr95", "ood_dataset": "average", "value": mean}])
+    return pd.DataFrame([{"run": run.id, "score": "energy_centred", "metric": "fpr95", "ood_dataset": "average", "value": run.far("energy_centred")}])
 
 
 def wide(lines: pd.DataFrame, *numbers: str) -> pd.DataFrame:
@@ -123,7 +122,7 @@ def sided(loaded: list) -> pd.DataFrame:
     """Energy in the pairs by the side of LogitNorm's offset: columns network, above (0 or not), n (seeds there), change (of the mean FPR95)."""
     runs = pairs(loaded)
     rows = [{"network": _network(run.config), "above": offset.described(run)["offset"] > 0 if run.config.method == "logitnorm" else None,
-             "fpr95": np.mean([run.separated("energy", name)[0] for name in run.config.ood_sets])} for run in runs]
+             "fpr95": run.far("energy")} for run in runs]
     frame = pd.DataFrame(rows, columns=["network", "above", "fpr95"])
     start = frame[frame["above"].isna()].groupby("network")["fpr95"].mean()
     found = frame.dropna().groupby(["network", "above"], sort=False)["fpr95"].agg(n="size", end="mean").reset_index()

@@ -100,8 +100,7 @@ def own_turned_said(loaded: list) -> str:
     runs = [run for run in loaded if run.config.size == "full" and run.in_grid and all(getattr(run.config, name) == value for name, value in offset.WRN40.items())]
     if not runs:
         return ""
-    own = np.mean([runs[0].separated("energy_t1", name)[0] for name in runs[0].config.ood_sets])
-    return f"Flip the sign of its offset, which no loss would notice, and the FPR95 of Energy at T = 1 goes from {own:.1f} to {turned(runs[0]):.1f} %."
+    return f"Flip the sign of its offset, which no loss would notice, and the FPR95 of Energy at T = 1 goes from {runs[0].far('energy_t1'):.1f} to {turned(runs[0]):.1f} %."
 
 
 def sides(loaded: list) -> pd.DataFrame:
@@ -115,7 +114,7 @@ def sides(loaded: list) -> pd.DataFrame:
         c = run.config
         if c.method == "logitnorm" and c.id_dataset == "cifar10" and not c.cutout and run.counted:
             of = {name: run.score("energy", name) - (run.score("energy_t1", name) - run.score("energy_centred", name)) for name in (c.id_dataset, *c.ood_sets)}
-            found = {score: np.mean([run.separated(score, name)[0] for name in c.ood_sets]) for score in ("msp", "energy", "energy_t1", "energy_centred")}
+            found = {score: run.far(score) for score in ("msp", "energy", "energy_t1", "energy_centred")}
             found["paper_centred"] = np.mean([metrics.fpr95(of[c.id_dataset], of[name]) for name in c.ood_sets])
             rows.append({"net": paper.trained(c), "tau": c.tau, "side": "below 0" if offset.described(run)["offset"] < 0 else "above 0", **found})
     keys = ["net", "tau", "side"]

@@ -78,6 +78,10 @@ class Result(runs.Run):
             self._separated[score, ood_set] = metrics.fpr95(inside, outside), metrics.auroc(inside, outside)
         return self._separated[score, ood_set]
 
+    def far(self, score: str) -> float:
+        """Mean FPR95 (percent) of a score over the `ood_sets` of the run."""
+        return float(np.mean([self.separated(score, name)[0] for name in self.config.ood_sets]))
+
     @cached_property
     def _separated(self) -> dict[tuple[str, str], tuple[float, float]]:
         found = self.metrics.pivot_table(index=["score", "ood_dataset"], columns="metric", values="value")
