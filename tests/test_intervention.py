@@ -22,6 +22,12 @@ def test_heads_are_compared_seed_by_seed(tmp_path):
     worse = found.assign(accuracy=[80.0 if name == "one_offset" else 83.0 for name in found["method"]], msp=55.0)
     assert "**One temperature comes near, one offset does not**" in intervention.alternatives_said(worse) and "is hardly what MSP" in intervention.alternatives_said(worse)
     assert "**Neither does" in intervention.alternatives_said(worse.assign(accuracy=[83.0 if name == "logitnorm" else 80.0 for name in found["method"]]))
+    assert said.endswith("A temperature fixed at its end was not trained, so whether the moving counts is open.")
+    fixed = pd.DataFrame([{"method": "centred_logitnorm", "seed": 1, "accuracy": 79.6, "msp": 68.0, "s": 9.2, "nll": 0.5}])
+    for change, word in (({}, "counts**:"), ({"msp": 66.0}, "counts for one of the two**"), ({"accuracy": 80.0, "msp": 66.0}, "hardly counts**")):
+        assert f"**That it may move {word}" in intervention.fixed_said(pd.concat([found, fixed.assign(**change)]))
+    assert "(centred LogitNorm, τ = 0.109), the test accuracy changes by -0.40 points and the FPR95 of MSP by +3.0 (n = 1)" in intervention.fixed_said(
+        pd.concat([found, fixed]))
     assert "not yet run" in intervention.alternatives_said(found[:3]) and len(intervention.alternatives_table(found)) == 3
 
 

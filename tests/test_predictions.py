@@ -9,6 +9,16 @@ from logitnorm.study import intervention, offset, predictions, repair, results
 SMALL = {"architecture": "wrn10_2", "n_id": 60, "n_ood": 20}
 
 
+@pytest.mark.parametrize("change, held", [((-0.31, 3.0), True), ((-0.2, 9.0), False), ((-2.0, 2.9), False)])
+def test_the_judge_of_a_fixed_temperature_sets_it_beside_the_one_that_moves(monkeypatch, change, held):
+    found = pd.DataFrame([{"method": method, "seed": seed, "nll": 0.5, "s": 9.2, "accuracy": 83.7 + a, "msp": 60.3 + b}
+                          for method, (a, b) in (("logitnorm", (9, -9)), ("one_temperature", (0, 0)), ("centred_logitnorm", change)) for seed in (1, 2, 3)])
+    monkeypatch.setattr(intervention, "alternatives", lambda loaded: found)
+    assert predictions.JUDGES["fixed-temperature"]([], None, None, [])[0] is held
+    monkeypatch.setattr(intervention, "alternatives", lambda loaded: found[:-1])
+    assert predictions.JUDGES["fixed-temperature"]([], None, None, [])[0] is None
+
+
 def test_every_prediction_has_a_judge_and_open_ones_say_so(logit_runs):
     entries = predictions.made()
     assert [entry["id"] for entry in entries] == list(predictions.JUDGES)

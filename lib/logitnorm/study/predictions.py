@@ -181,10 +181,17 @@ def _one_temperature(plain, frame, repaired, loaded):
     return (bool(change["accuracy"] <= -0.8 and change["msp"] >= 5) if len(rows) == len(intervention.SEEDS) else None), _changes(rows, same)
 
 
-def _changes(rows: pd.DataFrame, same: pd.DataFrame) -> str:
+def _fixed_temperature(plain, frame, repaired, loaded):
+    rows, moving = intervention.beside(intervention.alternatives(loaded), "centred_logitnorm", "one_temperature")
+    change = (rows - moving).mean()
+    held = change["accuracy"] <= -intervention.WORSE_ACCURACY and change["msp"] >= intervention.WORSE_FPR95
+    return (bool(held) if len(rows) == len(intervention.SEEDS) else None), _changes(rows, moving, "one temperature's")
+
+
+def _changes(rows: pd.DataFrame, same: pd.DataFrame, whose: str = "LogitNorm's") -> str:
     if not len(rows):
         return ""
-    return "; ".join(f"{name} {paper.spread(rows[column], digits)}, LogitNorm's {paper.spread(same[column], digits)}" for name, column, digits in
+    return "; ".join(f"{name} {paper.spread(rows[column], digits)}, {whose} {paper.spread(same[column], digits)}" for name, column, digits in
                      (("accuracy", "accuracy", 2), ("FPR95 by MSP", "msp", 1), ("s*", "s", 1)))
 
 
@@ -208,4 +215,5 @@ JUDGES = {"centred-trains-worse": _trains_worse, "centred-best-tau": _best_tau, 
           "label-noise": lambda plain, frame, repaired, loaded: label_noise.judged(label_noise.load()),
           "one-offset": _one_offset, "one-temperature": _one_temperature,
           "full-temperature": _full_temperature,
-          "full-energy": lambda plain, frame, repaired, loaded: _repaired_at(repaired, "full")}
+          "full-energy": lambda plain, frame, repaired, loaded: _repaired_at(repaired, "full"),
+          "fixed-temperature": _fixed_temperature}
