@@ -41,9 +41,9 @@ def test_a_gpu_that_computes_in_bfloat16_keeps_its_name(tmp_path):
 
 def test_the_finding_has_the_smallest_and_the_largest_ratio(found):
     assert speed.finding(speed.lines(found)) == (
-        "**This book trains 1.20 to 1.50 times as fast as a plain PyTorch loop in the same precision, and 2.00 times where the "
+        "**This book trains 1.2 to 1.5 times as fast as a plain PyTorch loop in the same precision, and 2.0 times where the "
         "processor computes in a lower precision.**")
-    assert speed.finding(speed.lines(found[:1])) == "**This book trains 1.50 times as fast as a plain PyTorch loop in the same precision.**"
+    assert speed.finding(speed.lines(found[:1])) == "**This book trains 1.5 times as fast as a plain PyTorch loop in the same precision.**"
     assert "not yet run" in speed.finding(speed.lines([]))
 
 
