@@ -860,3 +860,9 @@ def test_provenance(tmp_path):
 
 def test_a_tally_of_nothing_is_a_sentence():
     assert paper.tally(pd.DataFrame({"verdict": ["baseline", "baseline"]})) == "None of these numbers is judged."
+
+
+@pytest.mark.parametrize("value, decimals, said", [(12.95, 1, "13.0"), (15.65, 1, "15.7"), (91.55, 1, "91.6"), (90.75, 1, "90.8"), (-0.25, 1, "-0.3"), (0.404, 2, "0.40"),
+                                                   (float("nan"), 1, "nan")])
+def test_half_is_rounded_up_as_in_print(value, decimals, said):
+    assert paper.fixed(value, decimals) == paper.fixed(np.float64(value), decimals) == said

@@ -19,7 +19,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.image import AxesImage
 
-from logitnorm.study.paper import LABELS, NOT_RUN
+from logitnorm.study.paper import LABELS, NOT_RUN, fixed
 
 
 class Look(NamedTuple):
@@ -211,7 +211,7 @@ def cells(table: pd.DataFrame) -> str:
 
 def in_words(lines: pd.DataFrame, decimals: int = 1) -> str:
     """The numbers of `dumbbells`, for its alt text: 'SVHN: paper 50.3 to 8.0, this book 52.8 to 11.3; ...'."""
-    return "; ".join(f"{line.label}: paper {line.theirs0:.{decimals}f} to {line.theirs1:.{decimals}f}"
+    return "; ".join(f"{line.label}: paper {fixed(line.theirs0, decimals)} to {fixed(line.theirs1, decimals)}"
                      + ("" if pd.isna(line.ours1) else f", this book {line.ours0:.{decimals}f} to {line.ours1:.{decimals}f}")
                      for line in lines.itertuples())
 

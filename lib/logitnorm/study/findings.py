@@ -121,7 +121,7 @@ def side_by_side(rows: pd.DataFrame, by: str, metrics: tuple, head: str, decimal
     Columns are pairs (group, name), for plots.table. Where nothing ran, the paper's alone.
     """
     def arrow(start, end):
-        return f"{start:.{decimals}f} → {end:.{decimals}f}"
+        return f"{paper.fixed(start, decimals)} → {paper.fixed(end, decimals)}"
 
     lines = {}
     for metric in metrics:
@@ -174,7 +174,7 @@ def change(rows: pd.DataFrame, metric: str = "fpr95", method: str = "logitnorm",
     rows = rows[rows["metric"] == metric].set_index("method")
     start, end = rows.loc[paper.BASELINE], rows.loc[method]
     what, unit = what or NAMES[metric], "" if metric.startswith("logit_norm") else " %"
-    theirs = f"{start['paper']:.1f} to {end['paper']:.1f}"
+    theirs = f"{paper.fixed(start['paper'])} to {paper.fixed(end['paper'])}"
     if math.isnan(end["ours"]) or math.isnan(start["ours"]):
         return f"No run of it is here yet; in the paper {paper.LABELS[method]} takes {what} from {theirs}"
     ours = f"{start['ours']:.1f}{unit} to {end['ours']:.1f}{unit}"
@@ -267,7 +267,7 @@ def table2(rows: pd.DataFrame, runs: list) -> str:
 
 def _best_score(part: pd.DataFrame, method: str, column: str) -> str:
     row = part[part["method"] == method].nsmallest(1, column).iloc[0]
-    return f"{row[column]:.1f} % by {paper.title(row['score'])}"
+    return f"{paper.fixed(row[column])} % by {paper.title(row['score'])}"
 
 
 def lowered(rows: pd.DataFrame, by: str) -> str:
@@ -290,7 +290,7 @@ def table3(rows: pd.DataFrame, runs: list) -> str:
     """The finding of Table 3 as Markdown: FPR95 and accuracy on each network."""
     fpr95, accuracy = ends(rows, "architecture", "fpr95"), ends(rows, "architecture", "accuracy")
     ran = fpr95["ours1"].notna()
-    theirs = ", ".join(f"{line.theirs0:.1f} to {line.theirs1:.1f}" for line in fpr95.itertuples())
+    theirs = ", ".join(f"{paper.fixed(line.theirs0)} to {paper.fixed(line.theirs1)}" for line in fpr95.itertuples())
     if not ran.any():
         return f"**In the paper LogitNorm lowers FPR95 on {len(fpr95)} networks: {theirs}**; no run of it is here yet."
     after = where(rows, method="logitnorm", metric="fpr95").dropna(subset="change")
@@ -332,7 +332,7 @@ def godin(fpr95: pd.DataFrame) -> str:
     column = "paper" if fpr95.loc[["godin", "logitnorm"], "ours"].isna().any() else "ours"
     two = fpr95.loc[["godin", "logitnorm"]]
     place = {name: "ahead of" if two.loc["godin", name] < two.loc["logitnorm", name] else "behind" for name in ("ours", "paper")}
-    theirs = f"{two.loc['godin', 'paper']:.1f}, {two.loc['logitnorm', 'paper']:.1f}"
+    theirs = f"{paper.fixed(two.loc['godin', 'paper'])}, {paper.fixed(two.loc['logitnorm', 'paper'])}"
     if column == "paper":
         return f"in the paper GODIN is {place['paper']} LogitNorm ({theirs})"
     if abs(two["ours"].diff().iloc[-1]) <= paper.noise(*two["sd"], paper.LEAST["fpr95"]):
@@ -474,12 +474,12 @@ def figure5(curve: pd.DataFrame) -> str:
     """The finding of Figure 5 as Markdown: where the lowest FPR95 lies."""
     theirs = curve.loc[curve["paper"].idxmin()]
     if curve["ours"].isna().all():
-        return f"**In the paper FPR95 is lowest at τ = {theirs['tau']:g} ({theirs['paper']:.1f} %)**; no run of it is here yet."
+        return f"**In the paper FPR95 is lowest at τ = {theirs['tau']:g} ({paper.fixed(theirs['paper'])} %)**; no run of it is here yet."
     mine = curve.loc[curve["ours"].idxmin()]
     n = int(curve["ours"].notna().sum())
     sure = curve["way"].isin(CHANGES).any()
     return (f"**Of {n} values of τ the lowest average FPR95 lies at τ = {mine['tau']:g} ({mine['ours']:.1f} %), in the paper at "
-            f"τ = {theirs['tau']:g} ({theirs['paper']:.1f} %)"
+            f"τ = {theirs['tau']:g} ({paper.fixed(theirs['paper'])} %)"
             + ("" if sure else "; here no value differs clearly from τ = 0.04, so the paper's curve is not seen") + "**.")
 
 

@@ -394,7 +394,7 @@ def _numbers(shown: pd.DataFrame, column: str, short: bool = False) -> str:
     decimals = shown.attrs.get("decimals", 2) if column == "paper" else 2
     told = column == "ours" and not short
     spread = {i: f" ± {sd:.2f}" for i, sd in enumerate(shown["sd"]) if told and not pd.isna(sd)}
-    parts = [f"{value:.{1 if short and abs(value) >= 10 else decimals}f}{spread.get(i, '')}" for i, value in enumerate(shown[column])]
+    parts = [f"{paper.fixed(value, 1 if short and abs(value) >= 10 else decimals)}{spread.get(i, '')}" for i, value in enumerate(shown[column])]
     counts = sorted({int(n) for n in shown["n"].dropna() if n > 0})
     # an arrow leads from cross-entropy to the method, or from before to after; other numbers stand side by side
     join = " → " if "method" not in shown or shown["method"].iloc[0] == paper.BASELINE else ", "

@@ -80,7 +80,7 @@ def wide(lines: pd.DataFrame, *numbers: str) -> pd.DataFrame:
         row = {("", "network"): "WRN-40-2, paper" if name == PAPER else f"{name} (n = {part['n'].iloc[0]})"}
         for line in part[part["number"].isin(numbers)].itertuples():
             row["FPR95" if line.number in SCORES else "", line.number] = ("–" if np.isnan(line.end) else
-                                                             f"{line.start:.1f} → {line.end:.1f}" + " ?" * (_turn(line) == 0))
+                                                             f"{paper.fixed(line.start)} → {paper.fixed(line.end)}" + " ?" * (_turn(line) == 0))
         rows.append(row)
     return paper.grouped_columns(rows)
 
@@ -191,7 +191,7 @@ def godin(loaded: list) -> str:
                     f"{paper.spread(other['value'], 1)} % (n = {len(part)}): {'a clear' if clear else 'no clear'} difference by this book's rule.")
     if not said:
         return f"GODIN in one of these nets: {paper.NOT_RUN}."
-    return f"{' '.join(said)} In the paper's WRN-40-2 it is {theirs['godin']:.1f} and {theirs['logitnorm']:.1f} %. No other network was trained with it."
+    return f"{' '.join(said)} In the paper's WRN-40-2 it is {paper.fixed(theirs['godin'])} and {paper.fixed(theirs['logitnorm'])} %. No other network was trained with it."
 
 
 def _names(nets: list[str]) -> str:

@@ -37,6 +37,7 @@ calibration error, several times what the paper prints.
 
 import math
 import re
+from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 import pandas as pd
@@ -459,6 +460,11 @@ def spread(values: pd.Series, decimals: int = 2) -> str | None:
     if len(values) == 0:
         return None
     return f"{values.mean():.{decimals}f}" + (f" ± {values.std():.{decimals}f}" if len(values) > 1 else "")
+
+
+def fixed(value: float, decimals: int = 1) -> str:
+    """A number with so many decimals, a half rounded up as printed tables have it: 12.95 is 13.0, where a binary float gives 12.9."""
+    return str(Decimal(str(value)).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)) if math.isfinite(value) else "nan"
 
 
 def span(values: pd.Series, decimals: int) -> str:
