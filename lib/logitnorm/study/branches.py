@@ -16,6 +16,7 @@ from scipy.special import softmax
 from sklearn.isotonic import IsotonicRegression
 
 from logitnorm import losses, metrics, paths, scores
+from logitnorm.config import Config
 
 from . import offset, paper, repair, results
 
@@ -319,7 +320,8 @@ def fitting_said(found: pd.DataFrame) -> str:
     if rows["tau"].nunique() < 2:
         return ""
     risen = [part.sort_values("train_accuracy")["s"].is_monotonic_increasing for _, part in rows.groupby("run")]
-    last = rows[(rows["architecture"] == offset.USUAL.architecture) & np.isclose(rows["lr"], offset.USUAL.lr) & (rows["epoch"] == offset.USUAL.epochs)]
+    ends = _ends(rows)
+    last = ends[(ends["architecture"] == offset.USUAL.architecture) & np.isclose(ends["lr"], offset.USUAL.lr)]
     said = (f"**While a network learns, its softmax gets sharper**: in {sum(risen)} of {len(risen)} short runs no epoch has a higher training accuracy "
             f"than another and a lower s{_against(own_training(found))}.")
     last = last[last["nominal"] > last["s"].max()]  # what 1/tau does not bound
@@ -329,6 +331,12 @@ def fitting_said(found: pd.DataFrame) -> str:
             f"{last['s'].min():.1f} to {last['s'].max():.1f} ({100 * (last['s'].max() / last['s'].min() - 1):.0f} %) for {last['nominal'].min():.3g} to "
             f"{last['nominal'].max():.3g}, though all are right on {paper.span(last['train_accuracy'], 1)} % of their training images: a theory with one s* for all "
             f"images does not predict that.{networks_said(rows)}")
+
+
+def _ends(rows: pd.DataFrame) -> pd.DataFrame:
+    """The last epoch of each run that has all the epochs of its size and no more."""
+    last = rows[rows["epoch"] == rows.groupby("run")["epoch"].transform("max")]
+    return last[last["epoch"] == last["size"].map(lambda size: Config(size=size).epochs)]
 
 
 def _against(own: pd.DataFrame) -> str:
@@ -342,8 +350,8 @@ def _against(own: pd.DataFrame) -> str:
 
 def networks_said(rows: pd.DataFrame) -> str:
     """A sentence with the two networks whose order by accuracy and by s at the paper's tau differ most; "" where none do."""
-    ends = rows[np.isclose(rows["tau"], paper.TAU["cifar10"]) & np.isclose(rows["lr"], offset.USUAL.lr)]
-    ends = ends[ends["epoch"] == ends.groupby("run")["epoch"].transform("max")].groupby("architecture")[["train_accuracy", "s"]].mean()
+    ends = _ends(rows[np.isclose(rows["tau"], paper.TAU["cifar10"]) & np.isclose(rows["lr"], offset.USUAL.lr)])
+    ends = ends.groupby("architecture")[["train_accuracy", "s"]].mean()
     pairs = [(a, b) for a in ends.itertuples() for b in ends.itertuples() if a.train_accuracy > b.train_accuracy and a.s < b.s]
     if not pairs:
         return ""
