@@ -218,7 +218,6 @@ def test_where_a_nan_loss_is_found():
 @pytest.mark.parametrize("wrong, sentence", [
     (dict(method="mixup"), "method should be 'cross_entropy', .*got 'mixup'"),
     (dict(tau=0.0), "tau should be greater than 0, got 0.0"),
-    (dict(tau=-1.0), "tau should be greater than 0"),
     (dict(tau=math.nan), "tau should be a finite number"),
     (dict(seed=-1), "seed should be greater than or equal to 0, got -1"),
     (dict(seed=True), "seed should be a whole number, got True"),
@@ -251,7 +250,6 @@ def test_where_a_nan_loss_is_found():
     (dict(id_dataset="svhnn"), "id_dataset should be one of cifar10, .*got 'svhnn'"),
     (dict(history_ood="nothing"), "history_ood should be one of .*got 'nothing'"),
     (dict(id_dataset="isun"), "id_dataset should be a set with classes to train on: cifar10, .*got 'isun'"),
-    (dict(architecture="wrn11_1"), "WRN depth"),
 ])
 def test_settings_that_cannot_be_trained_are_refused_in_one_sentence(tmp_path, wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
