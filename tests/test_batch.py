@@ -1,7 +1,6 @@
 """Every run of experiments.yaml through one graph: what it plans, how runs share a GPU, and the clusters' profiles."""
 
 import importlib.util
-import json
 import os
 import shlex
 import shutil
@@ -11,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from fake_runs import write_run
+from fake_runs import edit_json, write_run
 from logitnorm import data, runs
 from logitnorm.book import build, runner
 from logitnorm.config import Config
@@ -314,9 +313,7 @@ def test_damaged_unlisted_and_foreign_runs_are_each_reported(stored, monkeypatch
     scores.write_bytes(scores.read_bytes()[:-1])
     foreign = stored / "runs/foreign"
     shutil.copytree(stored / "runs/renamed", foreign)
-    info = json.loads((foreign / "run.json").read_text())
-    info["config"]["from_the_future"] = 1
-    (foreign / "run.json").write_text(json.dumps(info))
+    edit_json(foreign, lambda info: info["config"].update(from_the_future=1))
     code, sentences = check(stored, monkeypatch, capsys)
     assert code == 1 and len(sentences) == 4
     for sentence, part in zip(sentences, ["foreign/run.json holds settings that this version does not know",

@@ -14,7 +14,8 @@ import pytest
 import safetensors.torch
 import torch
 import yaml
-from fake_runs import write_grid, write_run
+from archives import Bomb
+from fake_runs import edit_json, reseal, write_grid, write_run
 from logitnorm import models, paths, runs
 from logitnorm.config import Config
 from logitnorm.runs import RunError
@@ -46,18 +47,6 @@ def run(trained, tmp_path, monkeypatch):
 def check(folder, **more):
     root = folder.parents[1]
     return verify.verify(folder, root / "experiments.yaml", root / "known", **more)
-
-
-def edit_json(folder, change):
-    info = json.loads((folder / "run.json").read_text())
-    change(info)
-    (folder / "run.json").write_text(json.dumps(info))
-
-
-def reseal(folder):
-    """What a forger does last: checksums that fit."""
-    edit_json(folder, lambda info: info.update(files={
-        path.name: runs.file_sha256(path) for path in folder.iterdir() if path.name != "run.json"}))
 
 
 def edit_history(folder, change):
@@ -283,17 +272,10 @@ def test_other_images_than_the_finished_runs_had(run):
 
 # ---------------------------------------------------------------- files that must not be opened
 
-class Bomb:
-    """Whoever unpickles this ends the test run."""
-
-    def __reduce__(self):
-        return exit, ("a pickle was loaded",)
-
-
 @pytest.mark.parametrize("name", ["model.safetensors", "scores.safetensors"])
 @pytest.mark.parametrize("write", [lambda file: pickle.dump(Bomb(), file), lambda file: torch.save(Bomb(), file)],
                          ids=["pickle", "torch"])
-def test_a_pickle_under_the_name_of_safetensors_is_not_opened(run, name, write):
+def test_a_pickle_under_the_name_of_safetensors_is_not_opened(run, bomb, name, write):
     with open(run / name, "wb") as file:
         write(file)
     reseal(run)
