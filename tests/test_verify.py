@@ -240,16 +240,10 @@ def test_a_history_that_cannot_be(run, change, sentence):
 
 
 def test_training_on_test_images_as_far_as_it_shows(run, monkeypatch):
-    monkeypatch.setattr(verify, "GAP", -100.0)
-    with pytest.raises(RunError, match="has most likely been trained on test images"):
-        check(run)
-    monkeypatch.undo()
-    monkeypatch.setattr(verify, "git", lambda *command: GIT.get(command, ""))
-    monkeypatch.setitem(verify.BEST_ACCURACY, "digits", 0.0)
-    with pytest.raises(RunError, match="has most likely been trained on test images"):
-        check(run)
-    monkeypatch.undo()
-    monkeypatch.setattr(verify, "git", lambda *command: GIT.get(command, ""))
+    for suspect in (lambda patch: patch.setattr(verify, "GAP", -100.0), lambda patch: patch.setitem(verify.BEST_ACCURACY, "digits", 0.0)):
+        with monkeypatch.context() as patch, pytest.raises(RunError, match="has most likely been trained on test images"):
+            suspect(patch)
+            check(run)
     edit_json(run, lambda info: info["data"].update({"digits-train": info["data"]["digits-test"]}))
     with pytest.raises(RunError, match="digits-train and digits-test have the same checksum"):
         check(run)
