@@ -1,4 +1,4 @@
-# The graph train -> results -> book. Every training and every results notebook is one papermill execution by logitnorm.runner.
+# The graph train -> results -> book. Every training and every results notebook is one papermill execution by logitnorm.book.runner.
 #
 #   build/runs/RUN/                   a smoke training (experiments.yaml), its notebook beside it: build/runs/RUN.ipynb
 #   build/executed/NAME.ipynb         a results notebook on the finished runs in data/runs/ (sizes full, medium and small)
@@ -82,7 +82,7 @@ def settings(config):
 
 
 def flags(given):
-    """Parameters as command line flags of logitnorm.runner."""
+    """Parameters as command line flags of logitnorm.book.runner."""
     as_text = {name: value if isinstance(value, str) else repr(value) for name, value in given.items()}
     return " ".join(f"-p {name} {shlex.quote(text)}" for name, text in as_text.items())
 

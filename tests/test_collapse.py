@@ -37,9 +37,10 @@ def test_within_to_between_by_hand():
         collapse.within_to_between(features, labels[:3])
 
 
-@pytest.mark.parametrize("features", [np.zeros((1, 3)), np.zeros(5), np.full((4, 2), np.nan)])
-def test_features_that_are_no_matrix_are_refused(features):
-    with pytest.raises(ValueError, match="finite matrix"):
+@pytest.mark.parametrize("features, said", [(np.zeros((1, 3)), r"N >= 2 images by D features, got shape \(1, 3\)"), (np.zeros(5), r"got shape \(5,\)"),
+                                            (np.full((4, 2), np.nan), "must be finite; 8 of 8 are not")])
+def test_features_that_are_no_matrix_are_refused(features, said):
+    with pytest.raises(ValueError, match=said):
         collapse.spectrum(features)
 
 

@@ -1,5 +1,7 @@
 """Trainings without the offset, and with one for all images: what is said of them follows the numbers."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 from fake_runs import write_run
 from logitnorm.study import intervention, offset
@@ -14,17 +16,13 @@ def test_heads_are_compared_seed_by_seed(tmp_path):
     base = {"logitnorm": (83.0, 55.0, 12.0), "one_offset": (82.6, 59.0, 12.5), "one_temperature": (80.0, 65.0, 12.0)}
     found[["accuracy", "msp", "s"]] = [base[name] for name in found["method"]]
     said = intervention.alternatives_said(found)
-    assert "all images the test accuracy changes by -0.40 points and the FPR95 of MSP by +4.0 (s = 12.5 beside 12.0, n = 3)" in said
+    assert "all images the test accuracy changes by -0.40 ± 0.00 points and the FPR95 of MSP by +4.0 ± 0.0 (s = 12.5 beside 12.0, n = 3)" in said
     assert "by -3.00 points and the FPR95 of MSP by +10.0 (s = 12.0 beside 12.0, n = 1)" in said
-    assert said.startswith("**One offset comes near, one temperature does not** by the thresholds of the predictions, 0.6 points of accuracy and 6 of FPR95. That is so far")
-    assert "no length in its loss, so the length of c in the loss counts" in said
-    assert "Either comes near" in intervention.alternatives_said(found.assign(accuracy=83.0, msp=55.0))
-    worse = found.assign(accuracy=[80.0 if name == "one_offset" else 83.0 for name in found["method"]], msp=55.0)
-    assert "**One temperature comes near, one offset does not**" in intervention.alternatives_said(worse) and "is hardly what MSP" in intervention.alternatives_said(worse)
-    assert "**Neither does" in intervention.alternatives_said(worse.assign(accuracy=[83.0 if name == "logitnorm" else 80.0 for name in found["method"]]))
+    spread = found.assign(accuracy=[83.0, 83.0, 83.0, 82.0, 83.0, 84.0, 80.0])  # Student's t at 2 degrees of freedom: 4.303 / sqrt(3)
+    assert "changes by +0.00 ± 2.48 points" in intervention.alternatives_said(spread)
     assert said.endswith("A temperature fixed at its end was not trained, so whether the moving counts is open.")
     fixed = pd.DataFrame([{"method": "centred_logitnorm", "seed": 1, "accuracy": 79.6, "msp": 68.0, "s": 9.2, "nll": 0.5}])
-    for change, word in (({}, "counts**:"), ({"msp": 66.0}, "counts for one of the two**"), ({"accuracy": 80.0, "msp": 66.0}, "hardly counts**")):
+    for change, word in (({}, "counts, as far as 1 of 3 seeds say**:"), ({"msp": 66.0}, "counts for one of the two, as"), ({"accuracy": 80.0, "msp": 66.0}, "hardly counts, as")):
         assert f"**That it may move {word}" in intervention.fixed_said(pd.concat([found, fixed.assign(**change)]))
     assert "(centred LogitNorm, τ = 0.109), the test accuracy changes by -0.40 points and the FPR95 of MSP by +3.0 (n = 1)" in intervention.fixed_said(
         pd.concat([found, fixed]))
@@ -36,5 +34,17 @@ def test_what_the_intervention_says_names_both_losses():
                           "accuracy": [87.0, 88.0, 60.0, 86.0]})
     said = intervention.intervention_said(found)
     assert "between 87.0 and 88.0 %" in said and "between 60.0 and 86.0 %" in said and "0.01 to 0.1" in said
-    assert "τ is real" in said and "matters little more" in intervention.intervention_said(found.assign(accuracy=[87.0, 88.0, 86.0, 87.0]))
+    assert "τ counts" in said and "matters little more" in intervention.intervention_said(found.assign(accuracy=[87.0, 88.0, 86.0, 87.0]))
     assert intervention.intervention_said(found[:2]) == ""
+
+
+def test_whose_steps_are_larger_is_read_from_the_histories():
+    def run(method, **norms):
+        return SimpleNamespace(in_grid=True, config=SimpleNamespace(size="small", architecture="wrn10_2", id_dataset="cifar10", method=method, tau=0.04),
+                               history=pd.DataFrame({"epoch": range(6), **norms}))
+
+    plain, centred = run("logitnorm", norm_train=[1.0, 10, 11, 12, 4, 4]), run("centred_logitnorm", norm_train=[9.0] * 6, centred_norm_train=[1.0, 12, 12, 12, 8, 8])
+    said = intervention.steps_said([plain, centred])
+    assert "(τ = 0.04: 0.48 and 0.44, in the median of all epochs 0.48 and 0.40). So the steps without the offset begin no larger and are later smaller" in said
+    assert intervention.steps_said([plain, run("centred_logitnorm", centred_norm_train=[1.0] * 6)]).endswith("So the step may be the reason too.")
+    assert intervention.steps_said([plain]) == intervention.steps_said([plain, run("centred_logitnorm", norm_train=[1.0] * 6)]) == ""

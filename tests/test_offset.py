@@ -152,10 +152,10 @@ def test_a_run_of_another_length_does_not_move_the_fitted_temperature():
 
 
 def test_shares_of_the_variance_and_errors_of_calibration_are_told_for_both_losses(logit_runs):
-    found = pd.DataFrame({"network": ["a", "b", "c"], "method": ["logitnorm", "logitnorm", "cross_entropy"], "offset": [5.3, 7.3, 1.1], "mean_feature": 20.0, "chance": 0.8})
-    assert offset.direction_said(found) == ("**5.3 to 7.3 % of the variance of the features lies along it under LogitNorm, and 1.1 % under cross-entropy**, "
-                                            "where the offset means nothing to the loss; by chance it would be 0.8 %.")
-    assert offset.direction_said(found[:2]) == "" and list(offset.direction_table(found)) == ["network", "along the offset", "along the mean feature", "by chance"]
+    found = pd.DataFrame({"network": ["a", "b", "c"], "method": ["logitnorm", "logitnorm", "cross_entropy"], "offset": [5.3, 7.3, 1.1], "class_row": [6.0, 9.8, 8.0], "mean_feature": 20.0, "chance": 0.8})
+    assert offset.direction_said(found) == ("Along it lies 5.3 to 7.3 % of the variance of the features under LogitNorm, and 1.1 % under cross-entropy, where the offset "
+                                            "means nothing to the loss; along the row of a class, LogitNorm's mean, 6.0 to 9.8 %.")
+    assert offset.direction_said(found[:2]) == "" and list(offset.direction_table(found)) == ["network", "along the offset", "along a class row, mean", "along the mean feature", "by chance"]
     assert offset.direction_table(offset.directions([])).iloc[0, 0] == "not yet run"
     ece = {method: [offset.on_softmax(run, method != "cross_entropy")["ece"] for run in logit_runs if run.config.method == method] for method in ("cross_entropy", "logitnorm")}
     said = offset.normalised_said(logit_runs)

@@ -25,8 +25,10 @@ def test_every_prediction_has_a_judge_and_open_ones_say_so(logit_runs):
     became = predictions.judged(logit_runs, offset.temperatures(logit_runs), repair.repairs(logit_runs))["became"]
     known = {"label-noise": "held", "wrn40-temperature": predictions.RECORD}  # one is judged by data/benchmarks, one was no prediction
     assert became.tolist() == [known.get(entry["id"], "not yet run") for entry in entries]
-    assert predictions.judged_said(pd.DataFrame({"became": ["held", "held", "did not hold", "not yet run", predictions.RECORD]})).startswith(
-        "**2 held, 1 did not**; 1 waits for runs, and 1 is the record")
+    became = ["held", "held", "did not hold", "not yet run", predictions.RECORD]
+    assert predictions.judged_said(pd.DataFrame({"became": became})).startswith("**2 held, 1 did not**; 1 waits for runs, and 1 is the record")
+    assert predictions.judged_said(pd.DataFrame({"became": [*became[:3], predictions.SO_FAR, predictions.RECORD]})).startswith(
+        "**2 held, 1 held on a run that was stopped a little before its end, 1 did not**; 1 is the record")
 
 
 def test_judges_say_held_and_did_not_hold(tmp_path):

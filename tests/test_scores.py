@@ -279,8 +279,9 @@ def test_bad_logits_are_refused(logits, message):
 def test_bad_temperature_and_feature_norms_are_refused():
     with pytest.raises(ValueError, match="T must be positive, got 0"):
         scores.msp(np.zeros((2, 3)), T=0)
-    for l1 in (np.ones(3), np.ones((2, 1)), [1.0, np.nan]):
-        with pytest.raises(ValueError, match="one finite number for each of the 2 rows"):
+    for l1, said in ((np.ones(3), r"each of the 2 rows of logits, got shape \(3,\) with 0 that"), (np.ones((2, 1)), r"got shape \(2, 1\)"),
+                     ([1.0, np.nan], "with 1 that are not finite")):
+        with pytest.raises(ValueError, match=said):
             scores.gradnorm(np.zeros((2, 3)), l1)
 
 

@@ -226,7 +226,7 @@ def test_where_a_nan_loss_is_found():
     (dict(lr=0.0), "lr should be greater than 0"),
     (dict(lr=math.inf), "lr should be a finite number"),
     (dict(lr="0.1"), "lr should be a number .*got the text '0.1'"),
-    (dict(nesterov=True, momentum=0.0), "nesterov should be false where momentum is 0"),
+    (dict(momentum=0.0), "momentum should be greater than 0"),
     (dict(momentum=1.0), "momentum should be less than 1"),
     (dict(weight_decay=-1e-4), "weight_decay should be greater than or equal to 0"),
     (dict(gamma=0.0), "gamma should be greater than 0"),

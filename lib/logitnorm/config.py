@@ -92,7 +92,7 @@ class Config(BaseModel):
     epochs: int = Field(200, ge=1)
     batch_size: int = Field(128, ge=2)  # BatchNorm needs two images
     lr: float = Field(0.1, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
+    momentum: float = Field(0.9, gt=0, lt=1)  # Nesterov's needs one
     nesterov: bool = False
     weight_decay: float = Field(5e-4, ge=0)
     # "steps": lr * gamma at each milestone; "onecycle": linear warm-up, cosine to 0
@@ -118,13 +118,6 @@ class Config(BaseModel):
             super().__init__(**{**of_size, **settings})
         except ValidationError as error:
             raise _in_one_sentence(error) from None
-
-    @field_validator("nesterov")
-    @classmethod
-    def _has_momentum(cls, nesterov: bool, known: ValidationInfo) -> bool:
-        if nesterov and known.data.get("momentum") == 0:
-            raise ValueError("should be false where momentum is 0")
-        return nesterov
 
     @field_validator("id_dataset")
     @classmethod

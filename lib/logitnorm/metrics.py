@@ -162,7 +162,7 @@ def calibration(logits: ArrayLike, labels: ArrayLike) -> dict[str, float]:
 
 
 def geometric_mean(T: np.ndarray) -> float:
-    """Of the temperatures of the images, N x 1: both halves count alike."""
+    """Of the two temperatures that `cross_fitted_temperature` gives the images, N x 1: both halves count alike."""
     return float(np.sqrt(T.min() * T.max()))
 
 

@@ -218,7 +218,7 @@ def require(architecture: str, dropout: float) -> tuple[int, int] | None:
 def build(architecture: str, num_classes: int, dropout: float = 0.3, head: Head = nn.Linear) -> Classifier:
     """A net by name: wrn40_2 is the paper's, wrnD_W any Wide ResNet; the others are the keys of TORCHVISION.
 
-    head: nn.Linear, Godin or Confidence. Raises ValueError as `require` does.
+    head: nn.Linear, or one of this module's. Raises ValueError as `require` does.
     """
     if shape := require(architecture, dropout):
         return WideResNet(*shape, num_classes, dropout, head)

@@ -51,8 +51,8 @@ def gradnorm(logits: ArrayLike, feature_l1: ArrayLike, T: float = 1.0) -> np.nda
     p = softmax(matrix(logits, T) / T, axis=1)
     feature_l1 = np.asarray(feature_l1, dtype=np.float64)
     if feature_l1.shape != (len(p),) or not np.isfinite(feature_l1).all():
-        raise ValueError(f"feature_l1 must hold one finite number for each of the {len(p)} rows of logits, "
-                         f"got shape {feature_l1.shape}")
+        raise ValueError(f"feature_l1 must hold one finite number for each of the {len(p)} rows of logits, got shape {feature_l1.shape} "
+                         f"with {np.sum(~np.isfinite(feature_l1))} that are not finite")
     K = p.shape[1]
     return np.abs(K * p - 1).sum(axis=1) * feature_l1 / T
 

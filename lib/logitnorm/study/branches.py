@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import softmax
 from sklearn.isotonic import IsotonicRegression
 
 from logitnorm import losses, metrics, paths, scores
@@ -152,8 +153,9 @@ def of_images(loaded: list) -> pd.DataFrame:
     """How the inverse temperature s differs between the test images, for the runs of `kept_logits`.
 
     Columns architecture, net, tau, seed, s (mean), spread (standard deviation in % of it), spread_m and spread_c (of m and ||c||),
-    with_length (rank correlation of s and ||c||), right (AUROC in % of s for right against wrong predictions), own and common: NLL in
-    nats of the softmax at s, and at the one inverse temperature for all images that is best on these very images.
+    with_length (rank correlation of s and ||c||), right (AUROC in % of s for right against wrong predictions), own, scaled and common: NLL
+    in nats of the softmax at s, at s times one factor for all images, and at one inverse temperature for all images, the last two the best on
+    these very images; as_max (rank correlation of the MSP of f and the largest of c).
     """
     rows = []
     for run in kept_logits(loaded):
@@ -163,14 +165,17 @@ def of_images(loaded: list) -> pd.DataFrame:
         y = run.tensor("cifar10/labels").astype(int)
         direction = centred / length[:, None]
         common = minimize_scalar(lambda at, direction=direction, y=y: metrics.nll(at * direction, y), bounds=(0.1, 1 / c.tau), method="bounded")
+        own = s[:, None] * direction
+        scaled = minimize_scalar(lambda by, own=own, y=y: metrics.nll(by * own, y), bounds=(0.05, 5), method="bounded")
         rows.append({"architecture": c.architecture, "net": paper.trained(c), "tau": c.tau, "seed": c.seed, "s": s.mean(),
                      **{name: 100 * values.std() / values.mean() for name, values in
                         (("spread", s), ("spread_m", np.abs(m)), ("spread_c", length))},
                      "with_length": stats.spearmanr(s, length).statistic,
                      "right": np.nan if run.correct.all() else metrics.auroc(s[run.correct], s[~run.correct]),
-                     "own": metrics.nll(s[:, None] * direction, y), "common": common.fun})
+                     "own": metrics.nll(own, y), "scaled": scaled.fun, "common": common.fun,
+                     "as_max": stats.spearmanr(scores.msp(run.tensor("cifar10/logits")), centred.max(axis=1)).statistic})
     return pd.DataFrame(rows, columns=["architecture", "net", "tau", "seed", "s", "spread", "spread_m", "spread_c", "with_length", "right",
-                                       "own", "common"])
+                                       "own", "scaled", "common", "as_max"])
 
 
 def images_said(found: pd.DataFrame) -> str:
@@ -187,11 +192,18 @@ def images_said(found: pd.DataFrame) -> str:
 
 
 def _worse_said(found: pd.DataFrame) -> str:
-    """A sentence with the networks at the paper's tau whose images' own temperatures are worse than the best common one; "" without one."""
-    rows = found[np.isclose(found["tau"], paper.TAU["cifar10"])].groupby("net", sort=False)[["own", "common"]].mean()
+    """A sentence with the networks at the paper's tau whose images' own temperatures are worse than the best common one, and whether one factor on
+    all of them is enough to be better; "" without one."""
+    rows = found[np.isclose(found["tau"], paper.TAU["cifar10"])].groupby("net", sort=False)[["own", "scaled", "common"]].mean()
     rows = rows[rows["own"] > rows["common"]]
-    told = ", ".join(f"{row.Index} ({row.own:.3f} against {row.common:.3f} nats)" for row in rows.itertuples())
-    return f" Not so in {told}." if told else ""
+    told = ", ".join(f"{row.Index} ({row.own:.3f} against {row.common:.3f} nats; with one factor on all {row.scaled:.3f})" for row in rows.itertuples())
+    order = ": their level is wrong on test images, their order is not" if (rows["scaled"] < rows["common"]).all() else ""
+    return f" Not so in {told}{order}." if told else ""
+
+
+def as_max_said(found: pd.DataFrame) -> str:
+    """A sentence: that MSP of LogitNorm's raw logits is the largest centred logit in other words; "" without runs."""
+    return f"MSP of so short logits is the largest centred logit in other words (rank correlation {paper.span(found['as_max'], 3)})." if len(found) else ""
 
 
 def images_table(found: pd.DataFrame) -> pd.DataFrame:
@@ -203,8 +215,46 @@ def images_table(found: pd.DataFrame) -> pd.DataFrame:
                       ("inverse temperature of an image", "varies by (%)"): paper.spread(part["spread"], 0),
                       ("inverse temperature of an image", "rank correlation with ‖c‖"): paper.spread(part["with_length"]),
                       ("inverse temperature of an image", "AUROC for right answers (%)"): paper.spread(part["right"], 0),
-                      ("NLL (nats)", "at its own"): paper.spread(part["own"], 3), ("NLL (nats)", "at the best common one"): paper.spread(part["common"], 3)})
+                      ("NLL (nats)", "at its own"): paper.spread(part["own"], 3), ("NLL (nats)", "with one factor"): paper.spread(part["scaled"], 3),
+                      ("NLL (nats)", "at the best common one"): paper.spread(part["common"], 3)})
     return paper.grouped_columns(lines)
+
+
+# ---- where the fork opens
+
+
+def tips(c: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """(s*, tip) of centred logits c: N x K with classes y: N.
+
+    s* is the common inverse temperature that is best for the directions c / ||c||, where the mean of CE'(s) is 0. The mean LogitNorm loss
+    has at no offset a second derivative of -(K / tau) times the mean of CE'(1/tau) / ||c||^2 in an offset that all images share, so the fork
+    opens where that mean is 0: at 1/tau = tip. inf where no image is wrong.
+    """
+    length = np.linalg.norm(c, axis=1)
+    direction, each = c / length[:, None], np.arange(len(c))
+    if (direction.argmax(axis=1) == y).all():
+        return math.inf, math.inf
+
+    def slope(s: float, weight: np.ndarray) -> float:
+        p = softmax(s * direction, axis=1)
+        return float((weight * ((direction * p).sum(axis=1) - direction[each, y])).sum())
+
+    return tuple(brentq(slope, 1e-6, 1e4, args=(weight,)) for weight in (np.ones(len(c)), 1 / length**2))
+
+
+def tips_said(loaded: list) -> str:
+    """Markdown: s* of the directions, the tip of the fork for a common offset, and s, for the runs of the usual network that kept their logits."""
+    rows = []
+    for run in kept_logits(results.small_net(loaded)):
+        s_star, tip = tips(_parts(run, "cifar10")[1], run.tensor("cifar10/labels").astype(int))
+        rows.append({"tau": run.config.tau, "s_star": s_star, "tip": tip, "s": lengths(run)[1].mean()})
+    if not rows:
+        return ""
+    means = pd.DataFrame(rows).groupby("tau").mean()
+    told = "; ".join(f"τ = {tau:g}: {row.s_star:.1f}, {row.tip:.1f} and {row.s:.1f}" for tau, row in means.iterrows())
+    return (f"In WRN-10-2 (test images) the best common s of the directions, the 1/τ at which a shared offset leaves 0, and the mean s of the network are {told}. "
+            f"So the fork opens {100 * (1 - (means['tip'] / means['s_star']).max()):.0f} to {100 * (1 - (means['tip'] / means['s_star']).min()):.0f} % before 1/τ reaches that "
+            "best s, and a network in which each image has its own s goes beyond it.")
 
 
 # ---- the branches
@@ -242,12 +292,14 @@ def branch_said(found: pd.DataFrame) -> str:
     if len(ends) < 2:
         return ""
     kept = int((np.sign(ends["first"]) == np.sign(ends["last"])).sum())
-    chance = stats.binomtest(kept, len(ends), alternative="greater").pvalue
+    chance = stats.fisher_exact(pd.crosstab(ends["first"] > 0, ends["last"] > 0), alternative="greater").pvalue
+    early = rows[rows["epoch"] == 1].set_index("seed")["share"].reindex(ends.index)
     means = rows.assign(size=rows["share"].abs()).groupby("epoch")["size"].mean()
     return (f"**{(ends['last'] > 0).sum()} of {len(ends)} seeds go up, {(ends['last'] < 0).sum()} go down**, none nearer to 0 than "
             f"{ends['last'].abs().min():.1f}. After one epoch the offset ratio is {means.loc[1]:.1f} on either side, at the end "
             f"{means.iloc[-1]:.1f}. "
-            f"The untrained network's lean predicts the branch in {kept} of {len(ends)} (by chance with probability {chance:.2g}).")
+            f"The untrained network's lean predicts the branch in {kept} of {len(ends)} (Fisher's exact test, p = {chance:.2g}), the side after one epoch in "
+            f"{(np.sign(early) == np.sign(ends['last'])).sum()}.")
 
 
 def fitted(found: pd.DataFrame) -> pd.DataFrame:
@@ -268,15 +320,24 @@ def fitting_said(found: pd.DataFrame) -> str:
         return ""
     risen = [part.sort_values("train_accuracy")["s"].is_monotonic_increasing for _, part in rows.groupby("run")]
     last = rows[(rows["architecture"] == offset.USUAL.architecture) & np.isclose(rows["lr"], offset.USUAL.lr) & (rows["epoch"] == offset.USUAL.epochs)]
-    said = (f"**While a network learns, its softmax gets sharper**: in {sum(risen)} of {len(risen)} runs no epoch has a higher training accuracy "
-            f"than another and a lower s.")
+    said = (f"**While a network learns, its softmax gets sharper**: in {sum(risen)} of {len(risen)} short runs no epoch has a higher training accuracy "
+            f"than another and a lower s{_against(own_training(found))}.")
+    last = last[last["nominal"] > last["s"].max()]  # what 1/tau does not bound
     if last["tau"].nunique() < 2:
         return said
-    by_fit, by_tau = (explained(last[name], last["s"]) for name in ("train_accuracy", "nominal"))
     return (f"{said} But the accuracy is not the whole cause. At the same epoch, the last of {len(last)} runs of WRN-10-2, s also rises with what τ asks for, from "
-            f"{last['s'].min():.1f} to {last['s'].max():.1f} ({100 * (last['s'].max() / last['s'].min() - 1):.0f} %) for {last['nominal'].min():g} to "
-            f"{last['nominal'].max():g}, which a theory with one s* for all images does not predict: there 1/τ explains {by_tau:.0f} % of its variance, the "
-            f"training accuracy {by_fit:.0f} %.{networks_said(rows)}")
+            f"{last['s'].min():.1f} to {last['s'].max():.1f} ({100 * (last['s'].max() / last['s'].min() - 1):.0f} %) for {last['nominal'].min():.3g} to "
+            f"{last['nominal'].max():.3g}, though all are right on {paper.span(last['train_accuracy'], 1)} % of their training images: a theory with one s* for all "
+            f"images does not predict that.{networks_said(rows)}")
+
+
+def _against(own: pd.DataFrame) -> str:
+    """How many pairs of epochs of the paper's own training have the higher accuracy and the lower s: a clause, "" without it."""
+    if own.empty:
+        return ""
+    accuracy, s = (np.subtract.outer(values, values) for values in (own["train_accuracy"].to_numpy(), own["s"].to_numpy()))
+    share = 100 * ((accuracy > 0) & (s < 0)).sum() / (accuracy > 0).sum()
+    return f" (in the paper's own training, below, {share:.0f} % of the pairs of epochs have)"
 
 
 def networks_said(rows: pd.DataFrame) -> str:
@@ -314,7 +375,7 @@ def own_short(found: pd.DataFrame) -> str:
         return ""
     first, last = ends.iloc[0], ends.iloc[-1]
     return (f"Our training of the paper's network, asked for an inverse temperature of {first['nominal']:g}, climbs to {first['s']:.0f} in its first {first['epoch']} epochs "
-            f"and ends, after {last['epoch']}, at {last['s']:.0f}.")
+            f"and ends, after {last['epoch']}, at {last['s']:.0f} (training images).")
 
 
 def finding(found: pd.DataFrame, frame: pd.DataFrame, repaired: pd.DataFrame) -> str:
@@ -333,13 +394,14 @@ def own_said(found: pd.DataFrame) -> str:
     first, last = ends.iloc[0], ends.iloc[-1]
     between = ", ".join(f"{row.s:.1f} at epoch {row.epoch}" for row in ends.iloc[1:-1].itertuples())
     rows = own_training(found)
+    late = rows[rows["epoch"] >= last["epoch"] - 10]["s"]
     most = rows.loc[rows["rate"] == first["rate"], "s"].max()
     return (f"**In the first {first['epoch']} of {last['epoch']} epochs {paper.network(first['architecture'])} trains at an inverse temperature of at most {most:.1f}, not at "
-            f"the {first['nominal']:g} that τ = {first['tau']:g} asks for**: at their end it is right on {first['train_accuracy']:.0f} % of its training images. "
+            f"the {first['nominal']:g} that τ = {first['tau']:g} asks for**: at their end it is right on {first['train_accuracy']:.0f} % of its training images, on which s is measured here. "
             f"Each cut of the learning rate brings errors down and s up: {between}{', ' if between else ''}and {last['s']:.1f} at the end, with "
             f"{last['train_accuracy']:.1f} % right. The offset ratio falls from {abs(first['share']):.2f} to {abs(last['share']):.2f}. So the hidden temperature is "
             f"not peculiar to small networks. But it rules the way more than the end, where s has come within "
-            f"{100 * (1 - last['s'] / last['nominal']):.0f} % of 1/τ.")
+            f"{100 * (1 - last['s'] / last['nominal']):.0f} % of 1/τ; in the last ten epochs it still rises by {late.iloc[-1] - late.iloc[0]:.1f}.")
 
 
 def same_curve_said(found: pd.DataFrame) -> str:
@@ -351,11 +413,16 @@ def same_curve_said(found: pd.DataFrame) -> str:
     short = found[(found["size"] == "medium") & (found["epoch"] > WARM_UP) & np.isclose(found["tau"], paper.TAU["cifar10"])]
     if own.empty or short.empty:
         return ""
+    known = np.sort(own["train_accuracy"])
+    above = np.searchsorted(known, short["train_accuracy"]).clip(1, len(known) - 1)
+    short = short[known[above] - known[above - 1] <= 1]  # between two epochs a point apart or less
     there = IsotonicRegression(out_of_bounds="nan").fit(own["train_accuracy"], own["s"]).predict(short["train_accuracy"])
     apart = 100 * (short["s"] / there - 1).abs().dropna()
-    return (f"**For one network s follows the fit, whatever the training is**: at the same training accuracy {paper.network(own['architecture'].iloc[0])} has the same "
-            f"s in {len(short) + WARM_UP} epochs without dropout on one cycle of rates as in {len(own)} with dropout on three, within {apart.median():.1f} % in half of the "
-            f"epochs and {apart.max():.0f} % in all, while s goes from {short['s'].min():.1f} to {short['s'].max():.1f}.")
+    if apart.empty:
+        return ""
+    return (f"In two trainings of {paper.network(own['architecture'].iloc[0])}, one run each, s is alike at like accuracy: in 30 epochs without dropout on one cycle of "
+            f"rates and in {len(own)} with dropout on three it differs by {apart.median():.1f} % in the median and {apart.max():.0f} % at most, in the {len(apart)} epochs of the "
+            f"shorter one whose accuracy the longer one passed through, while s goes from {short['s'].min():.1f} to {short['s'].max():.1f}.")
 
 
 # ---- on the training images
@@ -392,10 +459,11 @@ def training_said(stands: list[dict]) -> str:
                  f"{found['loss_without'] - found['least_loss']:.3f} nats there")
     said += (f". Their temperatures are {min(short):.0f} to {max(short):.0f} % below the bottom's. In {between} of {len(on)} it lies between what the "
              "test images want and what the training images want")
-    said += ". Whether these temperatures still rise was not measured." if between == len(on) else "."
+    said += "."
     for found in closed:
         said += (f" **And where {found['accuracy']:.1f} % of the training images are right, the fork has closed**: without dropout the bottom lies at no offset, s = "
-                 f"{found['bottom']:.0f}, and the network, at {found['own']:.1f}, is still on its way there with {found['loss'] - found['least_loss']:.4f} nats to gain.")
+                 f"{found['bottom']:.0f}, and the network, at {found['own']:.1f}, has {found['loss'] - found['least_loss']:.4f} nats to gain there. It was trained with "
+                 "dropout, with which it errs more; that valley was not measured.")
     return said
 
 

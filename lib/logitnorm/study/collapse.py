@@ -83,7 +83,8 @@ def table(run) -> pd.DataFrame:
 
 def _matrix(features) -> np.ndarray:
     features = np.asarray(features, dtype=np.float64)  # they are stored as float16, too coarse to compute in
-    if features.ndim != 2 or len(features) < 2 or not np.isfinite(features).all():
-        raise ValueError("features must be a finite matrix of N >= 2 images by D features, got shape "
-                         f"{features.shape}")
+    if features.ndim != 2 or len(features) < 2:
+        raise ValueError(f"features must be a matrix of N >= 2 images by D features, got shape {features.shape}")
+    if bad := np.sum(~np.isfinite(features)):
+        raise ValueError(f"features must be finite; {bad} of {features.size} are not")
     return features

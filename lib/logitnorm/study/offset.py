@@ -148,7 +148,7 @@ def temperature_said(frame: pd.DataFrame, plain: bool = False) -> str:
     asked, trained = f"{1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}", f"{ends.min():.1f} to {ends.max():.1f}"
     means = f"(means of {len(ends)} τ, {len(rows)} runs)"
     if plain:
-        return f"WRN-10-2, asked for {asked}, trains at {trained} {means}."
+        return f"WRN-10-2, asked for {asked}, trains at {trained} (test images; {means[1:-1]})."
     return f"**Asked for an inverse temperature of {asked}, the network trains at {trained}** {means}."
 
 
@@ -236,7 +236,7 @@ def along(features: np.ndarray, direction: np.ndarray) -> float:
 def directions(loaded: list) -> pd.DataFrame:
     """Percent of the variance of the ID features along the offset's direction, the last layer's mean row, and along the mean feature.
 
-    A line for each run that kept both, columns network (in words), method, offset, mean_feature, chance.
+    A line for each run that kept both, columns network (in words), method, offset, class_row (the mean over the last layer's rows), mean_feature, chance.
     """
     found = []
     for run in loaded:
@@ -245,9 +245,9 @@ def directions(loaded: list) -> pd.DataFrame:
             weight = safetensors.numpy.load_file(run.file("model.safetensors"))["fc.weight"]
             phi = run.tensor(f"{c.id_dataset}/features")
             found.append({"network": f"{paper.title(c.id_dataset)}, {paper.trained(c)}, {paper.method_title(c)}, seed {c.seed}", "method": c.method,
-                          "offset": along(phi, weight.mean(axis=0)), "mean_feature": along(phi, phi.mean(axis=0, dtype=np.float64)),
+                          "offset": along(phi, weight.mean(axis=0)), "class_row": np.mean([along(phi, row) for row in weight]), "mean_feature": along(phi, phi.mean(axis=0, dtype=np.float64)),
                           "chance": 100 / weight.shape[1]})
-    return pd.DataFrame(found, columns=["network", "method", "offset", "mean_feature", "chance"])
+    return pd.DataFrame(found, columns=["network", "method", "offset", "class_row", "mean_feature", "chance"])
 
 
 def direction_said(found: pd.DataFrame) -> str:
@@ -256,13 +256,14 @@ def direction_said(found: pd.DataFrame) -> str:
     if not {"logitnorm", "cross_entropy"} <= set(of):
         return ""
     ends = {method: paper.span(of[method], 1) for method in ("logitnorm", "cross_entropy")}
-    return (f"**{ends['logitnorm']} % of the variance of the features lies along it under LogitNorm, and {ends['cross_entropy']} % under cross-entropy**, "
-            f"where the offset means nothing to the loss; by chance it would be {paper.span(found['chance'], 1)} %.")
+    row = paper.span(found.loc[found["method"] == "logitnorm", "class_row"], 1)
+    return (f"Along it lies {ends['logitnorm']} % of the variance of the features under LogitNorm, and {ends['cross_entropy']} % under cross-entropy, where the offset "
+            f"means nothing to the loss; along the row of a class, LogitNorm's mean, {row} %.")
 
 
 def direction_table(found: pd.DataFrame) -> pd.DataFrame:
     """`directions` as a table to read."""
-    names = {"offset": "along the offset", "mean_feature": "along the mean feature", "chance": "by chance"}
+    names = {"offset": "along the offset", "class_row": "along a class row, mean", "mean_feature": "along the mean feature", "chance": "by chance"}
     return found.drop(columns="method").rename(columns=names) if len(found) else pd.DataFrame([{"network": paper.NOT_RUN}])
 
 

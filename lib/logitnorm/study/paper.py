@@ -43,7 +43,7 @@ import numpy as np
 import pandas as pd
 
 from logitnorm import data, paths
-from logitnorm.config import IN_EVERY_NAME, IN_NO_NAME
+from logitnorm.config import IN_EVERY_NAME, IN_NO_NAME, Config
 from logitnorm.config import TAU as WITH_TAU
 
 from . import results, scoring
@@ -64,7 +64,7 @@ NOT_MEASURED = "not measured"
 # author's advice in the official repository (issue 2). digits borrow CIFAR-10's.
 TAU = {"cifar10": 0.04, "cifar100": 0.0085}
 
-SIX = ("textures", "svhn", "lsun_c", "lsun_r", "isun", "places365")  # the paper's OOD sets, in its order
+SIX = Config().ood_sets  # the paper's OOD sets, in its order
 KEYS = ["id_dataset", "architecture", "method", "score", "ood_dataset", "metric"]
 UNSCORED = ("accuracy", "ece", "ece_ts", "logit_norm_id", "logit_norm_ood")  # no OOD score is involved
 METRIC_TITLES = {"fpr95": "FPR95 ↓", "auroc": "AUROC ↑", "aupr": "AUPR ↑", "accuracy": "accuracy ↑", "ece": "ECE ↓",

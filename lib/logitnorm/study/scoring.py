@@ -133,8 +133,8 @@ def pack(config: Config, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]
 
     NAME/ranks: of each score the dense rank of every image, set after set in the order of config.sets, equal scores
     equal; NAME/knots: the score at evenly spaced ranks. Of the ID test set: labels, whether each prediction is right,
-    and the largest probability before and after temperature scaling, of the raw softmax and, for LogitNorm, of the
-    normalised one with its negative log-likelihood. With keep_features, of the ID set and the set of history_ood: the
+    the largest probability before and after temperature scaling and the negative log-likelihood, of the raw softmax and,
+    where the loss has a tau, of the one that it trains. With keep_features, of the ID set and the set of history_ood: the
     logits, and the features of 500 images, in float16.
     """
     ID = config.id_dataset
