@@ -1,6 +1,7 @@
-"""Archives of images, as the official ones are, for tests of what downloads and reads them."""
+"""Archives of images, as the official ones are, and pickles that no reader may open, for tests of what downloads and reads them."""
 
 import io
+import os
 import tarfile
 
 from PIL import Image
@@ -20,3 +21,14 @@ def png(image):
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def explode():
+    os.mkdir(os.environ["BOMB"])
+
+
+class Bomb:
+    """Whoever unpickles this makes the folder named in BOMB; the fixture `bomb` names it and looks for it."""
+
+    def __reduce__(self):
+        return explode, ()

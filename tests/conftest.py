@@ -1,6 +1,7 @@
 """What several test files share, and the output of `make test`: a line a file, and at last what was not run here and why."""
 
 import os
+import pickle
 import threading
 import time
 from collections import Counter
@@ -52,6 +53,29 @@ def logit_runs(tmp_path_factory):
     for method, tau in (("cross_entropy", 0.04), ("logitnorm", 0.04), ("logitnorm", 0.01), ("centred_logitnorm", 0.01)):
         write_run(folder, format=1, method=method, tau=tau, architecture="wrn10_2")
     return offset.load(folder)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless browser, whose camera gives a test picture."""
+    from browser import opened
+
+    with opened("--use-fake-device-for-media-stream") as browser:
+        yield browser
+
+
+@pytest.fixture
+def bomb(tmp_path, monkeypatch):
+    """The path that appears if a pickle is loaded."""
+    from archives import Bomb
+
+    path = tmp_path / "exploded"
+    monkeypatch.setenv("BOMB", str(path))
+    pickle.loads(pickle.dumps(Bomb()))
+    assert path.exists(), "the bomb must work, or the tests show nothing"
+    path.rmdir()
+    yield path
+    assert not path.exists(), "a pickle was loaded"
 
 
 @pytest.fixture

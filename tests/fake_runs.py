@@ -5,11 +5,12 @@ The logits are drawn from a random generator: ID images get one raised logit, OO
 """
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
 import torch
-from logitnorm import scores
+from logitnorm import runs, scores
 from logitnorm.config import Config
 from logitnorm.study import scoring, training, writing
 from logitnorm.study.provenance import provenance
@@ -59,6 +60,19 @@ def write_run(runs_dir, n_id=200, n_ood=60, gap=None, format=2, **settings) -> P
 def write_grid(runs_dir, seeds=(1, 2, 3), methods=("cross_entropy", "logitnorm"), **settings) -> list[Path]:
     """One run per method and seed."""
     return [write_run(runs_dir, method=method, seed=seed, **settings) for method in methods for seed in seeds]
+
+
+def edit_json(folder, change):
+    """`change` edits what run.json holds."""
+    info = json.loads((folder / "run.json").read_text())
+    change(info)
+    (folder / "run.json").write_text(json.dumps(info))
+
+
+def reseal(folder):
+    """What a forger does last: checksums that fit."""
+    edit_json(folder, lambda info: info.update(files={
+        path.name: runs.file_sha256(path) for path in folder.iterdir() if path.name != "run.json"}))
 
 
 def _arrays(rng, name, classes, num_classes, height):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from browser import opened, served
+from browser import served
 from bs4 import BeautifulSoup
 from logitnorm import data, metrics, scores
 from logitnorm.book import ask, build
@@ -118,12 +118,6 @@ def address(tmp_path_factory):
         (site / "book" / f"{theme}.html").write_text(PAGE.format(theme=theme, block=ask.block()), encoding="utf-8")
     with served(site) as address:
         yield f"{address}book/"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with opened("--use-fake-device-for-media-stream") as browser:
-        yield browser
 
 
 class Asked:

@@ -1,7 +1,6 @@
 """Every run of experiments.yaml through one graph: what it plans, how runs share a GPU, and the clusters' profiles."""
 
 import importlib.util
-import json
 import os
 import shlex
 import shutil
@@ -11,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from fake_runs import write_run
+from fake_runs import edit_json, write_run
 from logitnorm import data, runs
 from logitnorm.book import build, runner
 from logitnorm.config import Config
@@ -187,8 +186,6 @@ def test_lists_stand_for_one_run_each(tmp_path):
 
 @pytest.mark.parametrize("old, new, line, parts", [
     ("epochs: 2", "epoch: 2", 4, ["unknown setting 'epoch' of run 1", "Did you mean 'epochs'?", "Known: size, id_dataset"]),
-    ("epochs: 2", "epochs: two", 4, ["run 1: epochs should be a whole number", "got the text 'two'"]),
-    ("epochs: 2", "epochs: true", 4, ["should be a whole number", "got True"]),
     ("epochs: 2", "epochs: 0", 4, ["run 1: epochs should be greater than or equal to 1, got 0"]),
     ("epochs: 2", "lr: 1e-3", 4, ["a number (0.001, not 1e-3)", "got the text '1e-3'"]),
     ("epochs: 2", "epochs: 2\n    epochs: 3", 5, ["'epochs' stands twice in run 1, first in line 4"]),
@@ -198,8 +195,6 @@ def test_lists_stand_for_one_run_each(tmp_path):
     ("epochs: 2", "architecture: resnet34\n    dropout: 0.3", 5, ["run 1: dropout: resnet34 has no dropout"]),
     ("[brick]", "[brick, dtd]", 5, ["ood_sets[1] should be one of cifar10, cifar100", "got 'dtd'"]),
     ("[brick]", "brick", 5, ["ood_sets should be a list, got the text 'brick'"]),
-    ("history_ood: brick", "schedule: cosine", 6, ["schedule should be 'steps' or 'onecycle', got 'cosine'"]),
-    ("size: smoke", "size: huge", 2, ["run 1: size should be 'smoke', 'small', 'medium' or 'full', got 'huge'"]),
     ("size: smoke", "seeds: [1]", 2, ["run 1 has no size; known: smoke, small, medium, full"]),
     ("method: logitnorm", "method: logitnrm", 8, ["run 2: method should be 'cross_entropy', ", "got 'logitnrm'"]),
     ("[0.04, 0.1]", "[0.04, 0]", 9, ["tau should be greater than 0, got 0"]),
@@ -318,9 +313,7 @@ def test_damaged_unlisted_and_foreign_runs_are_each_reported(stored, monkeypatch
     scores.write_bytes(scores.read_bytes()[:-1])
     foreign = stored / "runs/foreign"
     shutil.copytree(stored / "runs/renamed", foreign)
-    info = json.loads((foreign / "run.json").read_text())
-    info["config"]["from_the_future"] = 1
-    (foreign / "run.json").write_text(json.dumps(info))
+    edit_json(foreign, lambda info: info["config"].update(from_the_future=1))
     code, sentences = check(stored, monkeypatch, capsys)
     assert code == 1 and len(sentences) == 4
     for sentence, part in zip(sentences, ["foreign/run.json holds settings that this version does not know",
@@ -357,10 +350,8 @@ def test_together_trains_in_processes_of_their_own(tmp_path, monkeypatch, capfd,
 
 
 @pytest.mark.parametrize("name, value, sentence", [
-    ("epochs", "-3", "epochs should be greater than or equal to 1, got -3"), ("tau", "0", "tau should be greater than 0"),
-    ("preset", "fast", "preset should be one of quick, small, medium, full, got 'fast'"),
-    ("method", "logitnrom", "method should be 'cross_entropy', "), ("id_dataset", "cifar11", "id_dataset should be one of cifar10, "),
-    ("seed", "-1", "seed should be greater than or equal to 0, got -1"), ("size", "huge", "size should be 'smoke', "),
+    ("epochs", "-3", "epochs should be greater than or equal to 1, got -3"), ("method", "logitnrom", "method should be 'cross_entropy', "),
+    ("preset", "fast", "preset should be one of quick, small, medium, full, got 'fast'"), ("size", "huge", "size should be 'smoke', "),
     ("runs_dir", __file__, "test_batch.py is a file; name a folder for the runs")])
 def test_settings_that_cannot_be_trained_are_refused_before_a_kernel_starts(tmp_path, monkeypatch, capsys, name, value,
                                                                             sentence):

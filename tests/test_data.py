@@ -41,8 +41,10 @@ def store(cache, file, **arrays):
     return cache / file
 
 
-def one_sentence(caught, *parts):
-    """The error is one line that ends like a sentence and names `parts`."""
+def refused(call, *parts):
+    """The call raises a DataError of one line, which ends like a sentence and names `parts`."""
+    with pytest.raises(data.DataError) as caught:
+        call()
     message = str(caught.value)
     assert "\n" not in message and message.endswith("."), message
     for part in parts:
@@ -344,12 +346,16 @@ def test_lsun_crops_of_the_archive_are_cut(server, monkeypatch):
     assert np.array_equal(load("lsun_c").images, images[:, 2:34, 2:34])
 
 
-def test_wrong_checksum(server, monkeypatch, cache):
-    offer(server, monkeypatch, "isun", b"<html>quota exceeded</html>", data.SETS["isun"].archive.checksum)
-    with pytest.raises(data.DataError) as caught:
-        load("isun")
-    one_sentence(caught, "isun", "checksum", "isun-test.npz", cache)
+@pytest.mark.parametrize("path, served, said", [
+    ("/archive.tar.gz", b"<html>quota exceeded</html>", "checksum"), ("/archive.tar.gz", None, "404"), ("/broken.tar.gz", ..., "IncompleteRead")])
+def test_a_download_that_fails_says_why_and_leaves_nothing_and_the_next_one_works(server, monkeypatch, cache, path, served, said):
+    content = as_tar({"1.png": png(random_images(1, 32, 32, 3)[0])})
+    offer(server, monkeypatch, "isun", content, path=path)
+    server.files[path] = content if served is ... else served
+    refused(lambda: load("isun"), "the download of isun", said, "isun-test.npz", cache)
     assert files_in(cache) == []
+    offer(server, monkeypatch, "isun", content)
+    assert load("isun").images.shape == (1, 32, 32, 3)
 
 
 @pytest.mark.parametrize("path, asked, said", [
@@ -379,16 +385,6 @@ def test_a_transfer_that_breaks_off_once_is_done_again(server, monkeypatch, cach
     assert server.asked == ["/once.tar.gz"] * 2 and "no isun from" not in capsys.readouterr().err
 
 
-def test_a_download_cut_half_way_leaves_nothing_and_the_next_one_works(server, monkeypatch, cache):
-    content = as_tar({"1.png": png(random_images(1, 32, 32, 3)[0])})
-    offer(server, monkeypatch, "isun", content, path="/broken.tar.gz")
-    with pytest.raises(data.DataError, match="the download of isun") as caught:
-        load("isun")
-    assert "\n" not in str(caught.value) and files_in(cache) == []
-    offer(server, monkeypatch, "isun", content)
-    assert load("isun").images.shape == (1, 32, 32, 3)
-
-
 def test_a_slow_address_is_waited_for(server, monkeypatch):
     """The limit is of the time without a byte, not of the whole transfer."""
     image = random_images(1, 32, 32, 3)
@@ -401,18 +397,7 @@ def test_a_slow_address_is_waited_for(server, monkeypatch):
 def test_when_every_address_fails_all_of_them_are_named(server, monkeypatch, cache):
     offer(server, monkeypatch, "isun", b"another file", "md5:" + "0" * 32)
     also_at(server, monkeypatch, "isun", "/gone.tar.gz")
-    with pytest.raises(data.DataError) as caught:
-        load("isun")
-    one_sentence(caught, f"{server.url}/gone.tar.gz: 404", f"{server.url}/archive.tar.gz: not the recorded checksum")
-    assert files_in(cache) == []
-
-
-def test_download_failure(server, monkeypatch, cache):
-    offer(server, monkeypatch, "textures", b"")
-    server.files.clear()
-    with pytest.raises(data.DataError) as caught:
-        load("textures")
-    one_sentence(caught, "textures", "404", "textures-test.npz", cache)
+    refused(lambda: load("isun"), f"{server.url}/gone.tar.gz: 404", f"{server.url}/archive.tar.gz: not the recorded checksum")
     assert files_in(cache) == []
 
 
@@ -421,10 +406,7 @@ def test_no_network(monkeypatch, cache, impatient):
         raise socket.gaierror(-2, "Name or service not known")
     monkeypatch.setattr(socket, "getaddrinfo", unreachable)
     for name in ("lsun_c", "cifar100", "svhn", "mnist"):  # pooch, and torchvision's ways
-        with pytest.raises(data.DataError) as caught:
-            load(name)
-        one_sentence(caught, f"download of {name} failed", "Name or service not known", "network",
-                     f"{name}-test.npz", cache)
+        refused(lambda name=name: load(name), f"download of {name} failed", "Name or service not known", "network", f"{name}-test.npz", cache)
     assert files_in(cache) == []
 
 
@@ -451,18 +433,14 @@ def test_failed_write_leaves_no_cached_file(server, monkeypatch, cache):
         raise OSError(28, "No space left on device")
     offer(server, monkeypatch, "isun", as_tar({"1.png": png(random_images(1, 32, 32, 3)[0])}))
     monkeypatch.setattr(np, "savez", disk_full)
-    with pytest.raises(data.DataError) as caught:
-        load("isun")
-    one_sentence(caught, cache, "isun", "No space left", "LOGITNORM_DATA")
+    refused(lambda: load("isun"), cache, "isun", "No space left", "LOGITNORM_DATA")
     assert files_in(cache) == []
 
 
 def test_cache_that_cannot_be_written(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("LOGITNORM_DATA", str(tmp_path / "file" / "cache"))
-    with pytest.raises(data.DataError) as caught:
-        load("isun")
-    one_sentence(caught, tmp_path / "file" / "cache", "LOGITNORM_DATA")
+    refused(lambda: load("isun"), tmp_path / "file" / "cache", "LOGITNORM_DATA")
 
 
 def test_cifar_is_stored_with_both_splits(server, monkeypatch, cache):
@@ -500,9 +478,7 @@ def test_svhn_is_stored_upright(server, monkeypatch, cache):
     assert files_in(cache) == ["svhn-test.npz"] and server.asked == ["/test_32x32.mat"]  # and not the larger training file
     (cache / "svhn-test.npz").unlink()
     offer(server, monkeypatch, "svhn", buffer.getvalue(), "md5:" + "0" * 32)
-    with pytest.raises(data.DataError) as caught:
-        load("svhn")
-    one_sentence(caught, "svhn", "checksum")
+    refused(lambda: load("svhn"), "svhn", "checksum")
     assert files_in(cache) == []
 
 
@@ -565,39 +541,29 @@ def test_facts_shared_with_torchvision_agree():
 # --- errors -----------------------------------------------------------------------------------------------
 
 def test_unknown_name_lists_the_known_ones():
-    with pytest.raises(data.DataError) as caught:
-        data.load("cifar11")
-    one_sentence(caught, "'cifar11'", *data.SETS)
+    refused(lambda: data.load("cifar11"), "'cifar11'", *data.SETS)
 
 
 @pytest.mark.parametrize("name, split", [("textures", "train"), ("cifar10", "val"), ("brick", "")])
 def test_unknown_split_lists_the_known_ones(name, split):
-    with pytest.raises(data.DataError) as caught:
-        data.load(name, split)
-    one_sentence(caught, name, repr(split), *data.SETS[name].splits)
+    refused(lambda: data.load(name, split), name, repr(split), *data.SETS[name].splits)
 
 
 @pytest.mark.parametrize("name", [name for name, info in data.SETS.items() if info.stands_in_for])
 def test_missing_stand_in_names_the_official_set(no_network, cache, name):
     official = data.SETS[name].stands_in_for
-    with pytest.raises(data.DataError) as caught:
-        data.load(name)
-    one_sentence(caught, cache / f"{name}-test.npz", f"use {official} ")
+    refused(lambda: data.load(name), cache / f"{name}-test.npz", f"use {official} ")
 
 
 def test_an_official_set_that_is_not_there_is_not_downloaded_unasked(no_network, cache):
-    with pytest.raises(data.DataError) as caught:
-        data.load("cifar10", "train")
-    one_sentence(caught, cache / "cifar10-train.npz", "`python -m logitnorm data cifar10`")
+    refused(lambda: data.load("cifar10", "train"), cache / "cifar10-train.npz", "`python -m logitnorm data cifar10`")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"<html></html>", pickle.dumps([1, 2])])
 def test_file_that_is_no_npz(cache, content):
     cache.mkdir()
     (cache / "isun-test.npz").write_bytes(content)
-    with pytest.raises(data.DataError) as caught:
-        data.load("isun")
-    one_sentence(caught, cache / "isun-test.npz", "damaged", "delete")
+    refused(lambda: data.load("isun"), cache / "isun-test.npz", "damaged", "delete")
 
 
 @given(st.data())
@@ -652,9 +618,7 @@ TWO = np.zeros((2, 32, 32, 3), np.uint8)
 ])
 def test_wrong_arrays(cache, arrays, parts):
     path = store(cache, "cifar10-train.npz", **arrays)
-    with pytest.raises(data.DataError) as caught:
-        data.load("cifar10", "train")
-    one_sentence(caught, path, *parts)
+    refused(lambda: data.load("cifar10", "train"), path, *parts)
 
 
 # --- the command line -------------------------------------------------------------------------------------

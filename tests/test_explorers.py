@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from browser import opened
 from bs4 import BeautifulSoup
 from fake_runs import write_grid
 from hypothesis import given
@@ -168,26 +167,26 @@ def test_the_static_twins_say_the_numbers(loaded):
 # ---------------------------------------------------------------- in a browser
 
 @pytest.fixture(scope="module")
-def open_block(loaded, tmp_path_factory):
+def open_block(loaded, tmp_path_factory, browser):
     """open_block(block) -> a page with that block, loaded from disk without a network."""
     site = tmp_path_factory.mktemp("site")
     (site / "_static").mkdir()
     (site / "notebooks").mkdir()
     shutil.copy2(explorers.SCRIPT, site / "_static")
-    with opened() as browser:
-        def go(block):
-            path = site / "notebooks" / "page.html"
-            path.write_text(f'<!doctype html><html lang="en"><title>t</title><body>{block.data}</body></html>')
-            page = browser.new_context(offline=True).new_page()
-            page.errors = []
-            page.on("console", lambda message: page.errors.append(message.text)
-                    if message.type in ("error", "warning") else None)
-            page.on("pageerror", lambda error: page.errors.append(str(error)))
-            page.goto(path.as_uri())
-            page.wait_for_selector("[data-ready]")
-            return page
 
-        yield go
+    def go(block):
+        path = site / "notebooks" / "page.html"
+        path.write_text(f'<!doctype html><html lang="en"><title>t</title><body>{block.data}</body></html>')
+        page = browser.new_context(offline=True).new_page()
+        page.errors = []
+        page.on("console", lambda message: page.errors.append(message.text)
+                if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.goto(path.as_uri())
+        page.wait_for_selector("[data-ready]")
+        return page
+
+    return go
 
 
 def move(page, **controls):

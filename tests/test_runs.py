@@ -1,7 +1,6 @@
 """Run folders: complete or refused, never half-read."""
 
 import errno
-import json
 import os
 import re
 import subprocess
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fake_runs import PAPER_SETS, write_run
+from fake_runs import PAPER_SETS, reseal, write_run
 from logitnorm import metrics, paths, runs, scores
 from logitnorm.config import Config, ConfigError
 from logitnorm.study import experiments, paper, results, scoring, training, writing
@@ -298,9 +297,7 @@ def forge(folder, change):
     """Edit metrics.csv and give run.json the checksum that fits."""
     path = folder / "metrics.csv"
     path.write_text(change(path.read_text()))
-    info = json.loads((folder / "run.json").read_text())
-    info["files"]["metrics.csv"] = runs.file_sha256(path)
-    (folder / "run.json").write_text(json.dumps(info))
+    reseal(folder)
     return results.load(folder, verify=True)
 
 

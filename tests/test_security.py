@@ -2,7 +2,6 @@
 
 import ast
 import io
-import os
 import pickle
 import re
 import subprocess
@@ -13,7 +12,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from archives import as_tar
+from archives import Bomb, as_tar
 from logitnorm import data, runs
 from logitnorm.paths import ROOT
 from logitnorm.study import images as official_images
@@ -88,25 +87,6 @@ def test_no_notebook_loads_pickles_or_runs_text(path):
 
 
 # ---------------------------------------------------------------- what the readers do
-
-class Bomb:
-    """Whoever unpickles this writes the file named in BOMB."""
-
-    def __reduce__(self):
-        return os.mkdir, (os.environ["BOMB"],)
-
-
-@pytest.fixture
-def bomb(tmp_path, monkeypatch):
-    """The path that appears if a pickle is loaded."""
-    path = tmp_path / "exploded"
-    monkeypatch.setenv("BOMB", str(path))
-    pickle.loads(pickle.dumps(Bomb()))
-    assert path.exists(), "the bomb must work, or the tests show nothing"
-    path.rmdir()
-    yield path
-    assert not path.exists(), "a pickle was loaded"
-
 
 @pytest.mark.parametrize("kind", ["object array", "pickle", "torch file"])
 def test_a_cached_image_set_is_never_unpickled(tmp_path, monkeypatch, bomb, kind):

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import pytest
 import yaml
-from browser import opened, served
+from browser import served
 from logitnorm.book import build
 from logitnorm.paths import ROOT
 
@@ -32,12 +32,6 @@ OPENED = [page for page in PAGES  # the page for links that lead nowhere stands 
           if page != "404.html" and 'http-equiv="Refresh"' not in (SITE / page).read_text(encoding="utf-8")]
 # The scope lets pytest run all tests of a page together, so that each page is opened only three times.
 every_page = pytest.mark.parametrize("name", OPENED, scope="module")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with opened() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

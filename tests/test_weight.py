@@ -1,7 +1,7 @@
 """The light site: one style sheet that changes no style, icons, and scripts that wait; a real browser is the oracle."""
 
 import pytest
-from browser import opened, served
+from browser import served
 from logitnorm.book import weight
 
 ONE = """@charset "UTF-8";
@@ -51,12 +51,6 @@ def site(tmp_path):
             (static.parent / page).write_text(PAGE.format(up=up))
         return static.parent
     return make
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with opened() as browser:
-        yield browser
 
 
 def lighter(folder, step):

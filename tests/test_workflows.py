@@ -127,14 +127,13 @@ def answer(root, monkeypatch):
 
 
 def test_only_runs_that_are_new_or_changed_are_verified(offered, monkeypatch):
-    from fake_runs import write_run
+    from fake_runs import edit_json, write_run
 
     assert answer(offered, monkeypatch) == (0, "No run folder was added or changed.\n")
     [run] = (offered / "offered").iterdir()
     (run / "metrics.csv").write_text("edited")
     new = write_run(offered / "offered", lr=0.3, n_id=40, n_ood=20)
-    info = json.loads((new / "run.json").read_text())
-    (new / "run.json").write_text(json.dumps(info | {"code": {"commit": "ab" * 20, "dirty": False}}))
+    edit_json(new, lambda info: info.update(code={"commit": "ab" * 20, "dirty": False}))
     code, text = answer(offered, monkeypatch)
     assert code == 1 and f"### ✗ `{run.name}`" in text and "metrics.csv is damaged or was changed" in text
     assert f"### ✗ `{new.name}`" in text
