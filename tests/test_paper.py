@@ -486,6 +486,14 @@ def test_where_the_paper_has_no_change_there_is_no_ratio(mine, wanted):
     assert row["paper_change"] == pytest.approx(-0.06) and row["change"] == pytest.approx(mine - 80)
 
 
+@pytest.mark.parametrize("metric, least", [("fpr95", 2.0), ("auroc", 1.0), ("aupr", 0.5)])
+def test_the_least_change_of_each_metric(metric, least):
+    sign = -1 if metric == "fpr95" else 1
+    for change, wanted in ((least + 0.1, "same direction"), (least - 0.1, "no clear change")):
+        _, row = pair([50], [50 + sign * change], ("msp", "svhn_part", metric))
+        assert row["verdict"] == wanted
+
+
 def test_the_least_change_of_a_norm():
     accuracy = {("", "", "accuracy"): 90}
     base = ce(accuracy, norms=(12, 12), **SMALL)  # Table 5: 12.80 -> 1.48, a fifth of which is 0.296
