@@ -22,10 +22,13 @@ def test_heads_are_compared_seed_by_seed(tmp_path):
     assert "changes by +0.00 ± 2.48 points" in intervention.alternatives_said(spread)
     assert said.endswith("A temperature fixed at its end was not trained, so whether the moving counts is open.")
     fixed = pd.DataFrame([{"method": "centred_logitnorm", "seed": 1, "accuracy": 79.6, "msp": 68.0, "s": 9.2, "nll": 0.5}])
-    for change, word in (({}, "counts, as far as 1 of 3 seeds say**:"), ({"msp": 66.0}, "counts for one of the two, as"), ({"accuracy": 80.0, "msp": 66.0}, "hardly counts, as")):
+    for change, word in (({}, "counts, as far as 1 of 3 seeds say**:"), ({"msp": 66.0}, "counts for one of the two, as"), ({"accuracy": 80.0, "msp": 66.0}, "is not seen to count, as")):
         assert f"**That it may move {word}" in intervention.fixed_said(pd.concat([found, fixed.assign(**change)]))
     assert "(centred LogitNorm, τ = 0.109), the test accuracy changes by -0.40 points and the FPR95 of MSP by +3.0 (n = 1)" in intervention.fixed_said(
         pd.concat([found, fixed]))
+    both = pd.concat([found, fixed]).assign(nll=lambda rows: rows["method"].map({"logitnorm": 0.46, "one_offset": 0.47, "one_temperature": 0.5, "centred_logitnorm": 0.49}))
+    assert "in every seed, by +0.040 nats where it may move and by +0.030 where it is fixed. So for the probabilities" in intervention.own_said(both)
+    assert intervention.own_said(both.assign(nll=0.46)) == intervention.own_said(both[:7]) == ""
     assert "not yet run" in intervention.alternatives_said(found[:3]) and len(intervention.alternatives_table(found)) == 3
 
 
