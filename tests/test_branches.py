@@ -149,8 +149,6 @@ def test_branches_are_counted_by_hand():
 def test_what_follows_the_accuracy_is_told_from_what_follows_tau():
     rows = histories()
     rows = pd.concat([rows, rows.assign(epoch=rows["epoch"] + 3, s=rows["s"] + 30, train_accuracy=rows["train_accuracy"] + 30)])
-    assert branches.explained(rows["train_accuracy"], rows["s"]) == pytest.approx(100)
-    assert branches.explained(rows["s"].sample(frac=1, random_state=0).to_numpy(), rows["s"].to_numpy()) < 60
     assert "in 3 of 3 short runs" in branches.fitting_said(rows)
     assert "in 2 of 3 short runs" in branches.fitting_said(rows.assign(s=rows["s"].where((rows["epoch"] != 5) | (rows["seed"] != 1), 6.0)))
     last = pd.DataFrame({"run": [*"abcd"], "size": "small", "architecture": "wrn10_2", "tau": [0.01, 0.02, 0.04, 0.05], "nominal": [100, 50, 25, 20], "seed": 1,

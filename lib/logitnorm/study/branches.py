@@ -309,11 +309,6 @@ def fitted(found: pd.DataFrame) -> pd.DataFrame:
     return found[(found["nominal"] > 10.01) & (found["epoch"] > WARM_UP) & (found["size"] != "full")]
 
 
-def explained(x, y) -> float:
-    """Share (%) of the variance of y that a rising function of x alone explains: isotonic regression (scikit-learn)."""
-    return 100 * IsotonicRegression(increasing=True).fit(x, y).score(x, y)
-
-
 def fitting_said(found: pd.DataFrame) -> str:
     """Markdown: how s goes with the accuracy on the training images within a run, and what orders the runs at their last epoch; "" without runs."""
     rows = fitted(found)
