@@ -9,8 +9,8 @@ pytest.importorskip("IPython")
 
 
 def run(commit="0123456789abcdef", dirty=False):
-    return SimpleNamespace(id="small-x-seed1", info={"code": {"commit": commit, "dirty": dirty}, "device": "CPU <A>",
-                                                     "finished": "2026-01-02T03:04:05"})
+    return SimpleNamespace(id="small-x-seed1", device="CPU <A>",
+                           info={"code": {"commit": commit, "dirty": dirty}, "finished": "2026-01-02T03:04:05"})
 
 
 def test_a_run_leads_to_its_folder_record_and_commit():

@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from logitnorm.book import pictures, plots
 from logitnorm.config import Config
@@ -81,7 +82,9 @@ def test_low_precision_is_judged_against_the_seeds():
 
 def test_what_ran_on_a_gpu_is_told_from_its_runs_and_its_measurement(tmp_path):
     def run(device, method):
-        return SimpleNamespace(config=Config(size="full", method=method, epochs=190), info={"device": device, "images_per_second": 190 * speed.EPOCH / 600})
+        history = pd.DataFrame({"epoch": range(201), "images_per_second": [None] + 190 * [190 * speed.EPOCH / 600] + 10 * [70.0]})
+        return SimpleNamespace(config=Config(size="full", method=method), history=history,
+                               info={"device": device, "continued": [{"from_epoch": 150, "device": device}, {"from_epoch": 191, "device": "CPU x"}]})
 
     both = [run("NVIDIA H100 80GB HBM3", method) for method in ("cross_entropy", "logitnorm")]
     assert speed.on_gpu([*both, run("CPU x", "godin")]) == both

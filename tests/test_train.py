@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from logitnorm import data, losses, runs, train
+from logitnorm.book import lists
 from logitnorm.config import METHODS, Config
 from logitnorm.study import graph, results, scoring, training, writing
 from logitnorm.study.images import sha256
@@ -170,11 +171,15 @@ def test_an_interrupted_run_goes_on_to_the_weights_of_an_uninterrupted_one(finis
         return epoch(trainer)
     with monkeypatch.context() as patch:
         patch.setattr(train.Trainer, "train_epoch", interrupted)
+        patch.setattr(training, "device_name", lambda device: "CPU of another kind")
         with pytest.raises(KeyboardInterrupt):
             training.train(finished.config, tmp_path, "cpu")
     again = results.load(training.train(finished.config, tmp_path, "cpu"))
     assert "continuing after epoch 2" in capsys.readouterr().out
     same_run(finished, again)
+    here = finished.info["device"]
+    assert again.device == f"CPU of another kind, from epoch 3 on {here}" and finished.device == here and "continued" not in finished.info
+    assert f"from epoch 3 in float32 by commit {again.info['code']['commit']}" in lists.facts(again)
 
 
 @pytest.mark.slow
@@ -367,33 +372,35 @@ def test_a_run_interrupted_while_it_is_scored_is_scored_and_trained_no_further(t
     assert all(np.array_equal(kept[name], checkpoint[f"net/{name}"].astype(kept[name].dtype)) for name in kept)
 
 
-def test_a_run_may_go_on_in_another_precision_and_says_so_but_not_from_an_early_version(few, tmp_path, monkeypatch, capsys):
-    config, path = small(), tmp_path / "checkpoint.safetensors"
+def test_a_run_may_go_on_elsewhere_and_says_so_but_not_from_an_early_version(few, tmp_path, monkeypatch, capsys):
+    config, path = small(epochs=3), tmp_path / "checkpoint.safetensors"
 
     def start():
         return training.start(config, tmp_path, few, torch.device("cpu"))
 
     begun, kept = start()
     training.save(begun, kept, tmp_path)
-    assert start()[1] == kept and kept["precision"] == "float32"
+    first, = kept["trained"]
+    assert start()[1] == kept and first["precision"] == "float32" and first["from_epoch"] == 1
+    elsewhere = {"precision": "bfloat16", "precision_reason": "native", "device": "CPU of another kind"}
     with monkeypatch.context() as patch:
         patch.setattr(train, "precision_on", lambda *given: ("bfloat16", "native"))
+        patch.setattr(training, "device_name", lambda device: "CPU of another kind")
+        assert start()[1]["trained"] == [first | elsewhere], "what trained nothing is not named"
+        begun.epoch = 1
+        training.save(begun, kept, tmp_path)
         capsys.readouterr()
         trainer, other = start()
-        assert "continuing after epoch 0 in bfloat16, no longer in float32: native" in capsys.readouterr().out
-        assert other == {**kept, "precision": "float32, then bfloat16 from epoch 1", "precision_reason": "native"}
+        assert "continuing after epoch 1 on CPU of another kind, in bfloat16: native" in capsys.readouterr().out
+        assert other == {**kept, "trained": [first, first | elsewhere | {"from_epoch": 2}]}
+        trainer.epoch = 2
         training.save(trainer, other, tmp_path)
         assert start()[1] == other, "the same processor again adds nothing"
-    assert start()[1]["precision"] == "float32, then bfloat16 from epoch 1, then float32 from epoch 1"
-    begun.epoch = begun.config.epochs  # trained elsewhere, to be scored here: the precision of this processor says nothing
-    training.save(begun, kept := {**kept, "precision": "bfloat16", "precision_reason": "native"}, tmp_path)
-    assert start()[1] == kept
-    begun.epoch = 0
-    training.save(begun, kept := {**kept, "precision": "float32", "precision_reason": "as asked for"}, tmp_path)
+    assert start()[1]["trained"] == [*other["trained"], first | {"from_epoch": 3}]
+    begun.epoch = begun.config.epochs  # trained elsewhere, to be scored here: this processor trains nothing
+    training.save(begun, other, tmp_path)
+    assert start()[1] == other
     tensors, state = training.read_checkpoint(path)
-    del state["precision"]  # as this library wrote it until now
-    training.write_checkpoint(path, tensors, state)
-    assert start()[1] == kept
     del state["scaler"]
     training.write_checkpoint(path, tensors, state)
     with pytest.raises(runs.RunError, match="checkpoint.safetensors holds no 'scaler', .*delete it to train this run from the start"):

@@ -23,7 +23,7 @@ def runs(found: list) -> str:
             " + changes" if code["dirty"] else "")
         rows.append((f'<a href="../notebooks/provenance.html#{run.id}">{escape(run.id)}</a>', [
             f'<td><a href="{url}/tree/{branch}/data/runs/{run.id}">folder</a></td><td>{commit}</td>'
-            f'<td>{escape(run.info["device"])}</td><td>{run.info["finished"][:10]}</td>']))
+            f'<td>{escape(run.device)}</td><td>{run.info["finished"][:10]}</td>']))
     table = plots.html_table(("run", "files", "commit", "device", "finished"), rows, kind="dataframe runs",
                              caption="The runs behind the numbers. Their records tell settings, versions and checksums.")
     return f'<div style="overflow-x:auto" tabindex="0" role="region" aria-label="Runs">{table}</div>'

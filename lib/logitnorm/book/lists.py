@@ -84,13 +84,16 @@ def claims_in_small(lines: pd.DataFrame) -> str:
 def facts(run) -> str:
     """What a run's run.json records, folded, as HTML with the run's id as its anchor."""
     info = run.info
-    code, scored = info["code"], info.get("scored", {}).get("device", info["device"])
+    code, scored = info["code"], info.get("scored", info)["device"]
+    continued = "; ".join(f"from epoch {part['from_epoch']} in {part['precision']} by commit {part['code']['commit']}"
+                          for part in info.get("continued", []))
     recorded = {
         "test accuracy": f"{info['test_accuracy']:.2f} %",
         "commit": f"{code['commit']}{' with uncommitted changes' if code['dirty'] else ''}",
         "library": f"version {code['version']}, sha256 {code.get('library_sha256', 'not recorded')}",
         "versions": ", ".join(f"{name} {number}" for name, number in info["versions"].items()),
-        "device": info["device"] + f", scored on {scored}" * (scored != info["device"]), **{name: info[name] for name in ("note",) if name in info},
+        "device": run.device + f", scored on {scored}" * (scored != info["device"]), **{name: info[name] for name in ("note",) if name in info},
+        **({"continued": continued} if continued else {}),
         "wall time": f"{info['wall_seconds'] / 60:.1f} minutes", "finished": info["finished"],
         "settings": ", ".join(f"{name} = {value}" for name, value in info["config"].items()),
         "images (sha256)": ", ".join(f"{name} {digest[:12]}" for name, digest in info["data"].items()),

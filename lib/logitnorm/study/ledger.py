@@ -475,9 +475,8 @@ def cost(loaded: dict[str, list]) -> str:
         for run in found:
             c = run.config
             what = f"{paper.network(c.architecture)}, {paper.title(c.id_dataset)}, {c.epochs}"
-            device = run.info["device"]
-            elsewhere = run.info.get("scored", {}).get("device", device)
-            groups.setdefault((what, device + f", scored on {elsewhere}" * (elsewhere != device)), []).append(run)
+            elsewhere = run.info.get("scored", run.info)["device"]
+            groups.setdefault((what, run.device + f", scored on {elsewhere}" * (elsewhere != run.info["device"])), []).append(run)
         for (what, device), same in groups.items():
             minutes = np.mean([run.info["wall_seconds"] / 60 for run in same])
             speed = np.mean([run.info["images_per_second"] for run in same])

@@ -535,7 +535,7 @@ def provenance(loaded: list) -> pd.DataFrame:
     return pd.DataFrame([{
         "run": run.id,
         "commit": (run.info["code"]["commit"] or "unknown")[:8] + (" + changes" if run.info["code"]["dirty"] else ""),
-        "device": run.info["device"], "wall time (min)": run.info["wall_seconds"] / 60,
+        "device": run.device, "wall time (min)": run.info["wall_seconds"] / 60,
         "images/s": str(round(run.info["images_per_second"])),
         "training images (sha256)": run.info["data"][f"{run.config.id_dataset}-train"][:12],
         "finished": run.info["finished"][:10]} for run in loaded] or [{"run": NOT_RUN}])

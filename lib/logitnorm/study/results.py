@@ -62,6 +62,13 @@ class Result(runs.Run):
     def stopped(self) -> bool:
         return stopped(self.config)
 
+    @property
+    def device(self) -> str:
+        """What trained it, one device after the other: 'NVIDIA H100, from epoch 191 on CPU AMD EPYC'."""
+        parts = [{"device": self.info["device"]}, *self.info.get("continued", [])]
+        return parts[0]["device"] + "".join(f", from epoch {part['from_epoch']} on {part['device']}"
+                                            for before, part in zip(parts, parts[1:]) if part["device"] != before["device"])
+
     @cached_property
     def history(self) -> pd.DataFrame:
         return pd.read_csv(self.path / "history.csv")

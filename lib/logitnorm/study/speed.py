@@ -77,6 +77,13 @@ def on_gpu(loaded: list) -> list:
     return [run for run in loaded if not run.info["device"].startswith(("CPU", "none"))]
 
 
+def seconds_on_gpu(run) -> pd.Series:
+    """Seconds of the training steps of each epoch that the run's first device trained, from history.csv."""
+    seconds = EPOCH / run.history.set_index("epoch")["images_per_second"].loc[1:]
+    elsewhere = [part["from_epoch"] for part in run.info.get("continued", []) if part["device"] != run.info["device"]]
+    return seconds.loc[:min(elsewhere, default=run.config.epochs + 1) - 1]
+
+
 def gpu_table(folder: Path, loaded: list) -> pd.DataFrame:
     """What ran on a GPU, a line each: the steps measured alone (gpu-*.json), and the runs as their history.csv has them.
 
@@ -85,8 +92,8 @@ def gpu_table(folder: Path, loaded: list) -> pd.DataFrame:
     found = [(f"{paper.network(one['architecture'])}, alone, step {row['step']}"
               + (f" (in {row['seconds_to_compile']:.0f} s)" if "seconds_to_compile" in row else ""), row["images_per_second"])
              for one in _read(folder, "gpu-*.json") for row in one["rates"]]
-    found += [(f"{paper.network(run.config.architecture)}, the run of {paper.method_title(run.config)}, {run.config.epochs} epochs, beside another",
-               run.info["images_per_second"]) for run in on_gpu(loaded)]
+    found += [(f"{paper.network(run.config.architecture)}, the run of {paper.method_title(run.config)}, {len(seconds)} epochs, beside another",
+               EPOCH / seconds.mean()) for run in on_gpu(loaded) for seconds in [seconds_on_gpu(run)]]
     return pd.DataFrame([{"what": what, "images/s": f"{rate:,.0f}", "200 epochs (min)": f"{200 * EPOCH / rate / 60:.1f}"} for what, rate in found])
 
 
@@ -95,8 +102,8 @@ def gpu_said(loaded: list) -> str:
     runs = [run for run in on_gpu(loaded) if run.config.size == "full"]
     if not runs:
         return "No GPU has trained for this book yet: **the GPU numbers are open**."
-    minutes = max(run.config.epochs * EPOCH / run.info["images_per_second"] / 60 for run in runs)
-    lengths = " and ".join(str(run.config.epochs) for run in runs)
+    found = [seconds_on_gpu(run) for run in runs]
+    minutes, lengths = max(seconds.sum() for seconds in found) / 60, " and ".join(str(len(seconds)) for seconds in found)
     return (f"**On an {runs[0].info['device'].removeprefix('NVIDIA ').split()[0]} the paper's own training takes minutes**: {len(runs)} runs of "
             f"{paper.network(runs[0].config.architecture)}, {lengths} epochs, side by side on one GPU, took {minutes:.0f} minutes. The released log has "
             f"about {OFFICIAL_MINUTES} for one run, on an older card.")

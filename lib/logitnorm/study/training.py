@@ -90,23 +90,25 @@ def _train(config: Config, folder: Path, device: torch.device) -> Path:
 
 
 def start(config: Config, folder: Path, train_set: tuple[Tensor, Tensor], device: torch.device) -> tuple[Trainer, dict]:
-    """A new trainer, or the one that the folder's checkpoint describes, and what is kept beside it: the run's seconds
-    so far, the precisions that it was trained in, one after the other, and the code that began it.
+    """A new trainer, or the one that the folder's checkpoint describes, and what is kept beside it.
 
-    Raises RunError for a checkpoint that is damaged, of other settings or of an earlier version.
+    That is the run's seconds so far and by what it was `trained`: code, versions, device and precision, from which epoch
+    on; one entry, unless it went on elsewhere. Raises RunError for a checkpoint that is damaged, of other settings or of an
+    earlier version.
     """
     trainer = Trainer(config, train_set, device)
+    here = {**provenance(), "device": device_name(device), "precision": trainer.precision, "precision_reason": trainer.precision_reason}
+    told = f"in {trainer.precision}: {trainer.precision_reason}"
     path = folder / "checkpoint.safetensors"
     if path.exists():
         tensors, saved = read_checkpoint(path)
         try:
             require_same(saved["config"], config, folder)
-            kept = {name: saved[name] for name in ("seconds", "provenance")}
-            begun = saved.get("precision", trainer.precision)  # which earlier versions did not keep
-            # nothing is trained here if all epochs are done
-            same = begun.split("then ")[-1].split()[0] == trainer.precision or saved["epoch"] == config.epochs
-            kept["precision"] = begun if same else f"{begun}, then {trainer.precision} from epoch {saved['epoch'] + 1}"
-            kept["precision_reason"] = saved.get("precision_reason", trainer.precision_reason) if same else trainer.precision_reason
+            kept = {"seconds": saved["seconds"], "trained": [part for part in saved["trained"] if part["from_epoch"] <= saved["epoch"]]}
+            same = any({"from_epoch": part["from_epoch"], **here} == part for part in kept["trained"][-1:])
+            elsewhere = not same and saved["epoch"] < config.epochs  # else nothing is trained here
+            if elsewhere:
+                kept["trained"].append({"from_epoch": saved["epoch"] + 1, **here})
             trainer.load_state(tensors)
             if saved["scaler"]:  # it was begun, too, with loss scaling
                 trainer.scaler.load_state_dict(saved["scaler"])
@@ -114,13 +116,10 @@ def start(config: Config, folder: Path, train_set: tuple[Tensor, Tensor], device
         except KeyError as error:
             raise runs.RunError(f"{path} holds no {error}, so another version of this library wrote it; delete it to train this "
                                 "run from the start") from error
-        print(f"{config.run_id}: continuing after epoch {trainer.epoch}"
-              + ("" if same else f" in {trainer.precision}, no longer in {begun}: {trainer.precision_reason}"))
+        print(f"{config.run_id}: continuing after epoch {trainer.epoch}" + f" on {here['device']}, {told}" * elsewhere)
     else:
-        kept = {"seconds": {"train": 0.0, "total": 0.0}, "precision": trainer.precision, "precision_reason": trainer.precision_reason,
-                "provenance": {**provenance(), "device": device_name(device)}}
-        print(f"{config.run_id}: {config.epochs} epochs of {trainer.steps} steps on {device}, "
-              f"in {trainer.precision}: {trainer.precision_reason}")
+        kept = {"seconds": {"train": 0.0, "total": 0.0}, "trained": [{"from_epoch": 1, **here}]}
+        print(f"{config.run_id}: {config.epochs} epochs of {trainer.steps} steps on {device}, {told}")
     # Loss scaling looks at the gradients on the host, which cannot be recorded.
     if device.type == "cuda" and trainer.precision != "float16" and not os.environ.get("LOGITNORM_EAGER"):
         trainer.play, why = graph.recorded(trainer)
@@ -196,9 +195,10 @@ def write_results(trainer: Trainer, kept: dict, folder: Path, sets: dict[str, da
         write_tensors(folder / "model.safetensors", {
             name: value.half() if value.is_floating_point() else value
             for name, value in trainer.net.state_dict().items()}, label)
-    info = {**label, "format": scoring.FORMAT, "config": config.model_dump(), **known, **kept["provenance"],
-            "threads": torch.get_num_threads(), "precision": kept["precision"],
-            "precision_reason": kept["precision_reason"], "wall_seconds": round(kept["seconds"]["total"], 1),
+    begun, *continued = kept["trained"]
+    info = {**label, "format": scoring.FORMAT, "config": config.model_dump(), **known,
+            **{name: value for name, value in begun.items() if name != "from_epoch"}, **({"continued": continued} if continued else {}),
+            "threads": torch.get_num_threads(), "wall_seconds": round(kept["seconds"]["total"], 1),
             "images_per_second": round(config.epochs * trainer.steps * config.batch_size / kept["seconds"]["train"], 1),
             "scored": {**provenance(), "device": device_name(trainer.device)},
             "finished": datetime.now(UTC).isoformat(timespec="seconds"), "test_accuracy": measured[0]["value"],
