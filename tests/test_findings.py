@@ -88,7 +88,7 @@ def test_learned_confidence_is_said_to_be_what_it_is(mine, base, wanted):
                           {**shared, "method": "learned_confidence", "score": "confidence", "value": mine}])
     assert f"is {wanted} the softmax of an ordinary network" in findings.confidence(frame)
     cut = pd.concat([frame, frame[:1].assign(cutout=16, value=base + 4)])
-    assert f"the softmax of the same training without it: FPR95 {mine:.1f} % against {base + 4:.1f} % (without Cutout {base:.1f} %)" in findings.confidence(cut)
+    assert f"without the second output: FPR95 {mine:.1f} % against {base + 4:.1f} % (without the augmentation Cutout {base:.1f} %)" in findings.confidence(cut)
     assert "no run here yet" in findings.confidence(frame[:1])
 
 
@@ -163,7 +163,7 @@ def test_sets_outside_the_six_are_told_by_what_happens_on_them(monkeypatch):
     runs = {"cross_entropy": [run(mnist=40.0, gaussian_noise=20.0, cifar100=60.0)], "logitnorm": [run(mnist=1.0, gaussian_noise=81.0, cifar100=61.0)]}
     monkeypatch.setattr(paper, "chosen", lambda found, method: found.get(method, []))
     assert findings.outside({"full": {}, "small": runs}) == (
-        "Outside the six sets FPR95 is lower on MNIST (40.0 to 1.0 %); higher on Gaussian noise (20.0 to 81.0 %); not clearly different on CIFAR-100 (60.0 to 61.0 %).")
+        "For the networks of CIFAR-10, on OOD sets outside the six, FPR95 is lower on MNIST (40.0 to 1.0 %); higher on Gaussian noise (20.0 to 81.0 %); not clearly different on CIFAR-100 (60.0 to 61.0 %).")
     assert findings.outside({"full": {}}) == ""
 
 
@@ -172,9 +172,9 @@ def test_thresholds_from_errors_are_held_against_the_best(monkeypatch):
     monkeypatch.setattr(findings.confidence_, "from_errors", lambda run: SimpleNamespace(score="msp", by_set=by_set[run.config]))
     monkeypatch.setattr(paper, "method_title", str)
     runs = [SimpleNamespace(config=name) for name in "ab"]
-    assert findings.confidence_thresholds_said(runs) == ("**They can for some scores**, within 2 points of the best detection error, in the mean over the sets, one seed "
-                                                         "each: Softmax (MSP) of a 21.0 % instead of 20.2; Softmax (MSP) of b 21.0 % instead of 15.5.")
-    assert findings.confidence_thresholds_said(runs[:1]).startswith("**They can**") and findings.confidence_thresholds_said([]) == ""
+    a, b = "for Softmax (MSP) of a (21.0 % instead of the best 20.2)", "for Softmax (MSP) of b (21.0 % instead of the best 15.5)"
+    assert findings.confidence_thresholds_said(runs).startswith(f"**They can {a}; they cannot {b}**: detection error, the mean over the sets")
+    assert findings.confidence_thresholds_said(runs[1:]).startswith(f"**They cannot {b}**") and findings.confidence_thresholds_said([]) == ""
 
 
 def test_penalty_and_godin_are_told_no_stronger_than_their_spread():

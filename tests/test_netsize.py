@@ -75,8 +75,11 @@ def test_energy_is_told_by_the_side_of_the_offset(tmp_path):
 def test_the_gain_is_set_beside_the_fit():
     given = lines(energy=[8, -9, -8, -8], gradnorm=[6, 5, -24, -41])
     given.loc[given["number"] == "MSP", "change"] = [-10.0, -20.0, -30.0, -34.0]
-    said = netsize.meaning(given)
-    assert "MSP is better in 3 of 3 networks, the accuracy clearly lower in 3" in said and "the more MSP gains (Spearman's ρ = +1.00, 3 networks" in said
+    assert "MSP is better in 3 of 3 networks, the accuracy clearly lower in 3" in netsize.meaning(given)
+    assert netsize.gain(given).startswith("**The better a network fits its training images, the more LogitNorm lowers the FPR95 of MSP: changes of -10.0 to -30.0 points "
+                                          "in 3 networks** (Spearman's ρ = +1.00; the paper's WRN-40-2: -34.0)")
+    given.loc[given["number"] == "MSP", "change"] = [-30.0, -20.0, -10.0, -34.0]
+    assert "the less LogitNorm lowers" in netsize.gain(given)
     assert netsize.meaning(given[given["net"] == "wrn10_1"]) == ""
 
 
@@ -97,7 +100,7 @@ def test_a_change_within_the_spread_of_the_seeds_is_no_change():
     assert netsize.wide(given, "Energy").iloc[0, 1] == "50.0 → 58.0 ?"
     clear = lines(energy=[8, -9, -8, -8], gradnorm=[6, 5, -24, -41])
     assert "Energy is worse in wrn10_1, better in resnet20 and wrn40_2." in netsize.finding(clear)
-    assert "in wrn40_2, which fits its training images best, and by " in netsize.finding(clear)
+    assert "seeds of" not in netsize.finding(clear) and "what the 20 seeds of wrn10_1 say together" in netsize.finding(clear.assign(n=20))
     assert netsize.wide(clear, "Energy").iloc[0, 1] == "50.0 → 58.0"
 
 

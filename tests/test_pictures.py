@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from logitnorm import data, metrics, paths
 from logitnorm.book import pictures
-from logitnorm.study import collapse, confidence, conventions, findings, paper, results
+from logitnorm.study import collapse, confidence, conventions, findings, ledger, paper, results
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_spectra_and_lengths_are_those_of_the_features():
 
 
 def test_figure_2_shows_its_two_images_only_where_they_are_those_of_its_rule():
-    two = findings.pair(results.by_size("", ("medium", "small")), "cross_entropy", "logitnorm")
+    two = findings.pair(results.by_size("", ledger.SIZES), "cross_entropy", "logitnorm")
     _, pick = findings.examples(two)
     figure, ax = plt.subplots()
     pictures.two_images(ax, pick | {"OOD": -1})

@@ -78,7 +78,8 @@ def first_screen(loaded: dict[str, list], lines: pd.DataFrame) -> str:
                               f"{paper.LABELS[run.config.method]}" for run in pair)
     passed = " and ".join(f"{metrics.fpr95(run.score('msp', run.config.id_dataset), run.score('msp', 'svhn_part')):.1f} % "
                           f"under {paper.LABELS[run.config.method]}" for run in pair)
-    short = "In: at least as confident as 95 % of the familiar test images are. Drawn by a seed, not by eye."
+    short = ("In: its confidence reaches the mark that 95 % of the familiar test images reach. ✓ and ✗ judge in and out, not the name. "
+             "Drawn by a seed, not by eye.")
     caption = (f"What two networks ({paper.net(pair[0].config)}, seed "
                f"{pair[0].config.seed}) say of ten test images. An image is let in when its largest softmax probability reaches the "
                f"one that 95 % of the CIFAR-10 test images reach: {thresholds}, whose probabilities are small by construction; "
@@ -116,8 +117,9 @@ def _sentence(lines: pd.DataFrame, loaded: dict[str, list]) -> str:
         trained = least if least == most else f"{least} to {most}"
         own = branches.own_stages(branches.histories(loaded.get("full", [])))
         if len(own) > 1:
-            said += (f" **The network sets its own temperature**: asked for 1/τ = {own['nominal'].iloc[0]:g}, it reaches {own['s'].iloc[0]:.0f} in "
-                     f"{own['epoch'].iloc[0]} epochs and {own['s'].iloc[-1]:.0f} at the end; a small one, asked for {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, {trained}")
+            said += (f" **The network sets its own temperature**: τ = {paper.TAU['cifar10']:g} asks for an inverse temperature of {own['nominal'].iloc[0]:g}, and it "
+                     f"reaches {own['s'].iloc[0]:.0f} in {own['epoch'].iloc[0]} epochs and {own['s'].iloc[-1]:.0f} at the end; a small network, asked for "
+                     f"{1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, stays at {trained}")
         else:
             said += (f" **It sets its own temperature**: asked for 1/τ = {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, it trains at {trained}")
         said += " ([why](../notebooks/hidden_temperature.ipynb))."
@@ -197,7 +199,7 @@ def picture(loaded: dict[str, list], lines: pd.DataFrame, dark: bool = False):
     half = len(pixels) // 2
     for start, title in ((0, "familiar: CIFAR-10"), (half, "foreign: house numbers")):
         fig.text(0.13 + 0.084 * start + (0.022 if start else 0), 0.735, title, color=ink, fontsize=14)
-    fig.text(0.02, 0.06, "Ten test images drawn by a seed. In: at least as confident as 95 % of the familiar test images. "
+    fig.text(0.02, 0.06, "Ten test images drawn by a seed. In: its confidence reaches the mark that 95 % of the familiar ones reach. "
              f"{paper.net(pair[0].config)}." if pair else "", color=ink, fontsize=12)
     marks = ["; ".join(f"{one.said} {one.percent:.0f} %, {'accepted' if one.accepted else 'rejected'}" for one in answer.itertuples())
              for answer in said]
@@ -239,18 +241,19 @@ def story(loaded: dict[str, list]):
     played = paper.counterpart(run.config.history_ood)
     ood += f", standing in for {paper.title(played)}" if played != run.config.history_ood else ""
     return (fig, alt, f"The confidence of ID images ({paper.title(run.config.id_dataset)}) and OOD images ({ood}) "
-            f"under both losses, size {size}, seed {run.config.seed}. Right of the dotted line an image is accepted; the "
+            f"under both losses ({paper.net(run.config)}, seed {run.config.seed}). Right of the dotted line an image is accepted; the "
             "line keeps 95 % of the ID images. " + " ".join(said) + _all_seeds(loaded[size]))
 
 
 def _all_seeds(loaded: list) -> str:
     """What the picture's one seed is among: the mean share of OOD images that pass, over all seeds of each loss."""
     parts = []
-    for method in ("cross_entropy", "logitnorm"):
+    for method in LOSSES:
         passed = pd.Series([metrics.fpr95(run.score("msp", run.config.id_dataset), run.score("msp", run.config.history_ood))
                             for run in paper.chosen(loaded, method)])
-        parts.append(f"{paper.LABELS[method]} {paper.spread(passed)} % (n = {len(passed)})")
-    return f" Over all seeds: {', '.join(parts)}."
+        if len(passed) > 1:
+            parts.append(f"{paper.LABELS[method]} {paper.spread(passed)} % (n = {len(passed)})")
+    return f" Over all seeds: {', '.join(parts)}." if parts else ""
 
 
 def _draw_scores(ax, run, name: str) -> str:
@@ -322,7 +325,7 @@ def own_findings(loaded: list) -> str:
         full = [run for run in loaded if run.config.size == "full" and run.in_grid]
         repaired = pd.concat([repaired, repair.repairs(full)])
         lines.append(f"{branches.finding(branches.histories(full), offset.temperatures(main), repaired)} [](../notebooks/hidden_temperature.ipynb)")
-    if said := branches.mirror_said(branches.mirrored([run for run in main if run.config.seed == 1])):
+    if said := branches.mirror_said(branches.mirrored(main)):
         lines.append(f"{said} [](../notebooks/hidden_temperature.ipynb)")
     if len(noise := label_noise.load()):
         lines.append(f"{label_noise.law_said(noise)} [](../notebooks/hidden_temperature.ipynb)")

@@ -384,11 +384,11 @@ def claims(rows: pd.DataFrame):
     fig, ax = plt.subplots(figsize=(6.4, 1.3 + 0.3 * len(part)))
     said = []
     for y, row in enumerate(part.itertuples()):
-        for theirs, mine in row.changes:
+        for number, (theirs, mine) in enumerate(row.changes, 1):
             ax.plot([theirs, mine], [y - 0.15, y + 0.15], color=plots.FAINT, linewidth=1.2, zorder=1)
             for look, x, shift in ((plots.PAPER, theirs, -0.15), (plots.OURS, mine, 0.15)):
                 ax.plot(x, y + shift, look.marker, color=look.color, markersize=6)
-            said.append(f"{row.topic}: paper {theirs:+.1f}, this book {mine:+.1f} ({ledger.short(row.verdict)})")
+            said.append(f"{row.topic}{f', change {number}' * (len(row.changes) > 1)}: paper {theirs:+.1f}, this book {mine:+.1f} ({ledger.short(row.verdict)})")
     ax.axvline(0, color="black", linewidth=1)
     names = [f"{ledger.MARKS[ledger.VERDICTS[row.verdict]]} {row.topic}" for row in part.itertuples()]
     ax.set_yticks(range(len(part)), names, fontsize=11)

@@ -212,7 +212,7 @@ def cells(table: pd.DataFrame) -> str:
 def in_words(lines: pd.DataFrame, decimals: int = 1) -> str:
     """The numbers of `dumbbells`, for its alt text: 'SVHN: paper 50.3 to 8.0, this book 52.8 to 11.3; ...'."""
     return "; ".join(f"{line.label}: paper {fixed(line.theirs0, decimals)} to {fixed(line.theirs1, decimals)}"
-                     + ("" if pd.isna(line.ours1) else f", this book {line.ours0:.{decimals}f} to {line.ours1:.{decimals}f}")
+                     + ("" if pd.isna(line.ours1) else f", this book {fixed(line.ours0, decimals)} to {fixed(line.ours1, decimals)}")
                      for line in lines.itertuples())
 
 

@@ -128,11 +128,11 @@ def mirror_said(found: pd.DataFrame) -> str:
     rows = found[np.isclose(found["tau"], paper.TAU["cifar10"])]
     if not len(rows):
         return ""
-    told = "; ".join(f"from {row.own:.1f} to {row.mirrored:.1f} % in seed {row.seed} (m = {row.offset:+.2f}; {row.centred:.1f} % with "
-                     f"no offset)" for row in rows.itertuples())
-    return (f"**Flip the sign of the offset, and nothing that LogitNorm sees has changed**: every loss, every predicted class and "
-            f"every probability is the same. But the mean FPR95 of Energy (T = 1) goes {told}; {paper.network(rows['architecture'].iloc[0])}, "
-            f"τ = {rows['tau'].iloc[0]:g}.")
+    told = ", ".join(f"from {row.own:.1f} to {row.mirrored:.1f} % in seed {row.seed}" for row in rows.itertuples())
+    without = ", ".join(f"{value:.1f}" for value in rows["centred"])
+    return (f"**Flip the sign of the offset, the mean of an image's logits, and nothing that LogitNorm sees has changed**: every loss, every predicted "
+            f"class and every probability is the same. But the mean FPR95 of Energy (T = 1) goes {told} (with no offset: {without} %; "
+            f"{paper.network(rows['architecture'].iloc[0])}, τ = {rows['tau'].iloc[0]:g}).")
 
 
 # ---- each image its own temperature

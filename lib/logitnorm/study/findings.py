@@ -246,7 +246,7 @@ def outside(loaded: dict) -> str:
         change, noise = end.mean() - start.mean(), paper.noise(start.std(), end.std(), paper.LEAST["fpr95"])
         way = "not clearly different" if abs(change) <= noise else "lower" if change < 0 else "higher"
         told[way].append(f"{paper.title(name)} ({start.mean():.1f} to {end.mean():.1f} %)")
-    return "Outside the six sets FPR95 is " + "; ".join(f"{way} on {', '.join(sets)}" for way, sets in told.items() if sets) + "."
+    return "For the networks of CIFAR-10, on OOD sets outside the six, FPR95 is " + "; ".join(f"{way} on {', '.join(sets)}" for way, sets in told.items() if sets) + "."
 
 
 def table2(rows: pd.DataFrame, runs: list) -> str:
@@ -363,12 +363,11 @@ def missing(loaded: dict, runs: list) -> str:
 
 
 def untrained(runs: list) -> str:
-    """The logit norm before the first step, which a curve from epoch 1 leaves out."""
+    """What a curve of the logit norm from epoch 1 leaves out, or its axis: before the first step, and LogitNorm's first epochs."""
     before = [run.history.loc[run.history["epoch"] == 0, "norm_test"] for run in runs[:1]]
     highest = [run.history.loc[run.history["epoch"] >= 1, "norm_test"].max() for run in runs[1:]]
-    said = "".join(f", and under LogitNorm up to {value:.0f} in the first epochs" for value in highest
-                   if value > 2 * runs[0].history["norm_test"].iloc[-1])
-    return f" Before training it is {before[0].iloc[0]:.1f}{said}; what is not in the picture lies above." if before and len(before[0]) else ""
+    said = "".join(f", and LogitNorm's first epochs (up to {value:.0f})" for value in highest if value > 2 * runs[0].history["norm_test"].iloc[-1])
+    return f" Not drawn: the norm before training, {before[0].iloc[0]:.1f}{said}." if before and len(before[0]) else ""
 
 
 def network_of(runs: list) -> str:
@@ -387,14 +386,13 @@ def figure1(runs: list) -> str:
     theirs = f"{last['id_test']:.1f} on ID and {last['ood_svhn_test']:.1f} on OOD images"
     if not runs:
         return f"**In the paper cross-entropy's mean logit norm ends at {theirs}**; no run of it is here yet."
-    ce, ln = (run.history[run.history["epoch"] >= 1] for run in runs)
-    ends_ = [f"{frame['norm_test'].iloc[-1]:.1f} on ID and {frame['norm_ood'].iloc[-1]:.1f} on OOD images"
-             for frame in (ce, ln)]
-    ways = {name: "grows" if ce[name].iloc[-1] > ce[name].iloc[0] else "shrinks" for name in ("norm_test", "norm_ood")}
-    way = f"{ways['norm_test']} on ID and OOD images" if len(set(ways.values())) == 1 else (
-        f"{ways['norm_test']} on ID and {ways['norm_ood']} on OOD images")
-    return (f"**Under cross-entropy the logit norm {way} from the first epoch on and ends at {ends_[0]} (paper: {theirs}); under LogitNorm it ends "
-            f"at {ends_[1]}** ({shown(runs)}).")
+    ce, ln = ([(frame[name].iloc[0], frame[name].iloc[-1]) for name in ("norm_test", "norm_ood")]
+              for run in runs for frame in [run.history[run.history["epoch"] >= 1]])
+    longer = [end > start for start, end in ce]
+    which = "larger" if all(longer) else "no larger" if not any(longer) else "larger on one kind of image and not on the other"
+    return (f"**Under cross-entropy the logit norm is {which} after the last epoch than after the first: {ce[0][0]:.1f}, then {ce[0][1]:.1f} on ID images, "
+            f"{ce[1][0]:.1f}, then {ce[1][1]:.1f} on OOD images (paper, last: {theirs}). Under LogitNorm it ends at {ln[0][1]:.1f} and "
+            f"{ln[1][1]:.1f}** ({shown(runs)}).")
 
 
 def figure4(runs: list) -> str:
@@ -403,9 +401,9 @@ def figure4(runs: list) -> str:
         return "**In the paper's curves the overlap near 1 goes when LogitNorm comes**; no run of it is here yet."
     ce, ln = (metrics.auroc(run.score("msp", run.config.id_dataset), run.score("msp", run.config.history_ood))
               for run in runs)
-    word = "farther apart" if ln > ce else "no farther apart"
+    word = "less" if ln > ce else "no less"
     printed = where(paper.numbers("1"), id_dataset="cifar10", ood_dataset="svhn", metric="auroc").set_index("method")["paper"]
-    return (f"**LogitNorm sets the scores of ID and OOD images {word}: AUROC {ce:.1f} % under cross-entropy, {ln:.1f} % under "
+    return (f"**Under LogitNorm the scores of ID and OOD images overlap {word}: AUROC {ce:.1f} % under cross-entropy, {ln:.1f} % under "
             f"LogitNorm (paper, on SVHN: {printed['cross_entropy']:.1f} and {printed['logitnorm']:.1f})** ({shown(runs)}).")
 
 
@@ -549,7 +547,8 @@ def confidence(frame: pd.DataFrame) -> str:
     least = paper.LEAST["fpr95"]
     word = "about as good as" if abs(mine - base) < least else "better than" if mine < base else "worse than"
     other = f", LogitNorm {mean['logitnorm', 'msp']:.1f} %" if ("logitnorm", "msp") in mean else ""
-    whose, beside = ("an ordinary network", other) if math.isnan(cut) else ("the same training without it", f" (without Cutout {plain:.1f} %{other})")
+    whose, beside = ("an ordinary network", other) if math.isnan(cut) else (
+        "a network trained in the same way without the second output", f" (without the augmentation Cutout {plain:.1f} %{other})")
     return (f"**On CIFAR-10 the learned confidence is {word} the softmax of {whose}: FPR95 {mine:.1f} % against {base:.1f} %{beside}**, the mean "
             "over six OOD sets.")
 
@@ -632,14 +631,16 @@ def joint(frame: pd.DataFrame, *methods: str) -> pd.DataFrame:
 
 
 def norms_in_training(runs: list) -> pd.DataFrame:
-    """Per method the mean norm of the logits of training images and the factor 1 / (tau norm) of LogitNorm's gradient, seeds averaged."""
+    """Per method the mean norm of the logits of training images, before the first step of test images, and the factor 1 / (tau norm) of
+    LogitNorm's gradient, seeds averaged."""
     lines = []
     for (method, tau), part in paper.grouped(runs, lambda run: (run.config.method, run.config.tau)):
         norm = pd.concat([run.history.set_index("epoch")["norm_train"] for run in part], axis=1).mean(axis=1)
-        lines.append({"loss": paper.LABELS[method], "epoch 1": norm.iloc[1], "highest": f"{norm.max():.2f} (epoch {norm.idxmax()})",
+        before = np.mean([run.history["norm_test"].iloc[0] for run in part])
+        lines.append({"loss": paper.LABELS[method], "before": before, "epoch 1": norm.iloc[1], "highest": f"{norm.max():.2f} (epoch {norm.idxmax()})",
                       "last epoch": norm.iloc[-1]}
                      | {f"1/(τ‖f‖), {when}": f"{1 / (tau * value):.1f}" if method == "logitnorm" else "–"
-                        for when, value in (("highest ‖f‖", norm.max()), ("last epoch", norm.iloc[-1]))})
+                        for when, value in (("before", before), ("highest ‖f‖", norm.max()), ("last epoch", norm.iloc[-1]))})
     return pd.DataFrame(lines)
 
 
@@ -655,11 +656,16 @@ def confidence_thresholds_said(runs: list) -> str:
     """Markdown: for which scores a threshold from ID errors costs less than `paper.LEAST` points of detection error beside the best; one run each."""
     if not runs:
         return ""
-    found = [(run, confidence_.from_errors(run)) for run in runs]
-    told = [f"{paper.title(one.score)} of {paper.method_title(run.config)} {one.by_set['error'].mean():.1f} % instead of {one.by_set['best'].mean():.1f}" for run, one in found]
-    near = [one.by_set["error"].mean() - one.by_set["best"].mean() < paper.LEAST["fpr95"] for _, one in found]
-    word = "They can" if all(near) else "They can for some scores" if any(near) else "They cannot"
-    return f"**{word}**, within {paper.LEAST['fpr95']:g} points of the best detection error, in the mean over the sets, one seed each: {'; '.join(told)}."
+    can: dict[bool, list[str]] = {True: [], False: []}
+    for run in runs:
+        found = confidence_.from_errors(run)
+        error, best = found.by_set["error"].mean(), found.by_set["best"].mean()
+        can[error - best < paper.LEAST["fpr95"]].append(
+            f"{paper.title(found.score)} of {paper.method_title(run.config)} ({error:.1f} % instead of the best {best:.1f})")
+    told = [f"{word} for {' and '.join(each)}" for word, each in (("they can", can[True]), ("they cannot", can[False])) if each]
+    said = "; ".join(told)
+    return (f"**{said[0].upper()}{said[1:]}**: detection error, the mean over the sets, one seed each; they can where the threshold from ID errors "
+            f"costs less than {paper.LEAST['fpr95']:g} points.")
 
 
 def confidence_branch(runs: list) -> pd.DataFrame:

@@ -161,9 +161,9 @@ def law_said(found: pd.DataFrame) -> str:
     if held is None:
         return f"The trainings: {paper.NOT_RUN}."
     free = found[found["theory"] < 1 / found["tau"]]
-    return (f"**{'Errors set the temperature' if held else 'Errors alone do not set the temperature'}**: with "
-            f"a loss that expects {', '.join(f'{100 * noise:g}' for noise in sorted(free['noise'].unique()))} % of the labels to be wrong (label smoothing), perceptrons "
-            f"on scikit-learn's digits that are asked for more train at {_means(free)}. The theory, in which nothing is fitted, says {_means(free, 'theory')}.")
+    return (f"**{'Errors set the temperature' if held else 'Errors alone do not set the temperature'}**: trained as if "
+            f"{', '.join(f'{100 * noise:g}' for noise in sorted(free['noise'].unique()))} % of the labels were wrong (label smoothing), perceptrons on "
+            f"scikit-learn's digits reach an inverse temperature of {_means(free)} wherever 1/τ is larger. A formula with nothing fitted says {_means(free, 'theory')}.")
 
 
 def said(found: pd.DataFrame) -> str:

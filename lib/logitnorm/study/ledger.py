@@ -16,7 +16,7 @@ cross-entropy counts:
 
     stand-in: direction agrees            each change has the paper's direction, or there is none in both
     stand-in: direction agrees in part    some have
-    stand-in: no clear change             the paper has changes, ours are within the spread over seeds
+    stand-in: no clear change             the paper has changes, ours are within twice the spread of the difference over seeds
     stand-in: direction does not agree    otherwise
 
 Where more numbers are counted beside those that decide (the whole table, say) and fewer than half of them agree,
@@ -50,7 +50,7 @@ NOT_JUDGED = "not judged"
 AGREES = ("same direction", "no change, as in the paper")
 LOWER = {"reproduced": "partly", "stand-in: direction agrees": "stand-in: direction agrees in part"}
 # What a line says beside two changes, where their signs do not already say it.
-ASIDES = {"no change, as in the paper": " (no change in either)", "no clear change": " (within the spread over seeds)",
+ASIDES = {"no change, as in the paper": " (no change in either)", "no clear change": " (within twice the spread of the difference over seeds)",
           "change, the paper has none": " (none)"}
 VERDICTS = {"reproduced": "good", "partly": "fair", "not reproduced": "bad", "stand-in: direction agrees": "good",
             "stand-in: direction agrees in part": "fair", "stand-in: no clear change": "unclear",

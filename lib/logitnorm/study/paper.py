@@ -511,10 +511,10 @@ def plainly(loaded: list, size: str) -> str:
     def noise_of(name: str) -> float:
         return noise(sd["cross_entropy", name, "fpr95"], sd["logitnorm", name, "fpr95"], LEAST["fpr95"])
 
-    for kind, sets in (("of the six", config.ood_sets), ("of the other sets", config.extra_sets)):
-        worse = [f"{title(name)} ({change[name, 'fpr95']:+.2f} FPR95{', within the spread' * bool(change[name, 'fpr95'] <= noise_of(name))})"
+    for kind, sets in (("Of the six far sets", config.ood_sets), ("Of the other sets", config.extra_sets)):
+        worse = [f"{title(name)} ({change[name, 'fpr95']:+.2f} FPR95{', no clear change' * bool(change[name, 'fpr95'] <= noise_of(name))})"
                  for name in sets if change[name, "fpr95"] > 0]
-        text.append(f"LogitNorm's FPR95 is higher than cross-entropy's on {', '.join(worse) or 'none'} {kind}.")
+        text.append(f"{kind} LogitNorm's FPR95 is higher than cross-entropy's on {', '.join(worse) or 'none'}.")
     ece = "higher" if change["", "ece"] > 0 else "lower"
     text.append(f"Its calibration error before temperature scaling is {ece}: {ln_mean['', 'ece']:.2f} % against "
                 f"{ce_mean['', 'ece']:.2f} %.")

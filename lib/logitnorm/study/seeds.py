@@ -110,10 +110,10 @@ def finding(lines: pd.DataFrame, seeds: int) -> str:
     rates = lines[lines["claim"].isin(RATES)].assign(claim=lines["claim"].map(RATES))
     sure, loose = rates.loc[rates[1].idxmin()], rates.loc[rates[1].idxmax()]
     several = [count for count in COUNTS if count in lines and count > 1]
-    said = (f"**With one seed of each loss the FPR95 of {sure['claim']} ranks the two losses as all {seeds} seeds do in {100 - sure[1]:.0f} of 100 draws, "
+    said = (f"**One seed of each loss ranks the two by the FPR95 of {sure['claim']} as all {seeds} seeds do in {100 - sure[1]:.0f} of 100 draws, by "
             f"that of {loose['claim']} in {100 - loose[1]:.0f}**")
     if several:
-        said += f", and with {_listed(several)} seeds in {_listed([f'{100 - loose[count]:.0f}' for count in several])}"
+        said += f". With {_listed(several)} seeds {loose['claim']} gets {_listed([f'{100 - loose[count]:.0f}' for count in several])}"
     blind = lines[(lines["low"] < 0) & (lines["high"] > 0)]["claim"]
     open_ = (f" For {', '.join(blind)} not even all {seeds} say whether LogitNorm lowers or raises it: "
              "the interval of the change contains zero.") if len(blind) else ""
