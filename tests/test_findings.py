@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from fake_runs import write_run
 from logitnorm import metrics, paths
 from logitnorm.study import findings, paper, results
 
@@ -149,6 +150,18 @@ def test_learned_confidence_beside_the_second_papers_table(small_runs):
     cut, learned_, plain = mean.values()
     assert f"from {plain:.1f} to {cut:.1f} %; branch and hints take it on to {learned_:.1f} %" in findings.confidence_steps(frames["small"])
     assert findings.confidence_steps(paper.ours(small_runs["small"][:1])) == ""
+
+
+def test_the_second_papers_own_network_is_told_first(tmp_path, small_runs):
+    assert findings.confidence_own_network(small_runs) == "", "a wide ResNet is not its network"
+    vgg13 = dict(architecture="vgg13", cutout=16, ood_sets=("isun",), extra_sets=(), history_ood="isun")
+    softmax, c = (results.load(write_run(tmp_path, method=method, **vgg13)) for method in ("cross_entropy", "learned_confidence"))
+    said = findings.confidence_own_network({"small": [softmax, c], "full": []})
+    ends = [run.far(score) for run, score in ((c, "confidence"), (softmax, "msp"))]
+    word = "smaller than" if ends[0] < ends[1] else "larger than"
+    assert f"pass by c is {word} by the softmax of the same training without it: {ends[0]:.1f} against {ends[1]:.1f} %** (paper: 16.3 and 41.2 %)" in said
+    assert abs(ends[0] - ends[1]) > 2 and said.endswith("(VGG13, 12 epochs, 1 seed).")
+    assert findings.confidence_own_network({"small": [c]}) == ""
 
 
 def test_what_is_clear_is_called_so_but_for_a_single_seed():

@@ -553,6 +553,23 @@ def confidence(frame: pd.DataFrame) -> str:
             "over six OOD sets.")
 
 
+def confidence_own_network(loaded: dict) -> str:
+    """The paper's first network, VGG13, as Markdown: FPR95 by the softmax of an ordinary network and by c, on iSUN and over the six sets; ""
+    where one of the two has no run."""
+    runs = [run for found in loaded.values() for run in found if run.config.architecture == "vgg13" and run.config.id_dataset == "cifar10"]
+    mine = where(paper.ours(runs), metric="fpr95")
+    both = [where(mine, method=method, score=score) for method, score in (("cross_entropy", "msp"), ("learned_confidence", "confidence"))]
+    if not all(map(len, both)):
+        return ""
+    ends = {name: [where(part, ood_dataset=name)["value"].mean() for part in both] for name in ("isun", "average")}
+    theirs = where(ledger.confidence_table(), id_dataset="cifar10", architecture="vgg13", ood_dataset="isun", metric="fpr95")["paper"]
+    (softmax, c), least = ends["isun"], paper.LEAST["fpr95"]
+    word = "as large as" if abs(c - softmax) < least else "smaller than" if c < softmax else "larger than"
+    return (f"**On the second paper's own VGG13 the share of iSUN's images that pass by c is {word} by the softmax of the same training without it: {c:.1f} against "
+            f"{softmax:.1f} %** (paper: {' and '.join(paper.fixed(value) for value in theirs[::-1])} %); over the six sets {ends['average'][1]:.1f} and "
+            f"{ends['average'][0]:.1f} % ({setting(runs)}).")
+
+
 def confidence_ends(loaded: dict, frames: dict) -> pd.DataFrame:
     """Rows for plots.dumbbells: FPR95 on iSUN, CIFAR-10, from an ordinary network's softmax to the learned confidence.
 
