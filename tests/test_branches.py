@@ -149,7 +149,7 @@ def test_branches_are_counted_by_hand():
 def test_what_follows_the_accuracy_is_told_from_what_follows_tau():
     rows = histories()
     rows = pd.concat([rows, rows.assign(epoch=rows["epoch"] + 3, s=rows["s"] + 30, train_accuracy=rows["train_accuracy"] + 30)])
-    assert "in 3 of 3 short runs" in branches.fitting_said(rows)
+    assert "in 3 of 3 short runs no epoch after the first" in branches.fitting_said(rows)
     assert "in 2 of 3 short runs" in branches.fitting_said(rows.assign(s=rows["s"].where((rows["epoch"] != 5) | (rows["seed"] != 1), 6.0)))
     last = pd.DataFrame({"run": [*"abcd"], "size": "small", "architecture": "wrn10_2", "tau": [0.01, 0.02, 0.04, 0.05], "nominal": [100, 50, 25, 20], "seed": 1,
                          "lr": 0.2, "epoch": 12, "share": 2.0, "train_accuracy": [90.0, 88.0, 90.5, 89.0], "s": [14.0, 13.5, 13.0, 12.0]})
@@ -157,7 +157,7 @@ def test_what_follows_the_accuracy_is_told_from_what_follows_tau():
     assert "the last of 4 runs of WRN-10-2" in said and "from 12.0 to 14.0 (17 %) for 20 to 100, though all are right on 88.0 to 90.5 % of" in said
     assert "the last of 3 runs of WRN-10-2" in branches.fitting_said(last.assign(nominal=[100, 50, 25, 12.5])), "1/τ bounds the last"
     own = last.assign(run="o", size="full", architecture="wrn40_2", tau=0.04, epoch=[1, 2, 3, 4], train_accuracy=[80.0, 90.0, 85.0, 95.0], s=[8.0, 9.0, 9.5, 10.0])
-    assert "lower s (in the paper's own training, below, 17 % of the pairs of epochs have). But" in branches.fitting_said(pd.concat([last, own]))
+    assert "lower s, in 4 not with the first either (in the paper's own training, below, 17 % of the pairs of epochs have). But" in branches.fitting_said(pd.concat([last, own]))
     assert "And" not in said, "there is one network"
     more = pd.concat([last, last[2:3].assign(run="e", architecture="resnet20", train_accuracy=95.0, s=11.0)])
     assert "And ResNet-20 is right on 95 % of its training images at s = 11.0, WRN-10-2 on 90 % at 13.0" in branches.fitting_said(more)

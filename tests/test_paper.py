@@ -318,7 +318,8 @@ bound = few.map(abs) | st.floats(0, 20)
 def test_direction_compares_signs_beyond_the_noise(theirs, mine, noise, least):
     def sign(x, bound):
         return 1 if x > bound else -1 if x < -bound else 0
-    assert paper.direction(theirs, mine, noise, least) == WAYS[sign(theirs, least), sign(mine, noise)]
+    hidden = not sign(theirs, least) and not sign(mine, noise) and sign(mine, least)  # the paper has no change, and ours cannot be told from one
+    assert paper.direction(theirs, mine, noise, least) == ("no clear change" if hidden else WAYS[sign(theirs, least), sign(mine, noise)])
 
 
 @pytest.mark.parametrize("mine, way, wanted", [
@@ -747,9 +748,9 @@ def test_plainly_by_hand():
     assert paper.plainly(loaded, "small") == (
         "* Size `small`, 2 + 1 runs: LogitNorm's ID accuracy is 90.00 %, cross-entropy's 91.50 % (-1.50 points). "
         "Averaged over the six far OOD sets, FPR95 by MSP goes from 36.00 to 21.08 (-14.92) and AUROC from 91.00 to "
-        "95.00 (+4.00); the paper's changes are -33.87 and +5.36.\n* LogitNorm's FPR95 is higher than cross-entropy's on "
-        "LSUN-like resized (+10.00 FPR95), MiniPlaces (+0.50 FPR95, within the spread) of the six.\n* LogitNorm's FPR95 is higher than "
-        "cross-entropy's on MNIST (+5.00 FPR95) of the other sets.\n* Its calibration error before temperature scaling is "
+        "95.00 (+4.00); the paper's changes are -33.87 and +5.36.\n* Of the six far sets LogitNorm's FPR95 is higher than cross-entropy's on "
+        "LSUN-like resized (+10.00 FPR95), MiniPlaces (+0.50 FPR95, no clear change).\n* Of the other sets LogitNorm's FPR95 is higher than "
+        "cross-entropy's on MNIST (+5.00 FPR95).\n* Its calibration error before temperature scaling is "
         "higher: 30.50 % against 5.50 %.\n* What this cannot show: the net (WRN-10-2) and the training (12 epochs) are not "
         "the paper's (WRN-40-2, 200 epochs); stand-in image sets: Textures (part) (for Textures), SVHN (part) (for "
         "SVHN), LSUN-like crops (for LSUN-C), LSUN-like resized (for LSUN-R), MiniPlaces (for Places365); only 1 "
@@ -761,7 +762,7 @@ def test_plainly_at_the_papers_settings_has_no_limits_to_tell():
                    seed=seed) for method in ("cross_entropy", "logitnorm") for seed in range(5)]
     text = paper.plainly(loaded, "full")
     assert text.startswith("* Size `full`, 5 + 5 runs") and "cannot show" not in text and "no verdict" not in text
-    assert "on none of the six" in text and "is lower: 3.00 % against 5.00 %" in text
+    assert "Of the six far sets LogitNorm's FPR95 is higher than cross-entropy's on none." in text and "is lower: 3.00 % against 5.00 %" in text
     fewer = paper.plainly(loaded[:8], "full")
     assert "What this cannot show: only 3 LogitNorm seeds, so the spread is only roughly known." in fewer
 

@@ -287,7 +287,7 @@ def draw() -> None:
 
 def write(folder: Path, runs_dir: Path | str = "") -> None:
     """Write what prose pages include into `folder` (made if missing): first.md, ledger.md, story.md and .png,
-    three-numbers.md and .png, cost.md, adopt.md, summary_ja.md, summary_zh.md, answer2.md to answer6.md, own.md."""
+    three-numbers.md and .png, first-steps.md, cost.md, adopt.md, summary_ja.md, summary_zh.md, answer2.md to answer6.md, own.md."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     everything = [run for run in results.load_all(runs_dir, everything=True) if run.config.size in ledger.SIZES]
@@ -297,6 +297,7 @@ def write(folder: Path, runs_dir: Path | str = "") -> None:
     two = findings.pair(loaded, "cross_entropy", "logitnorm")
     _write_figure(folder, "three-numbers", *pictures.three_numbers(two[1] if two else None), "One network, one score, two of the numbers. "
                   + (f"LogitNorm: {findings.shown(two[1:])}." if two else paper.NOT_RUN))
+    (folder / "first-steps.md").write_text(findings.first_steps(loaded["full"]) + "\n", encoding="utf-8")
     (folder / "cost.md").write_text(ledger.cost(loaded) + "\n", encoding="utf-8")
     lines = ledger.build(loaded)
     (folder / "ledger.md").write_text(lists.claims_in_small(lines), encoding="utf-8")

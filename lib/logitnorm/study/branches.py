@@ -73,7 +73,8 @@ def valley(run, taus=TAUS) -> dict:
 
     The logits c + t m 1, where t makes the mean image's offset ratio each of SHARES (t = 1: the network as it is). Returns
     own (its share), accuracy (%), raw (loss and confidence of softmax(f), which no offset moves), shares; for each of taus loss (nats), s and confidence (mean largest probability) along the shares;
-    energy: mean FPR95 (%) over the far OOD sets of Energy at T = 1 along the shares, which has no tau. All but Energy are even in t.
+    energy, energy_own: mean FPR95 (%) over the far OOD sets of Energy at T = 1, which has no tau, along the shares and of the network as it is and its mirror
+    image. All but Energy are even in t.
     """
     ID = run.config.id_dataset
     m, c = _parts(run, ID)
@@ -86,7 +87,7 @@ def valley(run, taus=TAUS) -> dict:
         for values, name in zip(half.T, along):
             along[name].append(np.concatenate([values[:0:-1], values]))
     raw = {"loss": losses.cross_entropy(torch.from_numpy(c), torch.from_numpy(y).long()).item(), "confidence": float(scores.msp(c).mean())}
-    return {"own": own, "accuracy": 100 * run.correct.mean(), "raw": raw, "taus": list(taus), "shares": SHARES, "energy": _energy(run, stretched),
+    return {"own": own, "accuracy": 100 * run.correct.mean(), "raw": raw, "taus": list(taus), "shares": SHARES, "energy": _energy(run, stretched), "energy_own": _energy(run, (1, -1)),
             **{name: np.array(values) for name, values in along.items()}}
 
 
@@ -100,7 +101,7 @@ def valley_said(found: dict) -> str:
     """At the paper's tau, in one sentence: where the bottoms lie and how deep, and what Energy says there."""
     tau = paper.TAU["cifar10"]
     at, middle = found["taus"].index(tau), len(found["shares"]) // 2
-    loss, energy = found["loss"][at], [np.interp(x, found["shares"], found["energy"]) for x in (found["own"], -found["own"])]
+    loss, energy = found["loss"][at], found["energy_own"]
     return (f"At τ = {tau:g} the loss is {loss[middle]:.2f} nats with no offset and {loss.min():.2f} at an offset ratio of ±{bottoms(found)[at]:g}; the "
             f"network stands at {found['own']:+.2f}. Energy's mean FPR95 is {energy[0]:.1f} % there, {energy[1]:.1f} % at the mirror image and "
             f"{found['energy'][middle]:.1f} % with no offset.")
@@ -314,11 +315,12 @@ def fitting_said(found: pd.DataFrame) -> str:
     rows = fitted(found)
     if rows["tau"].nunique() < 2:
         return ""
-    risen = [part.sort_values("train_accuracy")["s"].is_monotonic_increasing for _, part in rows.groupby("run")]
+    every = found[found["run"].isin(rows["run"]) & (found["epoch"] > 0)]
+    risen, from_first = ([part.sort_values("train_accuracy")["s"].is_monotonic_increasing for _, part in epochs.groupby("run")] for epochs in (rows, every))
     ends = _ends(rows)
     last = ends[(ends["architecture"] == offset.USUAL.architecture) & np.isclose(ends["lr"], offset.USUAL.lr)]
-    said = (f"**While a network learns, its softmax gets sharper**: in {sum(risen)} of {len(risen)} short runs no epoch has a higher training accuracy "
-            f"than another and a lower s{_against(own_training(found))}.")
+    said = (f"**While a network learns, its softmax gets sharper**: in {sum(risen)} of {len(risen)} short runs no epoch after the first has a higher training "
+            f"accuracy than another and a lower s, in {sum(from_first)} not with the first either{_against(own_training(found))}.")
     last = last[last["nominal"] > last["s"].max()]  # what 1/tau does not bound
     if last["tau"].nunique() < 2:
         return said
@@ -402,7 +404,7 @@ def own_said(found: pd.DataFrame) -> str:
     return (f"**In the first {first['epoch']} of {last['epoch']} epochs {paper.network(first['architecture'])} trains at an inverse temperature of at most {most:.1f}, not at "
             f"the {first['nominal']:g} that τ = {first['tau']:g} asks for**: at their end it is right on {first['train_accuracy']:.0f} % of its training images, on which s is measured here. "
             f"Each cut of the learning rate brings errors down and s up: {between}{', ' if between else ''}and {last['s']:.1f} at the end, with "
-            f"{last['train_accuracy']:.1f} % right. The offset ratio falls from {abs(first['share']):.2f} to {abs(last['share']):.2f}. So the hidden temperature is "
+            f"{last['train_accuracy']:.1f} % right. The offset ratio falls from {abs(first['share']):.2f} to {abs(last['share']):.2f} (test images). So the hidden temperature is "
             f"not peculiar to small networks. But it rules the way more than the end, where s has come within "
             f"{100 * (1 - last['s'] / last['nominal']):.0f} % of 1/τ; in the last ten epochs it still rises by {late.iloc[-1] - late.iloc[0]:.1f}.")
 
@@ -460,7 +462,7 @@ def training_said(stands: list[dict]) -> str:
     for found in (found for found in on if found not in there):
         said += (f"; one, right on {found['accuracy']:.0f} % of them, has saved {_saved(found):.0f} % of what is only "
                  f"{found['loss_without'] - found['least_loss']:.3f} nats there")
-    said += (f". Their temperatures are {min(short):.0f} to {max(short):.0f} % below the bottom's. In {between} of {len(on)} it lies between what the "
+    said += (f". Their inverse temperatures are {min(short):.0f} to {max(short):.0f} % below the bottom's. In {between} of {len(on)} it lies between what the "
              "test images want and what the training images want")
     said += "."
     for found in closed:

@@ -10,6 +10,7 @@ import math
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
+from scipy.stats import binomtest
 from sklearn.neighbors import NearestNeighbors
 
 from logitnorm import metrics
@@ -300,6 +301,17 @@ def table3(rows: pd.DataFrame, runs: list) -> str:
     kept = f"accuracy changes by {cost:+.1f} points at worst" if cost < 0 else "accuracy falls on none"
     return (f"**LogitNorm {_lower(after, 'lowers FPR95')} on {lower} of {ran.sum()} networks, from {ours} (paper: {theirs}), and {kept}**"
             f"{_with(runs)}.")
+
+
+def right_alone(pair: list) -> str:
+    """Markdown: how many ID test images only one of two runs has right, with McNemar's exact test; "" without both."""
+    if len(pair) < 2:
+        return ""
+    ce, ln = (run.correct for run in pair)
+    only = (int((ce & ~ln).sum()), int((ln & ~ce).sum()))
+    p = binomtest(only[0], sum(only)).pvalue
+    return (f"A change below {paper.LEAST['accuracy']:g} point of accuracy counts as none here. Image by image, {paper.title(pair[0].config.id_dataset)}'s test images have "
+            f"{only[0]:,} that only cross-entropy gets right and {only[1]:,} that only LogitNorm does (p = {p:.2g} by McNemar's exact test; {setting(pair)}).")
 
 
 def table4(rows: pd.DataFrame, runs: list) -> str:
@@ -645,6 +657,20 @@ def joint(frame: pd.DataFrame, *methods: str) -> pd.DataFrame:
     named = [f"{row.loss}, {row.score}" for row in table.itertuples()]
     columns = {(paper.title(metric), "%"): list(table[f"{paper.title(metric)} (%)"]) for metric in ("accuracy", "fpr95", "auroc")}
     return pd.DataFrame({("", "loss, score"): named} | columns)
+
+
+def first_steps(runs: list) -> str:
+    """Markdown: how long the logits of the paper's own training are in its first epochs, the factor 1 / (tau norm), and what it costs beside cross-entropy."""
+    pair = [run for method in ("cross_entropy", "logitnorm") for run in paper.chosen(runs, method)[:1]]
+    if len(pair) < 2:
+        return f"The paper's own training: {paper.NOT_RUN}."
+    ce, ln = (run.history.set_index("epoch").loc[1:] for run in pair)
+    factor = 1 / (pair[1].config.tau * ln["norm_train"])
+    accuracy = [", ".join(f"{value:.0f}" for value in rows["train_accuracy"].iloc[:3]) for rows in (ln, ce)]
+    return (f"In our training of the paper's network, with the paper's rate and no warm-up, the logits have a mean length of {ln['norm_train'].iloc[0]:.0f} in the first "
+            f"epoch, so that the factor there is {factor.iloc[0]:.1f}; it passes 1 in epoch {(factor > 1).idxmax()} and is {factor.iloc[-1]:.0f} in the last. The first three epochs "
+            f"get {accuracy[0]} % of the training images right, and those of cross-entropy {accuracy[1]} %; after ten LogitNorm is "
+            f"{ce['train_accuracy'].loc[10] - ln['train_accuracy'].loc[10]:.1f} points behind.")
 
 
 def norms_in_training(runs: list) -> pd.DataFrame:

@@ -24,15 +24,16 @@ the latter after temperature scaling, 20 % of the printed value for a norm. The 
 a missing sd counting as 0.
 
     same direction              both change, with one sign        opposite direction   both change, other sign
-    no change, as in the paper  neither changes                   no clear change      only the paper's changes
-    change, the paper has none  only ours changes
+    no change, as in the paper  neither changes                   no clear change      only the paper's changes, or the paper has
+    change, the paper has none  only ours changes                                      none and ours is above `least`, not above noise
 
 *Other* rows (stand-in images, another size than `full`, fewer epochs): only this change is judged, and its size is
 given as ours / paper's; the cross-entropy row itself says 'baseline'. A missing run says 'not yet run',
 and an image set missing from a run that exists says 'not measured'.
 
 Changed later, before any run of size `full`: calibration error after temperature scaling had the floor and `least` of
-calibration error, several times what the paper prints.
+calibration error, several times what the paper prints. Changed when two runs of size `full` were there: a change of ours above
+`least` that the spread hides was 'no change, as in the paper' where the paper has none; it is 'no clear change'.
 """
 
 import math
@@ -229,9 +230,9 @@ def direction(paper_change: float, change: float, noise: float, least: float) ->
     theirs, mine = abs(paper_change) > least, abs(change) > noise
     if theirs and mine:
         return "same direction" if paper_change * change > 0 else "opposite direction"
-    if theirs:
-        return "no clear change"
-    return "change, the paper has none" if mine else "no change, as in the paper"
+    if mine:
+        return "change, the paper has none"
+    return "no clear change" if theirs or abs(change) > least else "no change, as in the paper"
 
 
 def verdict(ours: float, paper: float, tolerance: float, way: str) -> str:

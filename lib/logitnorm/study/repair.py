@@ -203,7 +203,8 @@ def energies(repaired: pd.DataFrame) -> pd.DataFrame:
     """What LogitNorm at the papers' tau changes in the mean FPR95 of each Energy, far OOD sets, by ID set and network.
 
     Columns id_dataset, net, score, n, start (cross-entropy), end (LogitNorm), verdict: the paper's change of its
-    Energy against ours, by the rule of paper.direction with the spread of the seeds. At T = 1 cross-entropy has its Energy.
+    Energy against ours, by the rule of paper.direction with the spread of the seeds; none of Energy at T = 1 with one seed, because the
+    sign of that seed's offset decides it. At T = 1 cross-entropy has its Energy.
     """
     rows = where(repaired, group="six", cutout=0, in_grid=True)
     rows = rows[rows["tau"].isna() | (rows["tau"] == rows["id_dataset"].map(paper.TAU))]
@@ -218,9 +219,11 @@ def energies(repaired: pd.DataFrame) -> pd.DataFrame:
                 continue
             noise = paper.noise(start.std(), end.std(), paper.LEAST["fpr95"])
             change = theirs.loc[ID, "logitnorm"] - theirs.loc[ID, "cross_entropy"]
-            found.append({"id_dataset": ID, "net": net, "score": score, "n": min(len(start), len(end)),
+            n = min(len(start), len(end))
+            found.append({"id_dataset": ID, "net": net, "score": score, "n": n,
                           "start": paper.spread(start, 1), "end": paper.spread(end, 1),
-                          "verdict": paper.direction(change, end.mean() - start.mean(), noise, paper.LEAST["fpr95"])})
+                          "verdict": paper.direction(change, end.mean() - start.mean(), noise, paper.LEAST["fpr95"])
+                          if n > 1 or score != "energy_t1" else "one seed, whose sign it has"})
     return pd.DataFrame(found, columns=["id_dataset", "net", "score", "n", "start", "end", "verdict"])
 
 
