@@ -164,6 +164,25 @@ def test_the_second_papers_own_network_is_told_first(tmp_path, small_runs):
     assert findings.confidence_own_network({"small": [c]}) == ""
 
 
+def test_images_that_one_network_alone_has_right_are_counted(small_runs):
+    pair = [SimpleNamespace(config=run.config, correct=np.array([True] * 6 + [side] * 4 + [not side]))
+            for run, side in zip(small_runs["small"], (True, False))]
+    said = findings.right_alone(pair)  # of 5 tosses 4 or more, or 1 or fewer, are heads: 12 of 32
+    assert "4 that only cross-entropy gets right and 1 that only LogitNorm does (p = 0.38 by" in said
+    assert findings.right_alone(pair[:1]) == ""
+
+
+def test_the_first_steps_are_told_from_the_histories(monkeypatch):
+    assert "not yet run" in findings.first_steps([])
+    rows = {"epoch": range(12), "norm_train": [np.nan, 100.0, 50, 20, *[5.0] * 8], "train_accuracy": [np.nan, 10, 20, 30, *[60.0] * 8]}
+    run = SimpleNamespace(config=SimpleNamespace(tau=0.04), history=pd.DataFrame(rows))
+    other = SimpleNamespace(config=run.config, history=run.history.assign(train_accuracy=run.history["train_accuracy"] + 5))
+    monkeypatch.setattr(paper, "chosen", lambda runs, method: [run if method == "logitnorm" else other])
+    said = findings.first_steps([run])
+    assert "a mean length of 100 in the first epoch, so that the factor there is 0.2; it passes 1 in epoch 3 and is 5 in the last" in said
+    assert "get 10, 20, 30 % of the training images right, and those of cross-entropy 15, 25, 35 %; after ten LogitNorm is 5.0 points behind" in said
+
+
 def test_what_is_clear_is_called_so_but_for_a_single_seed():
     after = pd.DataFrame({"n": [3, 3]})
     assert findings._lower(after) == "clearly lower" and findings._lower(after.assign(n=[3, 1]), "lowers FPR95") == "lowers FPR95 by more than 2 points"
