@@ -47,11 +47,6 @@ def few(images):
     return train.resident(data.ImageSet(digits.images[:96], digits.labels[:96]), 10, torch.device("cpu"))
 
 
-def one_epoch(trainer):
-    """One pass over the training set; the epoch's training columns of history.csv."""
-    return trainer.train_epoch()
-
-
 def small(**settings):
     return Config(**{**SMOKE, "schedule": "steps", "epochs": 2, **settings})
 
@@ -97,7 +92,7 @@ def test_first_step_is_sgd_by_hand():
     x = data.to_float(data.crop_flip(few[0], order, *data.draw_crops(few[0], 64, draw)))
     twin.net.train()
     losses.logitnorm(twin.net(x)[0], few[1][order], c.tau).backward()
-    row = one_epoch(trainer)
+    row = trainer.train_epoch()
     for name, p in twin.net.named_parameters():
         expected = before[name] - c.lr * (p.grad + c.weight_decay * before[name])
         torch.testing.assert_close(dict(trainer.net.named_parameters())[name], expected)
@@ -116,21 +111,6 @@ def test_a_smoke_run_learns_and_is_complete(finished):
     assert finished.info["scored"]["code"] == finished.info["code"] and finished.info["format"] == scoring.FORMAT
     assert set(finished.info["files"]) == {"history.csv", "metrics.csv", "model.safetensors", "scores.safetensors"}
     assert finished.info["data"]["digits-train"] == sha256(data.load("digits", "train").images)
-
-
-def test_metrics_csv_is_what_the_scores_give(finished):
-    again = pd.DataFrame(scoring.measure(finished.config, finished.arrays()))
-    pd.testing.assert_frame_equal(again, finished.metrics, rtol=1e-12)
-    assert set(again.ood_dataset) == {"", "brick", "text"}
-
-
-def test_kept_weights_reproduce_the_scores(finished):
-    from logitnorm import models, scores
-
-    net = models.build("wrn10_1", 10, 0.1)
-    net.load_state_dict({k: torch.from_numpy(v) for k, v in load_file(finished.path / "model.safetensors").items()})
-    logits = scores.collect(net, data.load("digits", "test").images)["logits"]  # the weights were rounded to float16
-    np.testing.assert_allclose(scores.msp(logits), finished.tensor("digits/msp"), atol=0.005)
 
 
 def test_a_complete_run_is_not_trained_again(finished, monkeypatch):
@@ -201,13 +181,6 @@ def test_sigkill_inside_an_epoch_and_restart_give_the_weights_of_an_uninterrupte
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert "continuing after epoch" in done.stdout
     same_run(finished, results.load(tmp_path / finished.id))
-
-
-def test_a_nan_loss_stops_with_epoch_step_and_last_finite_loss(few):
-    trainer = train.Trainer(small(lr=1e12, method="cross_entropy", batch_size=16), few, torch.device("cpu"))
-    one_epoch(trainer)
-    with pytest.raises(FloatingPointError, match=r"became (nan|inf) in epoch 1, step \d+ of 6; the last finite loss was \d"):
-        training.refuse_nan(trainer.loss_of_step, trainer.epoch, trainer.history)
 
 
 def test_where_a_nan_loss_is_found():
@@ -293,7 +266,7 @@ def test_bfloat16_keeps_weights_and_loss_in_float32(few):
     trainer = train.Trainer(small(precision="bfloat16"), few, torch.device("cpu"))
     inside = []
     trainer.net.blocks[0].conv1.register_forward_hook(lambda _, __, out: inside.append(out.dtype))
-    first, second = one_epoch(trainer), one_epoch(trainer)
+    first, second = trainer.train_epoch(), trainer.train_epoch()
     assert set(inside) == {torch.bfloat16}
     assert {p.dtype for p in trainer.net.parameters()} == {torch.float32} == {trainer.loss_of_step.dtype}
     assert second["train_loss"] < first["train_loss"]
@@ -324,11 +297,11 @@ def test_each_method_has_its_loss():
 
 def test_the_budget_moves_lambda_once_per_step(few):
     trainer = train.Trainer(small(method="learned_confidence", batch_size=32), few, torch.device("cpu"))
-    row = one_epoch(trainer)
+    row = trainer.train_epoch()
     # c starts near one half, so L_c is near log 2, above the budget of 0.3: three steps up
     assert row["confidence_loss"] > 0.3 and row["lambda"] == pytest.approx(0.1 / 0.99 ** 3, rel=1e-5)
     trainer = train.Trainer(small(method="learned_confidence", batch_size=32, budget=5.0), few, torch.device("cpu"))
-    assert one_epoch(trainer)["lambda"] == pytest.approx(0.1 / 1.01 ** 3, rel=1e-5)
+    assert trainer.train_epoch()["lambda"] == pytest.approx(0.1 / 1.01 ** 3, rel=1e-5)
 
 
 def test_cutout_reaches_the_net(few):
@@ -336,7 +309,7 @@ def test_cutout_reaches_the_net(few):
     for side in (0, 16):
         trainer = train.Trainer(small(cutout=side, batch_size=96, dropout=0.0), few, torch.device("cpu"))
         trainer.net.stem.register_forward_pre_hook(lambda _, x: seen.append(x[0].detach().clone()))
-        one_epoch(trainer)
+        trainer.train_epoch()
     plain, cut = seen
     changed = (plain != cut).flatten(1).any(1)
     assert 20 < changed.sum() < 76  # a fair coin for each of 96
@@ -348,9 +321,9 @@ def test_an_epoch_draws_from_its_seed_alone(few, method):
     """With dropout and Cutout: whatever was drawn before, the same run takes the same steps, another seed others."""
     one, again, other = (train.Trainer(small(method=method, seed=seed, dropout=0.3, cutout=16, batch_size=32), few,
                                        torch.device("cpu")) for seed in (1, 1, 2))
-    rows = [one_epoch(one)]
+    rows = [one.train_epoch()]
     torch.rand(7)  # somebody else draws, too
-    rows += [one_epoch(again), one_epoch(other)]
+    rows += [again.train_epoch(), other.train_epoch()]
     assert rows[0]["train_loss"] == rows[1]["train_loss"] != rows[2]["train_loss"]
     for name, tensor in one.state().items():
         assert torch.equal(again.state()[name], tensor), name
@@ -428,7 +401,7 @@ def test_a_full_disk_or_a_bad_score_keeps_the_checkpoint(tmp_path, monkeypatch, 
 
 def test_a_diverging_run_stops_with_its_name(tmp_path):
     bad = small(method="cross_entropy", epochs=1, lr=1e12)
-    with pytest.raises(FloatingPointError, match=f"{re.escape(bad.run_id)}: the training loss became"):
+    with pytest.raises(FloatingPointError, match=rf"{re.escape(bad.run_id)}: the training loss became (nan|inf) in epoch 1, step \d"):
         training.train(bad, tmp_path, "cpu")
     assert not (tmp_path / bad.run_id).exists()
 
@@ -524,7 +497,7 @@ def test_recording_a_graph_leaves_no_trace(few, method, recording):
     graphed.play, why = graph.recorded(graphed)
     assert why == "" and graphed.play == graphed.step
     for _ in range(config.epochs):
-        expected, row = one_epoch(plain), one_epoch(graphed)
+        expected, row = plain.train_epoch(), graphed.train_epoch()
         expected.pop("images_per_second"), row.pop("images_per_second")
         assert row == expected
     for name, tensor in plain.state().items():
@@ -556,22 +529,19 @@ def test_a_step_that_cannot_be_recorded_is_run_as_it_is(few, recording, monkeypa
 
 def test_fused_sgd_with_its_rate_in_memory_makes_the_same_step():
     """A GPU trains with this variant: the graph reads the rate from memory. CPUs have it too."""
-    torch.manual_seed(0)
-    start, gradients = torch.randn(50), torch.randn(5, 50)
-    found = []
-    for lr, fused in ((0.1, False), (torch.tensor(0.1), True)):
-        p = torch.nn.Parameter(start.clone())
-        optimizer = torch.optim.SGD([p], lr, 0.9, weight_decay=5e-4, nesterov=True, fused=fused)
-        optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
-        for i, gradient in enumerate(gradients):
-            if fused:
-                optimizer.param_groups[0]["lr"].fill_(0.1 / (1 + i))
-            else:
-                optimizer.param_groups[0]["lr"] = 0.1 / (1 + i)
+    start = torch.randn(50)
+    weights = [torch.nn.Parameter(start.clone()) for _ in range(2)]
+    plain, fused = (torch.optim.SGD([p], lr, 0.9, weight_decay=5e-4, nesterov=True, fused=fused)
+                    for p, lr, fused in zip(weights, (0.1, torch.tensor(0.1)), (False, True)))
+    fused.state[weights[1]]["momentum_buffer"] = torch.zeros(50)  # as the trainer does
+    for i in range(5):
+        plain.param_groups[0]["lr"] = 0.1 / (1 + i)
+        fused.param_groups[0]["lr"].fill_(0.1 / (1 + i))
+        gradient = torch.randn(50)
+        for p, optimizer in zip(weights, (plain, fused)):
             p.grad = gradient.clone()
             optimizer.step()
-        found.append(p.detach())
-    torch.testing.assert_close(found[1], found[0])
+    torch.testing.assert_close(*weights)
 
 
 def test_svhn_is_an_id_set_whose_digits_are_not_mirrored(tmp_path, monkeypatch, few_images):
