@@ -28,13 +28,6 @@ def test_the_defaults_are_read_with_their_types(tmp_path):
     assert runner.parameters(notebook) == {"a": 1, "b": -0.5, "c": (80, 140), "d": "x # y", "e": None}
 
 
-def test_papermill_sees_the_same_names(tmp_path):
-    import papermill
-
-    notebook = write(tmp_path / "n.ipynb")
-    assert list(papermill.inspect_notebook(str(notebook))) == list(runner.parameters(notebook))
-
-
 @pytest.mark.parametrize("given, sentence", [
     ({"epoch": 3}, "unknown parameter 'epoch'. Did you mean 'epochs'? Known: epochs, lr, name, sizes, fast, extra."),
     ({"qqq": 3}, "unknown parameter 'qqq'. Known: epochs"),
@@ -65,17 +58,13 @@ def test_only_literals_may_stand_in_the_parameters_cell(tmp_path, source):
         runner.parameters(write(tmp_path / "n.ipynb", parameters=source))
 
 
-def test_a_notebook_without_parameters_cell_is_refused(tmp_path):
-    with pytest.raises(runner.RunnerError, match="0 cells are tagged 'parameters'"):
-        runner.parameters(write(tmp_path / "n.ipynb", parameters=None))
-
-
-def test_missing_and_broken_notebooks_are_refused(tmp_path):
-    with pytest.raises(runner.RunnerError, match="no such notebook"):
-        runner.parameters(tmp_path / "absent.ipynb")
-    (tmp_path / "broken.ipynb").write_text('{"cells": [')
-    with pytest.raises(runner.RunnerError, match="not a readable notebook"):
-        runner.parameters(tmp_path / "broken.ipynb")
+@pytest.mark.parametrize("content, sentence", [(None, "no such notebook"), ('{"cells": [', "not a readable notebook"),
+                                               (nbformat.writes(new_notebook()), "0 cells are tagged 'parameters'")])
+def test_what_is_no_notebook_with_parameters_is_refused(tmp_path, content, sentence):
+    if content is not None:
+        (tmp_path / "n.ipynb").write_text(content)
+    with pytest.raises(runner.RunnerError, match=sentence):
+        runner.parameters(tmp_path / "n.ipynb")
 
 
 # ---------------------------------------------------------------- runner: execution
@@ -188,20 +177,13 @@ def test_alt_text_and_caption_move_from_the_output_to_the_cell():
     assert cell.outputs[0].metadata == {}
 
 
-@pytest.mark.parametrize("output", [figure(), figure(alt=""), figure(alt="../_images/a.png")])
-def test_a_figure_without_alt_text_is_refused(output):
-    with pytest.raises(build.BookError, match="fig1.ipynb, figure 1 has no alt text"):
-        build.ready_for_page(executed(output), "fig1")
-
-
-def test_two_figures_in_a_cell_are_refused():
-    with pytest.raises(build.BookError, match="2 figures in one cell"):
-        build.ready_for_page(executed(figure(alt="a b c"), figure(alt="d e f")), "fig1")
-
-
-def test_a_failed_notebook_never_becomes_a_page():
-    with pytest.raises(build.BookError, match="failed when it was executed"):
-        build.ready_for_page(executed(tags=["papermill-error-cell-tag"]), "fig1")
+@pytest.mark.parametrize("outputs, tags, sentence", [
+    *(([figure(**text)], [], "figure 1 has no alt text") for text in ({}, {"alt": ""}, {"alt": "../_images/a.png"})),
+    ([figure(alt="a b c"), figure(alt="d e f")], [], "2 figures in one cell"),
+    ([], ["papermill-error-cell-tag"], "failed when it was executed")])
+def test_a_notebook_that_must_not_become_a_page_is_refused(outputs, tags, sentence):
+    with pytest.raises(build.BookError, match=sentence):
+        build.ready_for_page(executed(*outputs, tags=tags), "fig1")
 
 
 @pytest.mark.parametrize("page, sentence", [
@@ -537,7 +519,6 @@ def test_readme_names_the_commands_that_exist():
     targets = set(re.findall(r"^([\w-]+):", makefile, re.M))
     named = set(re.findall(r"\bmake (?:[A-Z]+=\S+ )*([a-z-]+)\b", text))
     assert {"test", "book"} <= named <= targets
-    assert "make test" in text and "make book" in text
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
@@ -569,15 +550,7 @@ def test_constraints_pin_every_direct_dependency_within_its_range():
     wanted = project()["dependencies"] + [name for extra in project()["optional-dependencies"].values() for name in extra]
     for requirement in map(Requirement, wanted):
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
-
-
-def test_ranges_admit_the_pytorch_versions_in_use_and_never_jupyter_book_2():
-    from packaging.requirements import Requirement
-
-    found = {r.name: r.specifier for r in map(Requirement, project()["dependencies"] + project()["optional-dependencies"]["book"])}
-    assert all(found["torch"].contains(version) for version in ("2.11.0", "2.15.0"))
-    assert all(found["torchvision"].contains(version) for version in ("0.26.0", "0.29.0"))
-    assert found["jupyter-book"].contains("1.0.4") and not found["jupyter-book"].contains("2.0.0")
+        assert not (requirement.name == "jupyter-book" and requirement.specifier.contains("2.0.0")), "another program"
 
 
 def test_citation_agrees_with_the_project():
