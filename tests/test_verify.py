@@ -2,7 +2,6 @@
 
 import csv
 import functools
-import io
 import json
 import pickle
 import re
@@ -121,34 +120,15 @@ def test_a_committed_run_of_each_kind_is_what_it_says_but_for_its_weights(folder
 
 # ---------------------------------------------------------------- damaged, or forged and sealed again
 
-def swap_weights(folder):
+@pytest.mark.parametrize("change, sentence", [
+    (lambda w: models.build("wrn10_1", 10, 0.0).state_dict(), "the weights give other predictions than the run says"),
+    (lambda w: w | {"fc.weight": w["fc.weight"].roll(1, 1)}, r"the weights give other scores \(msp\) than the run says"),
+    (lambda w: models.build("wrn10_2", 10, 0.0).state_dict(), "model.safetensors does not fit wrn10_1"),
+    (lambda w: w | {"fc.bias": w["fc.bias"] / 0}, "the weights fc.bias are not finite")])
+def test_swapped_weights(run, change, sentence):
     torch.manual_seed(5)
-    other = models.build("wrn10_1", 10, 0.0).state_dict()
-    writing.write_tensors(folder / "model.safetensors", other, {"run_id": folder.name})
-
-
-def shift_weights(folder):
-    weights = safetensors.torch.load_file(folder / "model.safetensors")
-    weights["fc.weight"] = weights["fc.weight"].roll(1, 1)
-    writing.write_tensors(folder / "model.safetensors", weights, {"run_id": folder.name})
-
-
-def another_net(folder):
-    writing.write_tensors(folder / "model.safetensors", models.build("wrn10_2", 10, 0.0).state_dict(), {"run_id": folder.name})
-
-
-def infinite_weights(folder):
-    weights = safetensors.torch.load_file(folder / "model.safetensors")
-    weights["fc.bias"][3] = torch.inf
-    writing.write_tensors(folder / "model.safetensors", weights, {"run_id": folder.name})
-
-
-@pytest.mark.parametrize("forge, sentence", [
-    (swap_weights, "the weights give other predictions than the run says"),
-    (shift_weights, r"the weights give other scores \(msp\) than the run says"),
-    (another_net, "model.safetensors does not fit wrn10_1"), (infinite_weights, "the weights fc.bias are not finite")])
-def test_swapped_weights(run, forge, sentence):
-    forge(run)
+    path = run / "model.safetensors"
+    writing.write_tensors(path, change(safetensors.torch.load_file(path)), {"run_id": run.name})
     reseal(run)
     with pytest.raises(RunError, match=sentence):
         check(run)
@@ -164,19 +144,12 @@ def a_few_better_scores(arrays):
     ranks[360:] = ranks[360:] // 2
 
 
-def all_right(arrays):
-    arrays["digits/correct"][:] = True
-
-
-def other_labels(arrays):
-    arrays["digits/labels"] = arrays["digits/labels"][::-1].copy()
-
-
 @pytest.mark.parametrize("change, sentence", [
     (better_scores, r"other scores \(msp\) than the run says"),
     (a_few_better_scores, r"other scores \(odin\) than the run says"),
-    (all_right, "run.json says a test accuracy of 100.0 %, the history ends with"),
-    (other_labels, "the labels in scores.safetensors are not those of digits")])
+    (lambda arrays: arrays["digits/correct"].fill(True), "run.json says a test accuracy of 100.0 %, the history ends with"),
+    (lambda arrays: arrays.update({"digits/labels": np.flip(arrays["digits/labels"]).copy()}),
+     "the labels in scores.safetensors are not those of digits")])
 def test_edited_scores_whose_metrics_and_checksums_follow(run, change, sentence):
     edit_scores(run, change)
     with pytest.raises(RunError, match=sentence):
@@ -348,9 +321,8 @@ def test_a_bomb_that_lies_about_its_size_gives_no_more_than_it_says(tmp_path):
 
 def test_a_file_that_is_no_archive(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"not at all")
-    with pytest.raises(RunError, match=r"is no readable archive .* write it again with `logitnorm pack RUN`"):
-        with parcel.opened(tmp_path / "a.zip"):
-            pytest.fail("it was opened")
+    with pytest.raises(RunError, match="is no readable archive"), parcel.opened(tmp_path / "a.zip"):
+        pytest.fail("it was opened")
 
 
 @pytest.mark.parametrize("kind, where, what", [(zipfile.ZIP_DEFLATED, None, b"\xff"), (zipfile.ZIP_BZIP2, None, b"\xff"),
@@ -432,9 +404,3 @@ def test_the_report_quotes_nothing_that_a_stranger_wrote_as_markup(run):
     edit_json(run, lambda info: info["config"].update(tau="<script>@everyone[x](http://y)"))
     text, right = verify.markdown(run)
     assert not right and text.startswith("### ✗") and not set(text) & set("<>[@")
-
-
-def test_packed_files_are_those_of_the_folder(run):
-    with zipfile.ZipFile(io.BytesIO(parcel.pack(run).read_bytes())) as file:
-        assert {name: file.read(name) for name in file.namelist()} == {
-            f"{run.name}/{path.name}": path.read_bytes() for path in run.iterdir()}
