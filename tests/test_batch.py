@@ -244,10 +244,6 @@ def check(root, monkeypatch, capsys):
     return code, capsys.readouterr().err.splitlines()
 
 
-def test_a_run_as_listed_passes(stored, monkeypatch, capsys):
-    assert check(stored, monkeypatch, capsys) == (0, [])
-
-
 def test_a_run_whose_settings_changed_since_is_not_published(stored, monkeypatch, capsys):
     (stored / "e.yaml").write_text(GOOD.replace("brick]", "brick]\n    odin_epsilon: 0.5"))
     code, [sentence] = check(stored, monkeypatch, capsys)
@@ -286,7 +282,7 @@ def test_official_is_what_is_trained(monkeypatch, capsys):
 
 @pytest.mark.parametrize("together", ["1", "2"])
 def test_a_run_that_fails_ends_no_list(monkeypatch, capsys, together):
-    errors = {1: data.DataError("no network"), 2: ValueError("fewer than one batch"), 3: None}
+    errors = {1: data.DataError("no network"), 2: runs.RunError("in use"), 3: None}
     if together == "2":
         monkeypatch.setattr(experiments, "ProcessPoolExecutor", lambda count, context: ThreadPoolExecutor(count))
         errors[1] = RuntimeError("out of memory")
@@ -301,7 +297,7 @@ def test_a_run_that_fails_ends_no_list(monkeypatch, capsys, together):
     assert experiments.main(["--only", only, "--together", together]) == 1
     said = capsys.readouterr()
     first, second = said.err.splitlines()
-    assert "seed1: " in first and str(errors[1]) in first and second.endswith("seed2: fewer than one batch")
+    assert "seed1: " in first and str(errors[1]) in first and second.endswith("seed2: in use")
     assert "wrote somewhere" in said.out
 
 
@@ -320,20 +316,6 @@ def test_damaged_unlisted_and_foreign_runs_are_each_reported(stored, monkeypatch
                                           "renamed is not listed in e.yaml", "seed1/scores.safetensors is damaged",
                                           "seed9 is not listed in e.yaml"]):
         assert part in sentence
-
-
-def test_one_run_that_fails_does_not_stop_the_others(stored, monkeypatch, capsys):
-    trained = []
-
-    def fake(config, runs_dir):
-        if config.seed == 1:
-            raise experiments.RunError(f"{config.run_id} is being trained by another process")
-        trained.append(config.run_id)
-        return runs_dir / config.run_id
-    monkeypatch.setattr(experiments, "train", fake)
-    monkeypatch.setattr(experiments, "FILE", stored / "e.yaml")
-    assert experiments.main(["--only", "logitnorm"]) == 1
-    assert capsys.readouterr().err.count("is being trained by another process") == 2 and len(trained) == 2
 
 
 @pytest.mark.slow
