@@ -192,10 +192,15 @@ def test_setup_installs_every_dependency_by_its_bare_name():
     assert not re.search(r"[<>=]=\d", source), "Colab's own versions are never pinned"
 
 
-def run_setup(folder, **environment):
-    tail = "\nprint(sys.path[0])"
-    return subprocess.run([sys.executable, "-c", setup_source() + tail], cwd=folder, capture_output=True, text=True,
+def run_setup(folder, source=None, **environment):
+    source = source or setup_source() + "\nprint(sys.path[0])"
+    return subprocess.run([sys.executable, "-c", source], cwd=folder, capture_output=True, text=True,
                           env={**os.environ, **environment})
+
+
+def git(folder, *commands):
+    for command in commands:
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", folder, *command.split()], check=True)
 
 
 def test_setup_does_nothing_outside_colab(tmp_path):
@@ -210,11 +215,10 @@ def test_setup_clones_the_tag_and_finds_the_library(tmp_path):
     (origin / "tests").mkdir()
     (origin / "tests" / "big.txt").write_text("not needed in Colab")
     work.mkdir()
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(origin)]
-    for number, command in enumerate((["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "a"],
-                                      ["tag", "v9"], ["add", "."], ["commit", "--quiet", "-m", "b"])):
-        (origin / "lib" / "state.txt").write_text("tagged" if number < 4 else "later")
-        subprocess.run([*git, *command], check=True)
+    (origin / "lib" / "state.txt").write_text("tagged")
+    git(origin, "init --quiet", "add .", "commit --quiet -m a", "tag v9")
+    (origin / "lib" / "state.txt").write_text("later")
+    git(origin, "commit --quiet -a -m b")
     (tmp_path / "git").write_text(f'#!/bin/sh\ncase "$*" in *sparse-checkout*) exit 1;; esac\nexec {shutil.which("git")} "$@"')
     (tmp_path / "git").chmod(0o755)
     broken_off = run_setup(work, LOGITNORM_CLONE=origin.as_uri(), LOGITNORM_REF="v9", PATH=f"{tmp_path}:{os.environ['PATH']}")
@@ -242,8 +246,7 @@ def test_setup_replaces_no_version_that_is_there(tmp_path):
            "find = importlib.util.find_spec\n"
            "importlib.util.find_spec = lambda name: None if name == 'skimage' else find(name)\n"
            "subprocess.run = lambda command, check: print(*command[5:])\n")
-    done = subprocess.run([sys.executable, "-c", spy + setup_source()], cwd=tmp_path, capture_output=True, text=True,
-                          env={**os.environ, "LOGITNORM_CLONE": "nowhere"})
+    done = run_setup(tmp_path, spy + setup_source(), LOGITNORM_CLONE="nowhere")
     assert done.returncode == 0, done.stderr
     asked = done.stdout.split()
     assert asked[0] == "scikit-image" and f"numpy=={version('numpy')}" in asked and f"torch=={version('torch')}" in asked
@@ -256,8 +259,7 @@ def published(tmp_path):
         pytest.skip("needs the git repository")
     bare = tmp_path / "public" / "logitnorm-book.git"
     subprocess.run(["git", "clone", "--quiet", "--bare", ROOT, bare], check=True)
-    subprocess.run(["git", "-C", bare, "tag", "edition"], check=True)
-    subprocess.run(["git", "-C", bare, "config", "uploadpack.allowFilter", "true"], check=True)
+    git(bare, "tag edition", "config uploadpack.allowFilter true")
     return bare
 
 
@@ -266,8 +268,7 @@ def clone(tmp_path, notebook):
     bare = published(tmp_path)
     [setup] = [cell.source for cell in read(ROOT / f"notebooks/{notebook}.ipynb").cells
                if cell.id == notebook_setup.SETUP_ID]
-    done = subprocess.run([sys.executable, "-c", setup], cwd=tmp_path, capture_output=True, text=True,
-                          env={**os.environ, "LOGITNORM_CLONE": bare.as_uri(), "LOGITNORM_REF": "edition"})
+    done = run_setup(tmp_path, setup, LOGITNORM_CLONE=bare.as_uri(), LOGITNORM_REF="edition")
     assert done.returncode == 0, done.stderr
     return tmp_path / "logitnorm-book"
 
@@ -352,14 +353,11 @@ def test_a_file_of_a_run_is_fetched_when_it_is_read_and_only_with_its_checksum(t
     (altered / "scores.safetensors").write_bytes((first / "scores.safetensors").read_bytes())
     (origin / "lib").mkdir()
     (origin / "lib" / "a.txt").write_text("a")
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(origin)]
-    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "a"], ["tag", "v9"],
-                    ["config", "uploadpack.allowFilter", "true"], ["config", "uploadpack.allowAnySHA1InWant", "true"]):
-        subprocess.run([*git, *command], check=True)
+    git(origin, "init --quiet", "add .", "commit --quiet -m a", "tag v9", "config uploadpack.allowFilter true",
+        "config uploadpack.allowAnySHA1InWant true")
     book.parent.mkdir()
     setup = notebook_setup.setup_cells("notebooks/t", reads_runs=True)[1].source
-    subprocess.run([sys.executable, "-c", setup], cwd=book.parent, check=True,
-                   env={**os.environ, "LOGITNORM_CLONE": origin.as_uri(), "LOGITNORM_REF": "v9"})
+    run_setup(book.parent, setup, LOGITNORM_CLONE=origin.as_uri(), LOGITNORM_REF="v9").check_returncode()
     monkeypatch.setattr(paths, "ROOT", book)
 
     def read(number):
