@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from logitnorm import metrics, paths, scores
+from logitnorm import metrics, paths
 from logitnorm.study import conventions, paper, results
 from sklearn.metrics import (
     auc,
@@ -52,12 +52,6 @@ def test_fpr95_by_hand():
     assert conventions.fpr95_strict(ID, np.append(OOD, 2.0)) == 50 and metrics.fpr95(ID, np.append(OOD, 2.0)) > 66
 
 
-def test_ood_positive_by_hand():
-    """Catching 95 % of five OOD images is catching all, at the threshold 30: all 20 ID images lie below."""
-    assert conventions.ood_positive(metrics.fpr95)(ID, OOD) == 100
-    assert conventions.ood_positive(metrics.fpr95)(ID, OOD[:3]) == 10  # 1 and 2 lie below 2.5
-
-
 @given(either, either)
 def test_fpr95_with_ood_positive_is_scikit_learns_first_point_of_95_percent(id_scores, ood_scores):
     tpr, fpr = curve(-ood_scores, -id_scores)
@@ -71,17 +65,6 @@ def test_nearest_is_the_nearest_point_of_the_curve_and_the_lowest_of_equals(id_s
     tpr, fpr = tpr[np.sum(tpr == 1) - 1:], fpr[np.sum(tpr == 1) - 1:]
     at = int(np.argmin(np.abs(tpr - 0.95)))
     assert conventions.fpr95_nearest(id_scores, ood_scores) == pytest.approx(100 * fpr[at])
-
-
-@given(st.lists(st.integers(0, 999), min_size=25, max_size=80, unique=True))
-def test_without_ties_nearest_and_interpolated_lie_within_one_id_image_of_ours(ranks):
-    id_scores, ood_scores = np.array(ranks[:-4], dtype=float), np.array(ranks[-4:], dtype=float)
-    ordered = np.sort(id_scores)
-    rank = len(ordered) // 20
-    low = 100 * np.mean(ood_scores >= (ordered[rank - 1] if rank else -np.inf))
-    high = 100 * np.mean(ood_scores >= ordered[rank + 1])
-    for convention in (conventions.fpr95_nearest, conventions.fpr95_interpolated):
-        assert high - 1e-9 <= convention(id_scores, ood_scores) <= low + 1e-9
 
 
 def test_window_by_a_plain_loop():
@@ -153,26 +136,17 @@ def test_exchanged_detection_error_by_hand():
     assert conventions.detection_error_exchanged(ID, OOD) == pytest.approx(100 * (1 / 5 * 1 / 20 + 4 / 5 * 3 / 5))
 
 
-@pytest.mark.parametrize("T", [1.0, 4.0])
-def test_batch_gradnorm_is_autograds(T):
+@pytest.mark.parametrize("given", [{}, {"T": 4.0}])
+def test_batch_gradnorm_is_autograds(given):
     draw = torch.Generator().manual_seed(0)
     phi = torch.randn(23, 7, generator=draw, dtype=torch.float64)
     layer = torch.nn.Linear(7, 4, dtype=torch.float64)
     expected = []
     for batch in phi[:20].split(5):
-        loss = -F.log_softmax(layer(batch) / T, dim=1).sum(dim=1).mean()
+        loss = -F.log_softmax(layer(batch) / given.get("T", 1.0), dim=1).sum(dim=1).mean()
         expected.append(torch.autograd.grad(loss, layer.weight)[0].abs().sum().item())
-    found = conventions.gradnorm_batches(layer(phi).detach().numpy(), phi.numpy(), batch_size=5, T=T)
+    found = conventions.gradnorm_batches(layer(phi).detach().numpy(), phi.numpy(), batch_size=5, **given)
     assert found.shape == (4,) and np.allclose(found, expected, rtol=1e-12)
-
-
-def test_batch_gradnorm_of_single_images_is_gradnorm_and_opposite_gradients_cancel():
-    draw = np.random.default_rng(0)
-    logits, features = draw.normal(size=(6, 3)), draw.normal(size=(6, 5))
-    assert np.allclose(conventions.gradnorm_batches(logits, features, batch_size=1),
-                       scores.gradnorm(logits, np.abs(features).sum(axis=1)))
-    pair = np.stack([features[0], -features[0]])
-    assert conventions.gradnorm_batches(np.tile(logits[0], (2, 1)), pair, batch_size=2) == pytest.approx([0])
 
 
 def test_ece_of_logits_by_hand():
@@ -181,11 +155,6 @@ def test_ece_of_logits_by_hand():
     # bins of 1/15: 0.5 and 0.52 share one, 0.95 has its own; the last three lie in no bin
     assert conventions.ece_of_logits(logits, labels) == pytest.approx(100 * (abs(1 - 1.02) + 0.05) / 3)
     assert conventions.ece_of_logits(logits[3:], labels[3:]) == 0
-
-
-def test_population_sd_is_smaller_than_ours():
-    assert conventions.population_sd([1, 2, 3]) == pytest.approx(np.sqrt(2 / 3))
-    assert np.std([1, 2, 4], ddof=1) / conventions.population_sd([1, 2, 4]) == pytest.approx(1.5 ** 0.5)
 
 
 # ---------------------------------------------------------------- against the packages, on the committed runs
