@@ -58,7 +58,8 @@ def check_against_oracles(id_scores, ood_scores):
     found = metrics.ood_metrics(id_scores, ood_scores)
     assert found.keys() == ORACLES.keys()
     for name, oracle in ORACLES.items():
-        assert found[name] == pytest.approx(oracle(id_scores, ood_scores), abs=1e-9), name
+        expected = pytest.approx(oracle(id_scores, ood_scores), abs=1e-9)
+        assert found[name] == expected and getattr(metrics, name)(id_scores, ood_scores) == expected, name
 
 
 @settings(max_examples=150, deadline=None)
@@ -85,27 +86,6 @@ def test_fpr95_for_every_number_of_id_scores(n, step):
     assert np.sum(id_scores >= threshold) >= math.ceil(19 * n / 20) > np.sum(id_scores > threshold)
 
 
-@settings(max_examples=60, deadline=None)
-@given(pairs)
-def test_only_the_order_of_the_scores_matters(pair):
-    id_scores, ood_scores = (np.array(scores, dtype=float) for scores in pair)
-    expected = metrics.ood_metrics(id_scores, ood_scores)
-    for increasing in (lambda s: s ** 3 / 7 + 2, lambda s: np.exp(s / 200), np.arctan):
-        found = metrics.ood_metrics(increasing(id_scores), increasing(ood_scores))
-        assert found == pytest.approx(expected, abs=1e-9)
-
-
-@settings(max_examples=60, deadline=None)
-@given(pairs)
-def test_exchanging_id_and_ood(pair):
-    i, o = pair
-    assert metrics.auroc(i, o) + metrics.auroc(o, i) == pytest.approx(100)
-    minus_i, minus_o = [-s for s in i], [-s for s in o]
-    assert metrics.auroc(minus_o, minus_i) == pytest.approx(metrics.auroc(i, o))
-    assert metrics.detection_error(minus_o, minus_i) == pytest.approx(metrics.detection_error(i, o))
-    assert metrics.aupr_in(minus_o, minus_i) == pytest.approx(metrics.aupr_out(i, o))
-
-
 def test_perfect_reversed_and_useless_scores():
     low, high = np.arange(100.0), np.arange(100.0, 200.0)
     perfect = metrics.ood_metrics(high, low)
@@ -117,53 +97,12 @@ def test_perfect_reversed_and_useless_scores():
                                          detection_error=50, ties=100))
 
 
-def test_a_hand_worked_example():
-    """ID 4 3 3 1, OOD 3 2: thresholds 4, 3, 2, 1 accept 1 3 3 4 of ID and 0 1 2 2 of OOD."""
-    found = metrics.ood_metrics([4, 3, 3, 1], [3, 2])
-    assert found["fpr95"] == 100
-    assert found["auroc"] == pytest.approx(100 * (2 + 1.5 + 1.5 + 0) / 8)
-    assert found["aupr_in"] == pytest.approx(
-        100 * (1 / 4 * 1 + 1 / 2 * (3 / 4) / (3 / 4 + 1 / 2) + 1 / 4 * 1 / 2))
-    assert found["aupr"] == pytest.approx(
-        100 * (1 / 4 * 1 + 1 / 2 * (15 / 4) / (15 / 4 + 1 / 2) + 1 / 4 * 5 / 6))
-    assert found["detection_error"] == pytest.approx(100 * (1 / 4 + 1 / 2) / 2)
-    assert found["ties"] == 50
-
-
-# AUPR and the base rate
-
-def test_aupr_is_the_unweighted_one_when_the_ratio_holds_already():
-    id_scores, ood_scores = gaussians()
-    expected = 100 * average_precision_score(*labelled(id_scores, ood_scores))
-    assert metrics.aupr(id_scores, ood_scores) == pytest.approx(expected, abs=1e-9)
-    assert metrics.aupr_in(id_scores, ood_scores, 5.0) == pytest.approx(expected, abs=1e-9)
-
-
-def test_aupr_is_what_random_draws_at_that_ratio_average_to():
-    id_scores, ood_scores = gaussians(2_000, 3_000)
-    rng = np.random.default_rng(1)
-    drawn = [100 * average_precision_score(*labelled(id_scores, rng.choice(ood_scores, 400, replace=False)))
-             for _ in range(150)]
-    error = np.std(drawn, ddof=1) / math.sqrt(len(drawn))
-    assert metrics.aupr(id_scores, ood_scores) == pytest.approx(np.mean(drawn), abs=4 * error + 0.01)
-    # The ratio is what matters: the whole set at its own ratio is far from it.
-    assert metrics.aupr_in(id_scores, ood_scores, 2 / 3) < np.mean(drawn) - 5
-
-
 # Calibration
 
 def two_class_logits(probabilities):
     """Logits (log odds, 0) that give class 0 these probabilities."""
     p = np.array(probabilities)
     return np.stack([np.log(p / (1 - p)), np.zeros_like(p)], axis=1)
-
-
-def test_ece_by_hand():
-    """Bins of 1/15: 0.62 and 0.65 share (9/15, 10/15], 0.9 is in (13/15, 14/15], 0.95 in (14/15, 1]."""
-    f = two_class_logits([0.62, 0.65, 0.90, 0.95])
-    labels = np.array([0, 1, 0, 1])
-    gaps = [abs((1 - 0.62) + (0 - 0.65)), abs(1 - 0.90), abs(0 - 0.95)]
-    assert metrics.ece(f, labels) == pytest.approx(100 * sum(gaps) / 4)
 
 
 def test_ece_bins_include_their_upper_edge():
