@@ -50,29 +50,9 @@ def test_msp_and_energy_agree_with_torch(T):
     assert scores.msp(f, T).dtype == scores.energy(f, T).dtype == np.float64
 
 
-def test_energy_moves_with_the_logits_and_tends_to_the_largest_one():
-    f = rng.normal(0, 5, (100, 10))
-    np.testing.assert_allclose(scores.energy(f + 3, 0.5), scores.energy(f, 0.5) + 3)
-    np.testing.assert_allclose(scores.energy(f, 1e-4), f.max(1), atol=1e-3)
-
-
-def test_msp_keeps_apart_what_float32_makes_equal():
-    f = np.zeros((2, 10), dtype=np.float32)
-    f[:, 0] = 20, 25
-    assert len(torch.tensor(f).softmax(1).amax(1).unique()) == 1
-    low, high = scores.msp(f)
-    assert low < high
-
-
 def test_large_logits_do_not_overflow():
     f = np.array([[1e5, 0.0, -1e5]])
     assert scores.msp(f)[0] == 1 and scores.energy(f)[0] == 1e5
-
-
-def test_confident_logits_score_higher_than_flat_ones():
-    f, l1 = np.array([[8.0, 0, 0], [1.0, 0.5, 0]]), np.ones(2)
-    for values in (scores.msp(f), scores.energy(f), scores.gradnorm(f, l1)):
-        assert values[0] > values[1]
 
 
 # GradNorm
@@ -192,14 +172,6 @@ def test_odin_agrees_with_one_image_at_a_time(T, epsilon):
     # Scores at T = 1000 lie close above 1/K: compare what distinguishes them.
     np.testing.assert_allclose(found - 0.1, expected - 0.1, rtol=2e-4)
     assert np.ptp(expected) > 100 * np.abs(found - expected).max()
-
-
-def test_odin_without_step_and_temperature_is_msp_and_the_step_raises_it():
-    net, x = small_net(), images(30)
-    msp = scores.msp(scores.collect(net, x)["logits"])
-    np.testing.assert_allclose(odin(net, x, T=1.0, epsilon=0.0), msp, rtol=1e-6)
-    stepped = odin(net, x, T=1.0, epsilon=0.0014)
-    assert (stepped > msp).all()
 
 
 class WithConfidence(nn.Module):
