@@ -4,7 +4,6 @@ from html import escape
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from PIL import Image
 from scipy.special import softmax
@@ -214,16 +213,15 @@ def story(loaded: dict[str, list]):
 
     Drawn from the first size that has both losses; without one, from the curves of the paper's Figure 4.
     """
-    pairs = {size: [paper.chosen(found, method)[:1] for method in ("cross_entropy", "logitnorm")]
-             for size, found in loaded.items()}
-    size = next((size for size, pair in pairs.items() if all(pair)), None)
+    both = findings.of_first_size(loaded, *LOSSES)
     fig, axes = plt.subplots(2, figsize=(6.4, 6.4))
     said = []
-    for ax, (method, panel), found in zip(axes, (("cross_entropy", "a_CE"), ("logitnorm", "b_LogitNorm")),
-                                          pairs.get(size, [None, None])):
+    for ax, method, panel, found in zip(axes, LOSSES, ("a_CE", "b_LogitNorm"), both):
         name = paper.LABELS[method]
         if found:
-            said.append(_draw_scores(ax, found[0], name))
+            _, passed = pictures.with_threshold(ax, found[0])
+            ax.set(title=f"{name}: {passed:.1f} % of the OOD images pass", ylabel="share of images (%)")
+            said.append(f"{name}: {passed:.2f} % of the OOD images pass.")
         else:
             for kind, look in (("ID_cifar10", plots.ID), ("OOD_svhn", plots.OOD)):
                 curve = paper.figure(4).query("panel == @panel and series == @kind")
@@ -231,40 +229,29 @@ def story(loaded: dict[str, list]):
             ax.set(title=f"{name} (the paper's Figure 4)", ylabel="density")
     axes[0].legend(loc="upper left")
     axes[1].set_xlabel("confidence (maximum softmax probability)")
-    if size is None:
+    if not said:
         return (fig, "Density curves of the confidence on CIFAR-10 and SVHN, from the paper's Figure 4: under "
                 "cross-entropy both pile up near 1, under LogitNorm SVHN is one narrow peak at the left.",
                 f"The papers' idea in one picture. Our own runs: {paper.NOT_RUN}; these are the curves of Figure 4.")
-    run = pairs[size][1][0]
+    run = both[1][0]
     alt = "Histograms of the confidence on familiar and unfamiliar images. " + " ".join(said)
     ood = paper.title(run.config.history_ood)
     played = paper.counterpart(run.config.history_ood)
     ood += f", standing in for {paper.title(played)}" if played != run.config.history_ood else ""
     return (fig, alt, f"The confidence of ID images ({paper.title(run.config.id_dataset)}) and OOD images ({ood}) "
             f"under both losses ({paper.net(run.config)}, seed {run.config.seed}). Right of the dotted line an image is accepted; the "
-            "line keeps 95 % of the ID images. " + " ".join(said) + _all_seeds(loaded[size]))
+            "line keeps 95 % of the ID images. " + " ".join(said) + _all_seeds(both))
 
 
-def _all_seeds(loaded: list) -> str:
+def _all_seeds(both: list[list]) -> str:
     """What the picture's one seed is among: the mean share of OOD images that pass, over all seeds of each loss."""
     parts = []
-    for method in LOSSES:
+    for method, found in zip(LOSSES, both):
         passed = pd.Series([metrics.fpr95(run.score("msp", run.config.id_dataset), run.score("msp", run.config.history_ood))
-                            for run in paper.chosen(loaded, method)])
+                            for run in found])
         if len(passed) > 1:
             parts.append(f"{paper.LABELS[method]} {paper.spread(passed)} % (n = {len(passed)})")
     return f" Over all seeds: {', '.join(parts)}." if parts else ""
-
-
-def _draw_scores(ax, run, name: str) -> str:
-    inside, outside = run.score("msp", run.config.id_dataset), run.score("msp", run.config.history_ood)
-    bins = np.linspace(min(inside.min(), outside.min()), max(inside.max(), outside.max()), 41)
-    for values, look in ((inside, plots.ID), (outside, plots.OOD)):
-        plots.histogram(ax, values, bins, look)
-    threshold, passed = metrics.threshold95(inside), metrics.fpr95(inside, outside)
-    ax.axvline(threshold, color="black", linestyle=":")
-    ax.set(title=f"{name}: {passed:.1f} % of the OOD images pass", ylabel="share of images (%)")
-    return f"{name}: {passed:.2f} % of the OOD images pass."
 
 
 def draw() -> None:

@@ -100,17 +100,24 @@ def score_densities(runs: list, name: str):
     return fig, f"Scores of ID images and {paper.title(name)}. {'; '.join(said) or 'The paper only'}."
 
 
+def with_threshold(ax, run) -> tuple[float, float]:
+    """Draw a run's MSP on ID and OOD images and the threshold that keeps 95 % of ID; returns the threshold and FPR95 (%)."""
+    both = [run.score("msp", name) for name in (run.config.id_dataset, run.config.history_ood)]
+    bins = np.linspace(min(map(np.min, both)), max(map(np.max, both)), 41)
+    for values, look in zip(both, (plots.ID, plots.OOD)):
+        plots.histogram(ax, values, bins, look)
+    threshold = metrics.threshold95(both[0])
+    ax.axvline(threshold, color="black", linestyle=":")
+    return threshold, metrics.fpr95(*both)
+
+
 def three_numbers(run):
     """(figure, alt text): a detector's scores with the threshold that keeps 95 % of the ID images, and the ROC curve of the same scores."""
     if run is None:
         return plt.figure(), "No run yet: here stand the scores of a detector with its threshold, and their ROC curve."
-    both = inside, outside = [run.score("msp", name) for name in (run.config.id_dataset, run.config.history_ood)]
-    threshold, passed, area = metrics.threshold95(inside), metrics.fpr95(*both), metrics.auroc(*both)
+    both = [run.score("msp", name) for name in (run.config.id_dataset, run.config.history_ood)]
     fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.9), width_ratios=(3, 2))
-    bins = np.linspace(min(map(np.min, both)), max(map(np.max, both)), 41)
-    for values, look in ((inside, plots.ID), (outside, plots.OOD)):
-        plots.histogram(left, values, bins, look)
-    left.axvline(threshold, color="black", linestyle=":")
+    (threshold, passed), area = with_threshold(left, run), metrics.auroc(*both)
     left.annotate("threshold:\n95 % of ID\nlie right", (threshold, left.get_ylim()[1] * 0.5), (threshold + 0.12, left.get_ylim()[1] * 0.45),
                   fontsize=11, arrowprops={"arrowstyle": "-"})
     left.set(xlabel="score S(x)", ylabel="share of images (%)", title=f"FPR95: {passed:.1f} % of OOD pass")

@@ -235,15 +235,12 @@ def table1_meaning(rows: pd.DataFrame) -> str:
 
 def outside(loaded: dict) -> str:
     """Markdown: what LogitNorm changes on the image sets outside the six, CIFAR-10 by MSP, at the first size that has both losses; "" without runs."""
-    for runs in loaded.values():
-        of = {method: paper.chosen(runs, method) for method in ("cross_entropy", "logitnorm")}
-        if all(of.values()):
-            break
-    else:
+    both = of_first_size(loaded, "cross_entropy", "logitnorm")
+    if not all(both):
         return ""
     told = {"lower": [], "higher": [], "not clearly different": []}
-    for name in of["logitnorm"][0].config.extra_sets:
-        start, end = (pd.Series([run.separated("msp", name)[0] for run in of[method]]) for method in of)
+    for name in both[1][0].config.extra_sets:
+        start, end = (pd.Series([run.separated("msp", name)[0] for run in runs]) for runs in both)
         change, noise = end.mean() - start.mean(), paper.noise(start.std(), end.std(), paper.LEAST["fpr95"])
         way = "not clearly different" if abs(change) <= noise else "lower" if change < 0 else "higher"
         told[way].append(f"{paper.title(name)} ({start.mean():.1f} to {end.mean():.1f} %)")
@@ -361,10 +358,15 @@ def _lower_first(sentence: str, subject: str, pronoun: str) -> str:
 
 # ---- the figures
 
+def of_first_size(loaded: dict, *methods: str) -> list[list]:
+    """The runs of each method, by seed, of the first size that has them all; no runs where none has."""
+    found = ([paper.chosen(runs, method) for method in methods] for runs in loaded.values())
+    return next(filter(all, found), [[] for _ in methods])
+
+
 def pair(loaded: dict, *methods: str) -> list:
     """One run of each method, the first seed, of the first size that has them all; [] where none has."""
-    found = ([paper.chosen(runs, method)[:1] for method in methods] for runs in loaded.values())
-    return next(([run for part in parts for run in part] for parts in found if all(parts)), [])
+    return [run for found in of_first_size(loaded, *methods) for run in found[:1]]
 
 
 def missing(loaded: dict, runs: list) -> str:
