@@ -165,9 +165,9 @@ def legend(rows: pd.DataFrame) -> str:
 
 # ---- in one sentence
 
-def clear(row) -> bool:
-    """Whether our change from cross-entropy is more than noise."""
-    return row["way"] in CHANGES
+def fell(rows: pd.DataFrame) -> pd.Series:
+    """Which rows' number is lower than cross-entropy's by more than noise."""
+    return rows["way"].isin(CHANGES) & (rows["change"] < 0)
 
 
 def change(rows: pd.DataFrame, metric: str = "fpr95", method: str = "logitnorm", what: str = "") -> str:
@@ -179,7 +179,7 @@ def change(rows: pd.DataFrame, metric: str = "fpr95", method: str = "logitnorm",
     if math.isnan(end["ours"]) or math.isnan(start["ours"]):
         return f"No run of it is here yet; in the paper {paper.LABELS[method]} takes {what} from {theirs}"
     ours = f"{start['ours']:.1f}{unit} to {end['ours']:.1f}{unit}"
-    if not clear(end):
+    if end["way"] not in CHANGES:
         return f"{paper.LABELS[method]} does not clearly change {what}: {ours} (paper: {theirs})"
     verb = "raises" if end["change"] > 0 else "lowers"
     return f"{paper.LABELS[method]} {verb} {what} from {ours} (paper: {theirs})"
@@ -224,10 +224,9 @@ def table1_meaning(rows: pd.DataFrame) -> str:
             continue
         mean = changed[changed["ood_dataset"] == "average"].iloc[0]
         sets = changed[changed["ood_dataset"] != "average"]
-        lower = sets[[bool(clear(row)) and row["change"] < 0 for _, row in sets.iterrows()]]
-        rest = [paper.title(name) for name in sets["ood_dataset"] if name not in set(lower["ood_dataset"])]
-        holds = f"on {'all ' if not rest else ''}{len(lower)} of {len(sets)}" if rest else f"on all {len(sets)}"
-        text.append(f"On {paper.title(id_dataset)} LogitNorm's FPR95 is {_lower(sets)} {holds} OOD sets"
+        rest = [paper.title(name) for name in sets.loc[~fell(sets), "ood_dataset"]]
+        holds = f"{len(sets) - len(rest)} of {len(sets)}" if rest else f"all {len(sets)}"
+        text.append(f"On {paper.title(id_dataset)} LogitNorm's FPR95 is {_lower(sets)} on {holds} OOD sets"
                     + (f" (not on {', '.join(rest)})" if rest else "")
                     + f"; the mean changes by {mean['change']:+.1f} points, the paper's by {mean['paper_change']:+.1f}.")
     return " ".join(text)
@@ -256,7 +255,7 @@ def table2(rows: pd.DataFrame, runs: list) -> str:
     if after["ours"].isna().any():
         return f"**In the paper LogitNorm lowers FPR95 with {theirs} of {len(after)} scores, best against best " \
                f"{best_theirs}**; no run of it is here yet."
-    lower = sum(bool(clear(row)) and row["change"] < 0 for _, row in after.iterrows())
+    lower = fell(after).sum()
     best_ours = " to ".join(_best_score(part, method, "ours") for method in (paper.BASELINE, "logitnorm"))
     return (f"**LogitNorm {_lower(after, 'lowers FPR95')} with {lower} of {len(after)} scores on CIFAR-10 (paper: {theirs} of "
             f"{len(after)}); best score against best score it goes from {best_ours} (paper: {best_theirs})**, the mean over "
@@ -273,7 +272,7 @@ def lowered(rows: pd.DataFrame, by: str) -> str:
     after = where(rows, method="logitnorm", metric="fpr95").dropna(subset="change")
     if after.empty:
         return ""
-    rest = [paper.title(row[by]) for _, row in after.iterrows() if not (clear(row) and row["change"] < 0)]
+    rest = [paper.title(name) for name in after.loc[~fell(after), by]]
     return f"{_lower(after)} in {len(after) - len(rest)} of {len(after)}" + (f" (not {', '.join(rest)})" if rest else "")
 
 
@@ -292,7 +291,7 @@ def table3(rows: pd.DataFrame, runs: list) -> str:
     if not ran.any():
         return f"**In the paper LogitNorm lowers FPR95 on {len(fpr95)} networks: {theirs}**; no run of it is here yet."
     after = where(rows, method="logitnorm", metric="fpr95").dropna(subset="change")
-    lower = sum(bool(clear(row)) and row["change"] < 0 for _, row in after.iterrows())
+    lower = fell(after).sum()
     ours = ", ".join(f"{line.ours0:.1f} to {line.ours1:.1f} %" for line in fpr95[ran].itertuples())
     cost = (accuracy["ours1"] - accuracy["ours0"])[ran].min()
     kept = f"accuracy changes by {cost:+.1f} points at worst" if cost < 0 else "accuracy falls on none"
@@ -326,23 +325,21 @@ def table4(rows: pd.DataFrame, runs: list) -> str:
 def table5(rows: pd.DataFrame, runs: list) -> str:
     """The finding of Tables 5 and 6 as Markdown: the penalty's norm and FPR95, then GODIN against LogitNorm."""
     fpr95 = where(rows, metric="fpr95").set_index("method")
-    penalty = fpr95.loc["logit_penalty"]
-    helps = clear(penalty) and penalty["change"] < 0
+    penalty, helps = fpr95.loc["logit_penalty", "ours"], fell(fpr95)["logit_penalty"]
     norm = where(rows, metric="logit_norm_id").set_index("method")["ours"]
     short = norm["logit_penalty"] <= norm["logitnorm"]  # as short as LogitNorm's, which is what the paper's claim is about
-    lead = "" if math.isnan(penalty["ours"]) or helps else "Short logits alone do not help: " if short else "Shorter logits did not clearly help here: "
-    first = (f"{lead}{change(rows, 'logit_norm_id', 'logit_penalty')}, and "
-             f"{_lower_first(change(rows, 'fpr95', 'logit_penalty'), 'LogitPenalty', 'it')}")
+    lead = "Short logits alone do not help: " if short else "Shorter logits did not clearly help here: "
+    first = (f"{'' if math.isnan(penalty) or helps else lead}{change(rows, 'logit_norm_id', 'logit_penalty')}, and "
+             f"{change(rows, 'fpr95', 'logit_penalty').replace('LogitPenalty', 'it', 1)}")
     return f"**{first}; {godin(fpr95)}**{_with(runs)}."
 
 
 def godin(fpr95: pd.DataFrame) -> str:
     """'GODIN (35.9 %) is ahead of LogitNorm (45.9 %), in the paper behind it (25.2, 15.7)', or that no difference is clear; of FPR95 rows by method."""
-    column = "paper" if fpr95.loc[["godin", "logitnorm"], "ours"].isna().any() else "ours"
     two = fpr95.loc[["godin", "logitnorm"]]
     place = {name: "ahead of" if two.loc["godin", name] < two.loc["logitnorm", name] else "behind" for name in ("ours", "paper")}
     theirs = f"{paper.fixed(two.loc['godin', 'paper'])}, {paper.fixed(two.loc['logitnorm', 'paper'])}"
-    if column == "paper":
+    if two["ours"].isna().any():
         return f"in the paper GODIN is {place['paper']} LogitNorm ({theirs})"
     if abs(two["ours"].diff().iloc[-1]) <= paper.noise(*two["sd"], paper.LEAST["fpr95"]):
         return (f"between GODIN ({two.loc['godin', 'ours']:.1f} %) and LogitNorm ({two.loc['logitnorm', 'ours']:.1f} %) there is no clear difference, "
@@ -350,10 +347,6 @@ def godin(fpr95: pd.DataFrame) -> str:
     also = "as in the paper" if place["ours"] == place["paper"] else f"in the paper {place['paper']} it"
     return (f"GODIN ({two.loc['godin', 'ours']:.1f} %) is {place['ours']} LogitNorm ({two.loc['logitnorm', 'ours']:.1f} %), "
             f"{also} ({theirs})")
-
-
-def _lower_first(sentence: str, subject: str, pronoun: str) -> str:
-    return sentence.replace(subject, pronoun, 1)
 
 
 # ---- the figures
