@@ -85,22 +85,11 @@ def _fit(notebook, name, value, known):
     default = known[name]
     if default is None:  # no type to compare with
         return value
-    if isinstance(default, bool):
-        fits = isinstance(value, bool)
-    elif isinstance(default, int):
-        fits = isinstance(value, int) and not isinstance(value, bool)
-    elif isinstance(default, float):
-        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-        value = float(value) if fits else value
-    elif isinstance(default, (list, tuple)):
-        fits = isinstance(value, (list, tuple))
-        value = type(default)(value) if fits else value
-    else:
-        fits = isinstance(value, type(default))
-    if not fits:
+    allowed = {float: (int, float), list: (list, tuple), tuple: (list, tuple)}.get(type(default), type(default))
+    if not isinstance(value, allowed) or isinstance(value, bool) != isinstance(default, bool):  # to Python True is an int
         raise RunnerError(f"{notebook}: parameter {name!r} must be {type(default).__name__} like its default "
                           f"{default!r}, got {type(value).__name__} {value!r}")
-    return value
+    return type(default)(value)
 
 
 def check_run(notebook: Path, given: dict) -> None:
