@@ -88,7 +88,8 @@ def test_judges_of_the_two_heads(monkeypatch, name, method, change, held):
 
 
 def test_the_papers_own_training_is_judged_by_what_was_predicted_of_it():
-    common = {"architecture": "wrn40_2", "id_dataset": "cifar10", "seed": 1, "in_grid": True, "cutout": 0, "group": "six"}
+    common = {"architecture": "wrn40_2", "id_dataset": "cifar10", "seed": 1, "in_grid": True, "counted": True, "cutout": 0,
+              "group": "six"}
     frame = pd.DataFrame([{**common, "method": "logitnorm", "tau": 0.04, "size": size, "epochs": epochs, "effective": s}
                           for size, epochs, s in (("full", 190, 22.0), ("medium", 30, 17.0))])
     assert predictions.JUDGES["full-temperature"](None, frame, None, None) == (True, "s* 22.0 after 190 epochs, 17.0 after 30")

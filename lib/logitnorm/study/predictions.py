@@ -4,7 +4,6 @@ data/predictions.yaml says what was predicted, when, and what was known then; a 
 answers held, did not hold, or None as long as runs are missing that could still change the answer.
 """
 
-import numpy as np
 import pandas as pd
 import yaml
 
@@ -58,7 +57,7 @@ def _trains_worse(plain, frame, repaired, loaded):
     accuracy = [_metric(plain, "accuracy", id_dataset="cifar10", method=method, tau=0.01)
                 for method in ("logitnorm", "centred_logitnorm")]
     if min(map(len, accuracy)) < 3:
-        return None, _so_far(accuracy[1])
+        return None, f"so far {paper.spread(accuracy[1])} %" if len(accuracy[1]) else ""
     return bool(accuracy[1].mean() < accuracy[0].mean()), "; ".join(
         f"{name}: {paper.spread(values)} %" for name, values in zip(("with the offset", "without"), accuracy)
     )
@@ -127,14 +126,10 @@ def _larger(plain, frame, repaired, loaded):
     return bool(large.min() > small.max()), f"WRN-40-2: {paper.spread(large, 1)}; WRN-10-2: {paper.spread(small, 1)}"
 
 
-def _larger_energy(plain, frame, repaired, loaded):
-    return _repaired_at(repaired, "medium")
-
-
 def _repaired_at(repaired: pd.DataFrame, size: str) -> tuple[bool | None, str]:
     """Whether the repair takes 5 points from Energy's mean FPR95 for LogitNorm, and not 1 for cross-entropy: WRN-40-2, seed 1."""
-    here = where(repaired, architecture="wrn40_2", size=size, id_dataset="cifar10", group="six", cutout=0, seed=1, in_grid=True)
-    here = here[here["tau"].isna() | np.isclose(here["tau"], paper.TAU["cifar10"])]
+    here = where(repair.at_papers_tau(repaired), architecture="wrn40_2", size=size, id_dataset="cifar10", group="six", seed=1,
+                 in_grid=True)
     found = {}
     for method, raw in (("logitnorm", "energy_t1"), ("cross_entropy", "energy")):
         fpr95 = where(here, method=method).set_index("score")["fpr95"]
@@ -173,34 +168,27 @@ def _longer(plain, frame, repaired, loaded):
 
 
 def _one_offset(plain, frame, repaired, loaded):
-    rows, same = intervention.beside(intervention.alternatives(loaded), "one_offset")
-    change = (rows - same).mean()
-    held = abs(change["accuracy"]) <= intervention.NEAR_ACCURACY and abs(change["msp"]) <= intervention.NEAR_FPR95 and abs(rows["s"].mean() / same["s"].mean() - 1) <= 0.1
-    return (bool(held) if len(rows) == len(intervention.SEEDS) else None), _changes(rows, same)
+    return _beside(loaded, "one_offset", lambda accuracy, msp, s: abs(accuracy) <= intervention.NEAR_ACCURACY
+                   and abs(msp) <= intervention.NEAR_FPR95 and abs(s) <= 0.1)
 
 
 def _one_temperature(plain, frame, repaired, loaded):
-    rows, same = intervention.beside(intervention.alternatives(loaded), "one_temperature")
-    change = (rows - same).mean()
-    return (bool(change["accuracy"] <= -0.8 and change["msp"] >= 5) if len(rows) == len(intervention.SEEDS) else None), _changes(rows, same)
+    return _beside(loaded, "one_temperature", lambda accuracy, msp, s: accuracy <= -0.8 and msp >= 5)
 
 
 def _fixed_temperature(plain, frame, repaired, loaded):
-    rows, moving = intervention.beside(intervention.alternatives(loaded), "centred_logitnorm", "one_temperature")
-    change = (rows - moving).mean()
-    held = change["accuracy"] <= -intervention.WORSE_ACCURACY and change["msp"] >= intervention.WORSE_FPR95
-    return (bool(held) if len(rows) == len(intervention.SEEDS) else None), _changes(rows, moving, "one temperature's")
+    return _beside(loaded, "centred_logitnorm", lambda accuracy, msp, s: accuracy <= -intervention.WORSE_ACCURACY
+                   and msp >= intervention.WORSE_FPR95, "one_temperature", "one temperature's")
 
 
-def _changes(rows: pd.DataFrame, same: pd.DataFrame, whose: str = "LogitNorm's") -> str:
-    if not len(rows):
-        return ""
-    return "; ".join(f"{name} {paper.spread(rows[column], digits)}, {whose} {paper.spread(same[column], digits)}" for name, column, digits in
-                     (("accuracy", "accuracy", 2), ("FPR95 by MSP", "msp", 1), ("s*", "s", 1)))
-
-
-def _so_far(values: pd.Series) -> str:
-    return f"so far {paper.spread(values)} %" if len(values) else ""
+def _beside(loaded: list, method: str, holds, other: str = "logitnorm", whose: str = "LogitNorm's") -> tuple[bool | None, str]:
+    """holds(changes of accuracy and of MSP's FPR95 in points, relative change of s), means over the seeds of both methods."""
+    rows, same = intervention.beside(intervention.alternatives(loaded), method, other)
+    said = [f"{name} {paper.spread(rows[column], digits)}, {whose} {paper.spread(same[column], digits)}"
+            for name, column, digits in (("accuracy", "accuracy", 2), ("FPR95 by MSP", "msp", 1), ("s*", "s", 1)) if len(rows)]
+    change = (rows - same).mean()
+    held = bool(holds(change["accuracy"], change["msp"], rows["s"].mean() / same["s"].mean() - 1))
+    return held if len(rows) == len(intervention.SEEDS) else None, "; ".join(said)
 
 
 def _full_temperature(plain, frame, repaired, loaded):
@@ -215,10 +203,9 @@ def _full_temperature(plain, frame, repaired, loaded):
 WHOLE = ("full-temperature", "full-energy")  # the predictions that speak of 200 epochs
 JUDGES = {"centred-trains-worse": _trains_worse, "centred-best-tau": _best_tau, "centred-energy": _energy,
           "sweep-plateau": _plateau, "sweep-threshold": _threshold, "sweep-sign": _sign, "cifar100-centred": _cifar100,
-          "wrn40-temperature": _larger, "wrn40-energy": _larger_energy, "scaled-step": _scaled_step,
-          "scaled-temperature": _scaled_temperature, "longer-training": _longer,
+          "wrn40-temperature": _larger, "wrn40-energy": lambda plain, frame, repaired, loaded: _repaired_at(repaired, "medium"),
+          "scaled-step": _scaled_step, "scaled-temperature": _scaled_temperature, "longer-training": _longer,
           "label-noise": lambda plain, frame, repaired, loaded: label_noise.judged(label_noise.load()),
-          "one-offset": _one_offset, "one-temperature": _one_temperature,
-          "full-temperature": _full_temperature,
+          "one-offset": _one_offset, "one-temperature": _one_temperature, "full-temperature": _full_temperature,
           "full-energy": lambda plain, frame, repaired, loaded: _repaired_at(repaired, "full"),
           "fixed-temperature": _fixed_temperature}
