@@ -20,10 +20,10 @@ MANY = 10  # seeds, from which on the rule for few of them hides what their mean
 
 def pairs(loaded: list) -> list:
     """The CIFAR-10 runs of cross-entropy and of LogitNorm at the paper's tau, as their size has them but for the net."""
-    kept = [run for run in loaded if run.config.id_dataset == "cifar10" and not run.config.cutout
-            and not set(run.config.changed) - {"architecture", *IN_EVERY_NAME, *IN_NO_NAME} - ({"epochs"} if run.stopped else set())
-            and (run.config.method == "cross_entropy"
-                 or (run.config.method == "logitnorm" and run.config.tau == paper.TAU["cifar10"]))]
+    allowed = {"architecture", *IN_EVERY_NAME, *IN_NO_NAME}
+    kept = [run for run in loaded if run.config.id_dataset == "cifar10"
+            and set(run.config.changed) <= (allowed | {"epochs"} if run.stopped else allowed)]
+    kept = paper.of_methods(kept, "cross_entropy", "logitnorm")
     both = [{paper.net(run.config) for run in kept if run.config.method == method} for method in ("cross_entropy", "logitnorm")]
     return [run for run in kept if paper.net(run.config) in both[0] & both[1]]
 
@@ -36,18 +36,15 @@ def effects(loaded: list) -> pd.DataFrame:
     The last net is the paper's WRN-40-2, with what its tables print.
     """
     runs = pairs(loaded)
-    frame = paper.ours(runs)
-    frame = frame[(frame["ood_dataset"] == "average") | (frame["score"] == "")]
-    frame = pd.concat([frame, *(_centred(run) for run in runs
-                                if paper.where(frame, run=run.id, score="energy_centred").empty)])
+    frame = paper.where(paper.ours(runs), score="")
     lines = []
     for name in dict.fromkeys(paper.net(run.config) for run in runs):
         same = [run for run in runs if paper.net(run.config) == name]
         of = {method: [run for run in same if run.config.method == method] for method in ("cross_entropy", "logitnorm")}
         fit = np.mean([run.history["train_accuracy"].iloc[-1] for run in of["cross_entropy"]])
         for number, (score, metric) in NUMBERS.items():
-            start, end = (paper.where(frame, run=[run.id for run in of[method]], score=score, metric=metric)["value"]
-                          for method in of)
+            start, end = (pd.Series([run.far(score) for run in found]) if score else
+                          paper.where(frame, run=[run.id for run in found], metric=metric)["value"] for found in of.values())
             c = same[0].config
             lines.append({"net": name, "network": _network(c), "epochs": c.epochs,
                           "n": min(map(len, of.values())), "fit": fit, "number": number, "start": start.mean(),
@@ -67,11 +64,6 @@ def effects(loaded: list) -> pd.DataFrame:
 def _network(config) -> str:
     """'ResNet-20'; of a size with another length 'WRN-40-2 (30 epochs)'."""
     return paper.network(config.architecture) + ("" if config.size == "small" else f" ({paper.length(config)})")
-
-
-def _centred(run) -> pd.DataFrame:
-    """A row of paper.ours for a run whose metrics were written before `energy_centred` was a score."""
-    return pd.DataFrame([{"run": run.id, "score": "energy_centred", "metric": "fpr95", "ood_dataset": "average", "value": run.far("energy_centred")}])
 
 
 def wide(lines: pd.DataFrame, *numbers: str) -> pd.DataFrame:

@@ -206,8 +206,7 @@ def energies(repaired: pd.DataFrame) -> pd.DataFrame:
     Energy against ours, by the rule of paper.direction with the spread of the seeds; none of Energy at T = 1 with one seed, because the
     sign of that seed's offset decides it. At T = 1 cross-entropy has its Energy.
     """
-    rows = where(repaired, group="six", cutout=0, in_grid=True)
-    rows = rows[rows["tau"].isna() | (rows["tau"] == rows["id_dataset"].map(paper.TAU))]
+    rows = where(at_papers_tau(repaired), group="six", in_grid=True)
     theirs = paper.numbers("2").query("score == 'energy' and metric == 'fpr95'").pivot(
         index="id_dataset", columns="method", values="paper")
     found = []
@@ -229,8 +228,7 @@ def energies(repaired: pd.DataFrame) -> pd.DataFrame:
 
 def energies_table(found: pd.DataFrame) -> pd.DataFrame:
     """`energies` as a table to read."""
-    table = pd.DataFrame({("", "ID set, network"): [f"{paper.title(ID)}, {net}" for ID, net in zip(found["id_dataset"], found["net"])],
-                          ("", "score"): found["score"].map(ENERGIES), ("", "n"): found["n"].astype(str),
-                          ("mean FPR95 (%)", "cross-entropy"): found["start"], ("mean FPR95 (%)", "LogitNorm"): found["end"],
-                          ("beside the paper's change", "verdict"): found["verdict"]})
-    return table
+    return pd.DataFrame({("", "ID set, network"): found["id_dataset"].map(paper.title) + ", " + found["net"],
+                         ("", "score"): found["score"].map(ENERGIES), ("", "n"): found["n"].astype(str),
+                         ("mean FPR95 (%)", "cross-entropy"): found["start"], ("mean FPR95 (%)", "LogitNorm"): found["end"],
+                         ("beside the paper's change", "verdict"): found["verdict"]})
