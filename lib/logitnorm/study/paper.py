@@ -410,9 +410,9 @@ def own(frame: pd.DataFrame, sets: list, metrics: tuple = ("fpr95", "auroc")) ->
     return pd.DataFrame(lines)
 
 
-def main_network(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `ours` of the main network (WRN-40-2, or the wide ResNet that stands in for it) on CIFAR-10."""
-    return where(frame, paper_id="cifar10", paper_architecture="wrn40_2")
+def main_network(frame: pd.DataFrame, paper_id: str = "cifar10") -> pd.DataFrame:
+    """The rows of `ours` of the main network (WRN-40-2, or the wide ResNet that stands in for it) on an ID set of the paper."""
+    return where(frame, paper_id=paper_id, paper_architecture="wrn40_2")
 
 
 def average_fpr95(frame: pd.DataFrame, method: str, score: str) -> pd.DataFrame:
@@ -442,11 +442,11 @@ def joint(frame: pd.DataFrame, *methods: str) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def by_tau(frame: pd.DataFrame) -> pd.DataFrame:
-    """LogitNorm on the main network for CIFAR-10 at each tau (rows of `ours`): columns tau, n (seeds), then means over
-    seeds of accuracy, noise (FPR95 on Gaussian noise) and far (FPR95 averaged over the far OOD sets), all by MSP.
+def by_tau(frame: pd.DataFrame, paper_id: str = "cifar10") -> pd.DataFrame:
+    """LogitNorm on the main network at each tau (rows of `ours`): columns tau, n (seeds), then means over seeds of
+    accuracy, noise (FPR95 on Gaussian noise) and far (FPR95 averaged over the far OOD sets), all by MSP.
     """
-    frame = where(main_network(frame), method="logitnorm", score=["", "msp"])
+    frame = where(main_network(frame, paper_id), method="logitnorm", score=["", "msp"])
     wanted = {"accuracy": ("", "accuracy"), "noise": ("gaussian_noise", "fpr95"), "far": ("average", "fpr95")}
     lines = []
     for tau, part in frame.groupby("tau"):

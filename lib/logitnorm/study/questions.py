@@ -13,26 +13,17 @@ NONE = f"The runs that would show it: {paper.NOT_RUN}."
 
 def _with_logits(loaded: list) -> list:
     """The runs of cross-entropy and of LogitNorm at the paper's tau on CIFAR-10 that kept their logits."""
-    return [run for run in loaded if run.config.id_dataset == "cifar10" and not run.config.cutout and run.in_grid
-            and (run.config.method == "cross_entropy" or (run.config.method == "logitnorm"
-                                                         and run.config.tau == paper.TAU["cifar10"]))
-            and all(run.has(f"{name}/logits") for name in (run.config.id_dataset, *run.config.ood_sets))]
+    found = [run for run in loaded if run.config.id_dataset == "cifar10" and run.in_grid]
+    return [run for run in paper.of_methods(found, "cross_entropy", "logitnorm")
+            if all(run.has(f"{name}/logits") for name in (run.config.id_dataset, *run.config.ood_sets))]
 
 
 def tau_of_cifar100(loaded: list) -> str:
     """Issue 2, Markdown: the tau that held-out noise chooses on CIFAR-100, and what each tau gives on the OOD sets."""
-    frame = paper.ours([run for run in loaded if run.config.id_dataset == "cifar100" and run.config.method == "logitnorm"
-                        and run.config.seed == 1 and run.in_grid])
-    frame = frame[frame["score"].isin(["", "msp"])]
-    lines = []
-    for tau, part in frame.groupby("tau"):
-        value = {name: paper.where(part, ood_dataset=ood_set, metric=metric)["value"].item()
-                 for name, ood_set, metric in (("noise", "gaussian_noise", "fpr95"), ("far", "average", "fpr95"),
-                                             ("accuracy", "", "accuracy"))}
-        lines.append({"tau": tau, "n": 1, **value})
-    if len(lines) < 2:
+    found = [run for run in loaded if run.config.id_dataset == "cifar100" and run.config.seed == 1 and run.in_grid]
+    choice = paper.by_tau(paper.ours(found), "cifar100")
+    if len(choice) < 2:
         return NONE
-    choice = pd.DataFrame(lines)
     listed = "; ".join(f"τ = {row.tau:g}: {row.far:.1f} % and {row.accuracy:.1f} %" for row in choice.itertuples())
     return (f"{findings.tau_choice(choice)} Average FPR95 of the six sets by MSP and test accuracy, one seed each, "
             f"{_nets(loaded, 'cifar100')}: {listed}.")
@@ -61,13 +52,10 @@ def crop_or_resize(loaded: list) -> str:
             lines.setdefault(run.config.method, []).append(found[pair[0]] - found[pair[1]])
     if not lines:
         return NONE
-    told = {"lsun_c": {}, "lsun_r": {}}
-    table = paper.numbers("1").query("id_dataset == 'cifar10' and metric == 'fpr95'")
-    for name in told:
-        told[name] = table[table["ood_dataset"] == name].set_index("method")["paper"]
+    printed = paper.where(paper.numbers("1"), id_dataset="cifar10", metric="fpr95").set_index(["ood_dataset", "method"])["paper"]
     said = []
     for method, gaps in lines.items():
-        crop, resized = (told[name][method] for name in ("lsun_c", "lsun_r"))
+        crop, resized = (printed[name, method] for name in ("lsun_c", "lsun_r"))
         said.append(f"{paper.LABELS[method]}: the crops are harder in {sum(gap > 0 for gap in gaps)} of {len(gaps)} runs "
                     f"(mean difference {np.mean(gaps):+.1f} points; in the paper's Table 1 {crop - resized:+.1f})")
     return "With photos prepared in the two ways, stand-ins for LSUN-C and LSUN-R: " + "; ".join(said) + "."
