@@ -7,6 +7,7 @@ from scipy.stats import spearmanr
 from logitnorm.config import IN_EVERY_NAME, IN_NO_NAME
 
 from . import offset, paper
+from .paper import listed
 
 # Number -> (score, metric): FPR95s are means over the far OOD sets.
 NUMBERS = {"MSP": ("msp", "fpr95"), "ODIN": ("odin", "fpr95"), "GradNorm": ("gradnorm", "fpr95"),
@@ -104,7 +105,7 @@ def finding(lines: pd.DataFrame) -> str:
     for number in LATE:
         turned = {way: [line.network for line in ours[ours["number"] == number].itertuples() if _turn(line) == way]
                   for way in (1, 0, -1)}
-        parts = [f"{word} in {_names(turned[way])}" for way, word in
+        parts = [f"{word} in {listed(turned[way])}" for way, word in
                  ((1, "worse"), (-1, "better"), (0, "not clearly different")) if turned[way]]
         said += f" {number} is {', '.join(parts)}."
     return said + "".join(f" The rule is one for few seeds; what the {line.n} seeds of {line.network} say together stands in "
@@ -132,10 +133,10 @@ def cause(lines: pd.DataFrame, sides: pd.DataFrame) -> str:
         if shared:
             here = [line for line in better if line.epochs in shared]
             said.append(f"**GradNorm: the network.** With the same loss and the same {here[0].epochs} epochs it is better in "
-                        f"{_names([line.network for line in here])} ({here[0].change:+.1f} points) and not in the others. Neither the "
-                        "loss nor the schedule alone makes it worse.")
+                        f"{listed([line.network for line in here])} ({here[0].change:+.1f} points) and not in the others. "
+                        "Neither the loss nor the schedule alone makes it worse.")
         else:
-            said.append(f"**GradNorm: the network or its schedule.** It is better in {_names([line.network for line in better])} "
+            said.append(f"**GradNorm: the network or its schedule.** It is better in {listed([line.network for line in better])} "
                         f"and in none of the nets with {rest[0].epochs} epochs. Both grew together here, so these "
                         "runs cannot part them; the loss is the same and is not the reason.")
     if len(sides):
@@ -184,7 +185,3 @@ def godin(loaded: list) -> str:
     if not said:
         return f"GODIN in one of these nets: {paper.NOT_RUN}."
     return f"{' '.join(said)} In the paper's WRN-40-2 it is {paper.fixed(theirs['godin'])} and {paper.fixed(theirs['logitnorm'])} %. No other network was trained with it."
-
-
-def _names(nets: list[str]) -> str:
-    return ", ".join(nets[:-1]) + " and " + nets[-1] if len(nets) > 1 else nets[0]

@@ -473,6 +473,11 @@ def span(values: pd.Series, decimals: int) -> str:
     return " to ".join(dict.fromkeys(f"{value:.{decimals}f}" for value in (values.min(), values.max())))
 
 
+def listed(words: list) -> str:
+    """'MSP, ODIN and Energy'."""
+    return ", ".join(map(str, words[:-1])) + f" and {words[-1]}" if len(words) > 1 else str(words[0])
+
+
 def _said(cell: pd.Series) -> str:
     """The verdict; where only the change is judged, with its size."""
     return cell["verdict"] + ("" if cell["exact"] is True or math.isnan(cell["ratio"])

@@ -5,6 +5,7 @@ import pandas as pd
 from scipy import stats
 
 from . import offset, paper, results
+from .paper import listed
 
 METHODS = ("cross_entropy", "logitnorm")
 COUNTS = (1, 2, 3, 5, 10)
@@ -113,15 +114,11 @@ def finding(lines: pd.DataFrame, seeds: int) -> str:
     said = (f"**One seed of each loss ranks the two by the FPR95 of {sure['claim']} as all {seeds} seeds do in {100 - sure[1]:.0f} of 100 draws, by "
             f"that of {loose['claim']} in {100 - loose[1]:.0f}**")
     if several:
-        said += f". With {_listed(several)} seeds {loose['claim']} gets {_listed([f'{100 - loose[count]:.0f}' for count in several])}"
+        said += f". With {listed(several)} seeds {loose['claim']} gets {listed([f'{100 - loose[count]:.0f}' for count in several])}"
     blind = lines[(lines["low"] < 0) & (lines["high"] > 0)]["claim"]
     open_ = (f" For {', '.join(blind)} not even all {seeds} say whether LogitNorm lowers or raises it: "
              "the interval of the change contains zero.") if len(blind) else ""
     return said + "." + open_
-
-
-def _listed(words: list) -> str:
-    return ", ".join(map(str, words[:-1])) + f" and {words[-1]}" if len(words) > 1 else str(words[0])
 
 
 def printed(lines: pd.DataFrame) -> pd.DataFrame:
