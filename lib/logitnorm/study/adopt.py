@@ -24,11 +24,8 @@ def missing(loaded: list) -> list[list[Config]]:
     One that was stopped in its last stage counts as handed in.
     """
     done = {results.whole(run.config).run_id if run.stopped else run.id for run in loaded}
-    groups: dict[str, list[Config]] = {}
-    for config in experiments.configs(size="full"):
-        if config.run_id not in done and not results.stopped(config):
-            groups.setdefault(config.run_id.rpartition("-seed")[0], []).append(config)
-    return list(groups.values())
+    absent = [config for config in experiments.configs(size="full") if config.run_id not in done and not results.stopped(config)]
+    return [group for _, group in paper.grouped(absent, lambda config: config.run_id.rpartition("-seed")[0])]
 
 
 @cache
@@ -68,20 +65,19 @@ def printed(config: Config) -> tuple[int, str]:
     Those of its network, ID set and method; of LogitNorm at the tau of the tables, and a point of Figure 5 at any of its tau.
     """
     rows = paper.numbers().drop_duplicates(["table", *paper.KEYS])
-    rows = rows[(rows["id_dataset"] == config.id_dataset) & (rows["method"] == config.method)
-                & (rows["architecture"] == paper.counterpart_architecture(config.architecture))]
+    rows = paper.where(rows, id_dataset=config.id_dataset, method=config.method,
+                       architecture=paper.counterpart_architecture(config.architecture))
     if not paper.in_tables(config.method, config.tau, config.cutout, config.id_dataset):
         rows = rows[:0]
     tables = sorted(name for name in rows["table"].unique() if not name.startswith("text-"))
     where = [f"Table{'s' * (len(tables) > 1)} {', '.join(tables)}"] if tables else []
     where += [name.replace("text-", "Section ") for name in rows["table"].unique() if name.startswith("text-")]
-    second = ledger.confidence_table()
-    second = second[(second["id_dataset"] == config.id_dataset) & (second["method"] == config.method)
-                    & (second["architecture"] == config.architecture) & (config.cutout > 0)]
-    where += ["Table 1 of Learned Confidence"] if len(second) else []
+    second = (config.cutout > 0) * len(paper.where(ledger.confidence_table(), id_dataset=config.id_dataset, method=config.method,
+                                                   architecture=config.architecture))
+    where += ["Table 1 of Learned Confidence"] if second else []
     if (config.method, config.id_dataset, config.architecture) == ("logitnorm", "cifar10", "wrn40_2"):
         where += ["Figure 5"] * int(np.isclose(paper.figure(5)["tau"], config.tau).sum())
-    return len(rows) + len(second) + where.count("Figure 5"), "; ".join(where)
+    return len(rows) + second + where.count("Figure 5"), "; ".join(where)
 
 
 def by_worth(loaded: list) -> list[tuple[list[Config], int, str]]:

@@ -596,8 +596,7 @@ def confidence_ends(loaded: dict, frames: dict) -> pd.DataFrame:
 
 def confidence_steps(frame: pd.DataFrame) -> str:
     """Whether Cutout or the confidence branch makes the difference, by MSP (rows of `ours`); "" where a step is missing."""
-    rows = paper.main_network(frame)
-    rows = rows[(rows["score"] == "msp") & (rows["metric"] == "fpr95") & (rows["ood_dataset"] == "average")]
+    rows = where(paper.main_network(frame), score="msp", metric="fpr95", ood_dataset="average")
     far = rows.groupby(["method", "cutout"])["value"].mean()
     steps = [("cross_entropy", 0), ("cross_entropy", 16), ("learned_confidence", 16)]  # method, side of Cutout
     if not all(step in far.index for step in steps):

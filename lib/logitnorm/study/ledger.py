@@ -281,18 +281,16 @@ def learned_confidence(loaded: list, frame: pd.DataFrame, id_dataset: str, archi
     ordinary network has the same Cutout, as in that paper's released code.
     """
     ood = "" if metric == "accuracy" else "isun"
-    table = confidence_table()
-    table = table[(table["id_dataset"] == id_dataset) & (table["architecture"] == architecture)
-                  & (table["ood_dataset"] == ood) & (table["metric"] == metric)].set_index("method")["paper"]
+    cell = {"ood_dataset": ood, "metric": metric}
+    table = paper.where(confidence_table(), id_dataset=id_dataset, architecture=architecture, **cell).set_index("method")["paper"]
     family = re.match("[a-z]+", architecture)[0]
-    mine = frame[(frame["paper_id"] == id_dataset) & frame["architecture"].str.match(f"{family}\\d*(_|$)")
-                 & (frame["ood_dataset"] == ood) & (frame["metric"] == metric)]
+    mine = paper.where(frame[frame["architecture"].str.match(f"{family}\\d*(_|$)")], paper_id=id_dataset, **cell)
     methods = {"cross_entropy": "msp", "learned_confidence": "confidence"}
     mine = mine[mine["cutout"].isin(mine.loc[mine["method"] == "learned_confidence", "cutout"])]
     same = mine[mine["architecture"].str.startswith(architecture)]
     if set(methods) <= set(same["method"]):  # the paper's own network, if both methods have it
         mine = same
-    parts = [mine[(mine["method"] == method) & mine["score"].isin(["", score])] for method, score in methods.items()]
+    parts = [paper.where(mine, method=method, score=["", score]) for method, score in methods.items()]
     both = pd.concat(parts)
     exact = bool(len(both)) and mine is same and bool((both["size"] == "full").all()) and all(
         run.config.epochs >= EPOCHS[id_dataset] for run in loaded if run.id in set(both["run"]))
