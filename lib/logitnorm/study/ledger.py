@@ -187,21 +187,11 @@ def judge(theirs: list[float], mine: list, exact: bool, tolerance: list[float], 
     mine = [np.asarray(values, dtype=float) for values in mine]
     mean = [values.mean() if len(values) else np.nan for values in mine]
     sd = [values.std(ddof=1) if len(values) > 1 else np.nan for values in mine]
-    rows = []
-    for i, number in enumerate(theirs):
-        allowed = max(2 * np.nan_to_num(sd[i]), tolerance[i])
-        change, their_change = (mean[i] - mean[0], number - theirs[0]) if i else (np.nan, np.nan)
-        way = paper.direction(their_change, change, paper.noise(sd[0], sd[i], least), least) if i else ""
-        if np.isnan(mean[i]):
-            said = paper.NOT_RUN
-        elif exact:
-            said = paper.verdict(mean[i], number, allowed, way)
-        else:
-            said = way or "baseline"
-        rows.append(dict(paper=number, ours=mean[i], sd=sd[i], n=len(mine[i]), exact=exact,
-                         difference=mean[i] - number, tolerance=allowed, paper_change=their_change, change=change,
-                         ratio=change / their_change if abs(their_change) > least else np.nan, way=way, verdict=said))
-    return pd.DataFrame(rows)
+    base = theirs[0], mean[0], sd[0]
+    return pd.DataFrame([
+        dict(paper=number, ours=mean[i], sd=sd[i], n=len(mine[i]), exact=exact,
+             **paper.judged(number, mean[i], sd[i], exact, tolerance[i], least, base if i else None))
+        for i, number in enumerate(theirs)])
 
 
 # ---- measures: claims that are in no table

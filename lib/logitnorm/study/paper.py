@@ -243,6 +243,23 @@ def verdict(ours: float, paper: float, tolerance: float, way: str) -> str:
     return "partly" if off <= 2 * tolerance or way == "same direction" else "not reproduced"
 
 
+def judged(number: float, ours: float, sd: float, exact: bool, floor: float, least: float, base: tuple | None = None) -> dict:
+    """By the module's rule, our mean beside the paper's number: difference, tolerance, paper_change, change, ratio, way, verdict.
+
+    sd: NaN for one seed; base: (the paper's number, our mean, its sd) of cross-entropy, or None.
+    """
+    out = dict(difference=np.nan, tolerance=np.nan, paper_change=np.nan, change=np.nan, ratio=np.nan, way="", verdict=NOT_RUN)
+    if math.isnan(ours):
+        return out
+    out |= dict(difference=ours - number, tolerance=max(2 * np.nan_to_num(sd), floor))
+    if base is not None:
+        out |= dict(paper_change=number - base[0], change=ours - base[1])
+        out["way"] = direction(out["paper_change"], out["change"], noise(sd, base[2], least), least)
+        if abs(out["paper_change"]) > least:  # else the ratio divides by next to nothing
+            out["ratio"] = out["change"] / out["paper_change"]
+    return out | dict(verdict=verdict(ours, number, out["tolerance"], out["way"]) if exact else out["way"] or "baseline")
+
+
 def _means(frame: pd.DataFrame) -> pd.DataFrame:
     keys = ["paper_id", "paper_architecture", "method", "score", "paper_set", "metric"]
     # where a run holds both a paper's set and a stand-in for it, only the paper's own counts
@@ -255,25 +272,13 @@ def _means(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _judge(row, base: pd.DataFrame, ran: bool) -> dict:
-    blank = dict(difference=np.nan, tolerance=np.nan, paper_change=np.nan, change=np.nan, ratio=np.nan, way="")
-    if math.isnan(row.ours):
-        return {**blank, "verdict": NOT_MEASURED if ran else NOT_RUN}
-    sd = 0.0 if math.isnan(row.sd) else row.sd
-    out = {**blank, "difference": row.ours - row.paper, "tolerance": max(2 * sd, floor(row.metric, row.paper))}
     # GODIN's own score does not exist for cross-entropy; its baseline is the softmax score
     key = (row.id_dataset, row.architecture, "msp" if row.score == "godin" else row.score, row.ood_dataset, row.metric)
-    if row.method != BASELINE and key in base.index and not math.isnan(base.loc[key, "ours"]):
-        other = base.loc[key]
-        out["paper_change"], out["change"] = row.paper - other["paper"], row.ours - other["ours"]
-        least = floor(row.metric, row.paper, LEAST)
-        out["way"] = direction(out["paper_change"], out["change"], noise(sd, other["sd"], least), least)
-        if abs(out["paper_change"]) > least:  # else the ratio divides by next to nothing
-            out["ratio"] = out["change"] / out["paper_change"]
-    if row.exact:
-        return {**out, "verdict": verdict(row.ours, row.paper, out["tolerance"], out["way"])}
-    if row.method == BASELINE:
-        return {**out, "verdict": "baseline"}
-    return {**out, "verdict": out["way"] or "no baseline"}
+    there = row.method != BASELINE and key in base.index and not math.isnan(base.loc[key, "ours"])
+    out = judged(row.paper, row.ours, row.sd, row.exact, floor(row.metric, row.paper), floor(row.metric, row.paper, LEAST),
+                 tuple(base.loc[key]) if there else None)
+    other = {NOT_RUN: NOT_MEASURED if ran else NOT_RUN, "baseline": "baseline" if row.method == BASELINE else "no baseline"}
+    return {**out, "verdict": other.get(out["verdict"], out["verdict"])}
 
 
 # ---- in words
