@@ -25,6 +25,8 @@ import warnings
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import yaml
+
 from logitnorm.paths import ROOT
 from logitnorm.study import report
 
@@ -47,16 +49,12 @@ class BookError(RunnerError):
 
 def pages() -> list[str]:
     """The pages of _toc.yml in reading order, without their endings: book/index, notebooks/fig1, ..."""
-    import yaml
-
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     return [toc["root"]] + [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
 
 
 def repository() -> tuple[str, str]:
     """(URL, branch) of the public repository, from _config.yml."""
-    import yaml
-
     entry = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
     return entry["url"].rstrip("/"), entry["branch"]
 
@@ -249,8 +247,6 @@ def finish(html: Path) -> None:
 
 def write_index_of_site(html: Path) -> None:
     """sitemap.xml for search engines, and 404.html for a link that leads nowhere, at the address of _config.yml."""
-    import yaml
-
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     base = config.get("html", {}).get("baseurl", "")
     locations = "".join(f"<url><loc>{base}{page}.html</loc></url>" for page in pages())

@@ -12,6 +12,7 @@ import sys
 import textwrap
 from html import escape
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,7 @@ import torch.nn.functional as F
 from logitnorm import losses, metrics, paths
 from logitnorm.study import paper
 
-from .plots import GREEN, ID, METHODS, OOD, PAPER, PURPLE, edges, histogram, html_table
+from .plots import GREEN, ID, METHODS, OOD, PAPER, PURPLE, displayed, edges, histogram, html_table
 
 STEPS = 200  # positions of the threshold slider: 0.5, 1, ..., 100 percent of ID accepted
 BINS = 50
@@ -112,8 +113,6 @@ def threshold_block(runs: list):
 
 def threshold_figure(runs: list):
     """The static twin of threshold_block, first OOD set, threshold at 95 % of ID: (figure, alt text, caption)."""
-    import matplotlib.pyplot as plt
-
     fig, axes = plt.subplots(len(runs) + 1, figsize=(6.4, 3.4 * len(runs) + 4.2))
     said = []
     for run, ax in zip(runs, axes):
@@ -204,8 +203,6 @@ def norm_block(tau: float, norm: float, angle: int, num_classes: int):
 
 def norm_figure(tau: float, norm: float, angle: int, num_classes: int):
     """The static twin of norm_block: (figure, alt text, caption)."""
-    import matplotlib.pyplot as plt
-
     values = norm_values(norm, tau, angle, num_classes)
     f = example_logits(norm, angle, num_classes)
     fig, (left, right, bounds) = plt.subplots(3, figsize=(6.4, 11.6))
@@ -291,12 +288,10 @@ STYLE = """\
 
 
 def block(kind: str, title: str, controls: str, plots: str, table: str, content: dict):
-    from IPython.display import HTML
-
     text = json.dumps(content, separators=(",", ":")).replace("</", "<\\/")  # nothing may end the script element
     script = (f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>" if "google.colab" in sys.modules else
               f'<script src="../_static/{SCRIPT.name}"></script>')
-    return HTML(
+    return displayed(
         f'{STYLE}\n<div class="explorer" data-explorer="{kind}" role="group" aria-label="{title}">\n'
         f'<div class="explorer-controls">{controls}</div>\n<p class="explorer-said" role="status">'
         f"This part needs JavaScript and the built book; a figure on this page shows the same without.</p>\n"

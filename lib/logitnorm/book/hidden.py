@@ -12,7 +12,7 @@ from logitnorm import metrics, scores
 from logitnorm.study import branches, label_noise, offset, paper, predictions, repair, scoring
 
 from . import explorers
-from .plots import FAINT, GREY, METHODS, PAPER, PURPLE
+from .plots import FAINT, GREY, METHODS, PAPER, PURPLE, displayed
 
 NETS = {"wrn10_1": "v", "wrn10_2": "o", "wrn40_2": "*"}  # marker of a network; others get a diamond
 LN, CE = METHODS["logitnorm"], METHODS["cross_entropy"]
@@ -314,11 +314,9 @@ def noise_figure(found: pd.DataFrame):
 
 def predictions_block(judged: pd.DataFrame):
     """The predictions in the order in which they were made, what became of each, and what was known then, as a list."""
-    from IPython.display import HTML
-
     words = {"held": "✓ held", predictions.SO_FAR: "✓ held so far", "did not hold": "✗ did not hold", predictions.RECORD: "● a record"}
     items = [f'<li data-became="{escape(row.became)}"><strong>{words.get(row.became, "○ open")}</strong> {escape(row.prediction)}'
              + (f" <em>{escape(row.numbers)}.</em>" if row.numbers else "")
              + f"<br><small>Written {row.written}; known then: {escape(row.known)}.</small></li>"
              for row in judged.rename(columns={"known then": "known"}).itertuples()]
-    return HTML(f'<ol class="predictions">{"".join(items)}</ol>')
+    return displayed(f'<ol class="predictions">{"".join(items)}</ol>')

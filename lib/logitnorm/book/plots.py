@@ -113,6 +113,13 @@ def show(fig, alt: str, caption: str):
             metadata={"logitnorm": {"alt": alt, "caption": caption, "classes": classes(fig)}})
 
 
+def displayed(text: str):
+    """HTML as an object that a notebook displays."""
+    from IPython.display import HTML  # only notebooks need IPython
+
+    return HTML(text)
+
+
 def base64_of(save, **how) -> str:
     """What save(file, **how) writes, a figure's or an image's method, in base64."""
     buffer = io.BytesIO()
@@ -222,8 +229,6 @@ def switch(figures: dict, name: str, legend: str, caption: str, photos: bool = F
     `name` is the switch's id on the page; closes the figures; returns an object that a notebook displays. `photos`:
     compressed as photographs are, a tenth of the bytes.
     """
-    from IPython.display import HTML
-
     _need(caption, "caption", "switch")
     buttons, panes, rules = [], [], []
     for i, (label, (fig, alt)) in enumerate(figures.items()):
@@ -235,17 +240,15 @@ def switch(figures: dict, name: str, legend: str, caption: str, photos: bool = F
                        f"{escape(label)}</label>")
         panes.append(f'<div class="{name}-{i}"><p>{escape(label)}</p><img class="{PHOTOGRAPH if photos else DRAWING}" src="data:image/webp;base64,{data}" alt="{escape(alt)}"></div>')
         rules.append(f".switch:has(#{name}-{i}:checked) .{name}-{i}")
-    return HTML(f"<style>{', '.join(rules)} {{ display: block; }}</style>"
-                f'<figure class="switch"><fieldset><legend>{escape(legend)}</legend>{" ".join(buttons)}</fieldset>'
-                f"{''.join(panes)}<figcaption>{escape(caption)}</figcaption></figure>")
+    return displayed(f"<style>{', '.join(rules)} {{ display: block; }}</style>"
+                     f'<figure class="switch"><fieldset><legend>{escape(legend)}</legend>{" ".join(buttons)}</fieldset>'
+                     f"{''.join(panes)}<figcaption>{escape(caption)}</figcaption></figure>")
 
 
 def folded(summary: str, *parts):
     """HTML texts and tables under a heading that unfolds them; returns an object that a notebook displays."""
-    from IPython.display import HTML
-
     inside = "\n".join(getattr(part, "data", part) for part in parts)
-    return HTML(f'<details class="record"><summary>{escape(summary)}</summary>\n{inside}\n</details>')
+    return displayed(f'<details class="record"><summary>{escape(summary)}</summary>\n{inside}\n</details>')
 
 
 def table(frame: pd.DataFrame, caption: str, decimals: int = 2):
@@ -256,8 +259,6 @@ def table(frame: pd.DataFrame, caption: str, decimals: int = 2):
     Another table scrolls sideways in its own box on a narrow page. All take their colours from the page; a number and
     its spread stay on one line.
     """
-    from IPython.display import HTML
-
     _need(caption, "caption", "table")
     grouped = frame.columns.nlevels == 2
     head, labels = _grouped_head(frame.columns) if grouped else (columns(map(str, frame.columns)), None)
@@ -272,7 +273,7 @@ def table(frame: pd.DataFrame, caption: str, decimals: int = 2):
             cells = [f"<td>{cell}</td>" for cell in cells]
         body.append(f'<tr><th scope="row">{name}</th>' + "".join(cells) + "</tr>")
     # tabindex, role and label let a keyboard reach the box and scroll it
-    return HTML(
+    return displayed(
         f'<div style="overflow-x:auto" tabindex="0" role="region" aria-label="{escape(caption)}">\n'
         f'<table class="dataframe{" grouped" * grouped}">\n<caption>{escape(caption)}</caption>\n'
         f"<thead>{head}</thead>\n<tbody>\n" + "\n".join(body) + "\n</tbody>\n</table>\n</div>")
@@ -292,9 +293,7 @@ def html_table(names, rows: list[tuple], caption: str = "", kind: str = "") -> s
 
 def join(parts: list):
     """Several such objects as one."""
-    from IPython.display import HTML
-
-    return HTML("\n".join(part.data for part in parts))
+    return displayed("\n".join(part.data for part in parts))
 
 
 def _grouped_head(pairs) -> tuple[str, list[str]]:

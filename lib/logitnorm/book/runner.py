@@ -15,6 +15,8 @@ import sys
 import time
 from pathlib import Path
 
+import yaml
+
 from logitnorm.paths import ROOT
 from logitnorm.study import report
 
@@ -169,8 +171,6 @@ def run(notebook: Path, out: Path, given: dict | None = None) -> Path:
 
 def _literal(text: str):
     """A value from the command line: a Python literal (1e-3, [80, 140]) or else YAML (true, null, a bare word)."""
-    import yaml
-
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -203,8 +203,6 @@ def _shown(path: Path) -> str:
 
 
 def main(arguments=None) -> int:
-    import yaml
-
     parser = argparse.ArgumentParser(prog="python -m logitnorm runner", description=__doc__.split("\n\n")[0])
     parser.add_argument("notebook", type=Path)
     parser.add_argument("out", type=Path)

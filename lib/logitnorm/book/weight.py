@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from PIL import Image
+
 FONT_AWESOME = "_static/scripts/fontawesome.js"
 SHEET = "_static/site.css"
 LINK = re.compile(r'[ \t]*<link(?=[^>]*\brel="stylesheet")[^>]*\bhref="((?:\.\./)*)(_static/[^"?]+\.css)(?:\?[^"]*)?"[^>]*>\n?')
@@ -57,8 +59,6 @@ def icons(html: Path, pages: dict[Path, str]) -> None:
 
 def pictures(html: Path, pages: dict[Path, str]) -> None:
     """Put the same pictures as WebP, without loss, in place of the pages' PNGs, where that is smaller."""
-    from PIL import Image
-
     lighter, found = {}, sorted(html.glob("_images/*.png"))
     with ThreadPoolExecutor() as pool:  # Pillow lets another thread work while it compresses
         list(pool.map(lambda picture: Image.open(picture).save(picture.with_suffix(".webp"), lossless=True, method=6), found))

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import loadmat
 from torch import Tensor
+from tqdm import tqdm
 
 from logitnorm import data
 from logitnorm.data import SETS, Archive, DataError, ImageSet, cache_dir, evenly, fit
@@ -107,8 +108,6 @@ def from_tar(path: Path, take: int | None = None, scale: bool = True) -> np.ndar
 
     Nothing is extracted: the members are decoded where they lie, so no name in it can lead anywhere else.
     """
-    from tqdm import tqdm
-
     with tarfile.open(path) as tar:
         members = [member for member in tar if member.isfile() and IMAGE.fullmatch(member.name)]
         names = sorted(member.name for member in members)
