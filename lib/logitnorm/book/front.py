@@ -112,8 +112,7 @@ def _sentence(lines: pd.DataFrame, loaded: dict[str, list]) -> str:
             if row["size"] else f"Our own runs: {paper.NOT_RUN}; the paper has FPR95 fall from {theirs} %.")
     ends = offset.set_temperatures(loaded.get("small", []))
     if len(ends):
-        least, most = f"{ends.min():.0f}", f"{ends.max():.0f}"
-        trained = least if least == most else f"{least} to {most}"
+        trained = paper.span(ends, 0)
         own = branches.own_stages(branches.histories(loaded.get("full", [])))
         if len(own) > 1:
             said += (f" **The network sets its own temperature**: τ = {paper.TAU['cifar10']:g} asks for an inverse temperature of {own['nominal'].iloc[0]:g}, and it "

@@ -162,8 +162,7 @@ def of_images(loaded: list) -> pd.DataFrame:
     rows = []
     for run in kept_logits(loaded):
         c, (m, centred) = run.config, _parts(run, "cifar10")
-        length = np.linalg.norm(centred, axis=1)
-        s = inverse_temperatures(m, length, c.num_classes, c.tau)
+        length, s = lengths(run)
         y = run.tensor("cifar10/labels").astype(int)
         direction = centred / length[:, None]
         common = minimize_scalar(lambda at, direction=direction, y=y: metrics.nll(at * direction, y), bounds=(0.1, 1 / c.tau), method="bounded")
@@ -462,9 +461,8 @@ def training_said(stands: list[dict]) -> str:
     for found in (found for found in on if found not in there):
         said += (f"; one, right on {found['accuracy']:.0f} % of them, has saved {_saved(found):.0f} % of what is only "
                  f"{found['loss_without'] - found['least_loss']:.3f} nats there")
-    said += (f". Their inverse temperatures are {min(short):.0f} to {max(short):.0f} % below the bottom's. In {between} of {len(on)} it lies between what the "
-             "test images want and what the training images want")
-    said += "."
+    said += (f". Their inverse temperatures are {min(short):.0f} to {max(short):.0f} % below the bottom's. In {between} of {len(on)} it lies between "
+             "what the test images want and what the training images want.")
     for found in closed:
         said += (f" **And where {found['accuracy']:.1f} % of the training images are right, the fork has closed**: without dropout the bottom lies at no offset, s = "
                  f"{found['bottom']:.0f}, and the network, at {found['own']:.1f}, has {found['loss'] - found['least_loss']:.4f} nats to gain there. It was trained with "

@@ -153,7 +153,7 @@ def detection_error_exchanged(id_scores, ood_scores) -> float:
     return 100 * float(np.min(((1 - id_share) * (1 - tpr) + id_share * fpr)[tpr >= 0.95]))
 
 
-# ---- GradNorm, calibration, spread
+# ---- GradNorm, calibration
 
 def gradnorm_batches(logits, features, batch_size=200, T=1.0) -> np.ndarray:
     """One GradNorm score for each full batch of images: the L1 norm of the batch's mean gradient. logitnorm_ood.
@@ -181,11 +181,6 @@ def ece_of_logits(logits, labels) -> float:
         return 0.0
     b = np.searchsorted(np.linspace(0, 1, 16), confidence[inside], side="right") - 1
     return 100 * float(np.abs(np.bincount(b, weights=(correct - confidence)[inside])).sum() / inside.sum())
-
-
-def population_sd(values) -> float:
-    """Standard deviation with divisor n, of numbers of n seeds: sqrt((n - 1) / n) times ours. OpenOOD."""
-    return float(np.std(np.asarray(values, dtype=float), ddof=0))
 
 
 # ---- which package is described by which functions
@@ -390,7 +385,7 @@ def spread_by_divisor(frame: pd.DataFrame) -> pd.DataFrame:
     ours = frame[frame["convention"] == next(iter(FPR95))]
     return pd.DataFrame([{"loss": paper.LABELS[method], "seeds": str(len(part)), "mean FPR95": part["fpr95"].mean(),
                           "± of this book": part["fpr95"].std() if len(part) > 1 else "one seed",
-                          "± of OpenOOD": population_sd(part["fpr95"]) if len(part) > 1 else "one seed"}
+                          "± of OpenOOD": part["fpr95"].std(ddof=0) if len(part) > 1 else "one seed"}
                          for method, part in ours.groupby("method")])
 
 

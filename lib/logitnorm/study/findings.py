@@ -617,7 +617,7 @@ def confidence_errors(found: list) -> str:
     told = [run.info["confidence"] for run in found]
     word = f"{sum(one['collapsed'] for one in told)} of {len(told)} collapsed" if any(one["collapsed"] for one in told) else (
         "It did not collapse")
-    sd = " to ".join(dict.fromkeys(f"{value:.2f}" for value in (min(one["sd"] for one in told), max(one["sd"] for one in told))))
+    sd = paper.span(pd.Series([one["sd"] for one in told]), 2)
     start = "Nor does c know the network's own errors better" if knows["confidence"] < knows["msp"] else (
         "But c knows the network's own errors better")
     return (f"{start}: as a score of right against wrong predictions on ID test images it has an AUROC of {knows['confidence']:.1f} %, "
