@@ -7,6 +7,7 @@ styles and hatches repeat it). Text is large because a page 375 px wide shrinks 
 
 import base64
 import io
+import itertools
 import math
 import re
 from html import escape
@@ -298,12 +299,7 @@ def join(parts: list):
 
 def _grouped_head(pairs) -> tuple[str, list[str]]:
     """Two header lines of columns (group, name), and for each column after the first the name that a phone shows."""
-    groups = []
-    for group, _ in pairs[1:]:
-        if groups and groups[-1][0] == group:
-            groups[-1][1] += 1
-        else:
-            groups.append([group, 1])
+    groups = [(group, len(list(part))) for group, part in itertools.groupby(group for group, _ in pairs[1:])]
     first = f'<th scope="col" rowspan="2">{escape(pairs[0][1])}</th>'
     upper = "".join(f'<th scope="colgroup" colspan="{n}">{escape(group)}</th>' for group, n in groups)
     return (f"<tr>{first}{upper}</tr>{columns(name for _, name in pairs[1:])}",

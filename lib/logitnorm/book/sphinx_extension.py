@@ -17,6 +17,7 @@ import textwrap
 from functools import cache
 from html import escape
 from importlib.metadata import version
+from itertools import takewhile
 
 from logitnorm.study.provenance import git
 
@@ -30,22 +31,16 @@ def to_rst(lines: list[str]) -> list[str]:
     blocks = re.split(r"\n\s*\n", "\n".join(lines).strip("\n"))
     for block in filter(str.strip, blocks):
         heading = re.fullmatch(r"([^\n]+)\n-{3,}", block)
-        flush, indented = _split_at_indent(block)
         if heading:
             out += [f".. rubric:: {_inline(heading[1])}", ""]
             continue
+        flush = list(takewhile(lambda line: not line.startswith(" "), block.splitlines()))
+        indented = block.splitlines()[len(flush):]
         if flush:
             out += [*map(_inline, flush), ""]
         if indented:
             out += ["::", "", *textwrap.indent(textwrap.dedent("\n".join(indented)), "    ").splitlines(), ""]
     return out
-
-
-def _split_at_indent(block: str) -> tuple[list[str], list[str]]:
-    """The lines before the first indented one, and the rest."""
-    lines = block.splitlines()
-    first = next((i for i, line in enumerate(lines) if line.startswith(" ")), len(lines))
-    return lines[:first], lines[first:]
 
 
 def _inline(line: str) -> str:

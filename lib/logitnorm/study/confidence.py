@@ -140,12 +140,9 @@ def threshold_curve(id_score, ood_score, points=201) -> ThresholdCurve:
     points above the lowest."""
     threshold = np.linspace(0, 1, points)
     error = 100 * _error(np.sort(id_score), np.sort(ood_score), threshold)
-    low = high = int(np.argmin(error))
-    good = error <= error[low] + 2
-    while low > 0 and good[low - 1]:
-        low -= 1
-    while high < points - 1 and good[high + 1]:
-        high += 1
+    best = np.argmin(error)
+    bad = np.flatnonzero(error > error[best] + 2)
+    low, high = bad[bad < best].max(initial=-1) + 1, bad[bad > best].min(initial=points) - 1
     return ThresholdCurve(threshold, error, (float(threshold[low]), float(threshold[high])))
 
 

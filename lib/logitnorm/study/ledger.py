@@ -302,29 +302,29 @@ def confidence_table() -> pd.DataFrame:
     return frame.assign(metric=frame["metric"].where(~error, "accuracy"))
 
 
-def _random_logits() -> torch.Tensor:
+def _random_logits() -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits 10,000 x 10 and a factor above 1 for each, 10,000 x 1."""
     generator = torch.Generator().manual_seed(0)
-    return 10 * torch.randn(10_000, 10, dtype=torch.float64, generator=generator)
+    return (10 * torch.randn(10_000, 10, dtype=torch.float64, generator=generator),
+            torch.linspace(1.001, 50, 10_000, dtype=torch.float64)[:, None])
 
 
 def argmax_kept(loaded: list, frame: pd.DataFrame) -> pd.DataFrame:
     """Proposition 3.1 on random logits and factors."""
-    f = _random_logits()
-    s = torch.linspace(1.001, 50, len(f), dtype=torch.float64)[:, None]
+    f, s = _random_logits()
     return _holds((s * f).argmax(1) == f.argmax(1))
 
 
 def confidence_raised(loaded: list, frame: pd.DataFrame) -> pd.DataFrame:
     """Proposition 3.2 on random logits and factors."""
-    f = _random_logits()
-    s = torch.linspace(1.001, 50, len(f), dtype=torch.float64)[:, None]
+    f, s = _random_logits()
     # the last digit of a softmax near 1 is rounding, so equality is allowed to that digit
     return _holds((s * f).softmax(1).amax(1) >= f.softmax(1).amax(1) - 1e-15)
 
 
 def bound_holds(loaded: list, frame: pd.DataFrame) -> pd.DataFrame:
     """Proposition 3.3: the loss of random logits, and of logits that aim at one class, against the bound."""
-    f = _random_logits()
+    f, _ = _random_logits()
     y = torch.arange(len(f)) % 10
     f = torch.cat([f, f + 1000 * (torch.eye(10)[y] - 0.1)])  # the second half aims at the best direction
     loss = {tau: torch.func.vmap(lambda f, y, tau=tau: losses.logitnorm(f[None], y[None], tau))(f, y.repeat(2))
