@@ -263,7 +263,7 @@ def printed(notebook):
 @pytest.mark.slow
 def test_a_killed_papermill_ends_its_training_which_then_goes_on(root, capsys):
     out = root / "data/runs/out.ipynb"
-    process = start(root, "logitnorm.book.runner", "notebooks/train.ipynb", str(out), "-p", "seed", "1",
+    process = start(root, "logitnorm", "runner", "notebooks/train.ipynb", str(out), "-p", "seed", "1",
                     "-p", "runs_dir", "data/runs")
     part = run_folder(root, 1).with_name(run_folder(root, 1).name + ".part")
     wait_for((part / "checkpoint.safetensors").exists, "the first checkpoint")

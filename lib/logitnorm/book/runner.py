@@ -227,7 +227,3 @@ def main(arguments=None) -> int:
     except RunnerError as error:
         return report(error)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

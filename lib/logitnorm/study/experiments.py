@@ -9,7 +9,6 @@ import difflib
 import itertools
 import multiprocessing
 import re
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -255,7 +254,3 @@ def main(arguments: list[str] | None = None) -> int:
     except (DataError, ValueError, OSError) as error:
         return report(error)
     return failed
-
-
-if __name__ == "__main__":
-    sys.exit(main())
