@@ -56,17 +56,13 @@ def literal_assignments(source: str, where: str) -> dict:
         raise RunnerError(f"{where}, line {error.lineno}: not Python ({error.msg}); only 'name = literal' may stand "
                           "here") from None
     for statement in statements:
-        if isinstance(statement, ast.AnnAssign):
-            targets = [statement.target]
-        elif isinstance(statement, ast.Assign):
-            targets = statement.targets
-        else:
+        if not isinstance(statement, (ast.Assign, ast.AnnAssign)):
             raise RunnerError(f"{where}, line {statement.lineno}: only 'name = literal' may stand here")
         try:
             value = ast.literal_eval(statement.value)
         except (ValueError, TypeError) as error:
             raise RunnerError(f"{where}, line {statement.lineno}: the default must be a literal") from error
-        for target in targets:
+        for target in statement.targets if isinstance(statement, ast.Assign) else [statement.target]:
             if not isinstance(target, ast.Name):
                 raise RunnerError(f"{where}, line {statement.lineno}: only 'name = literal' may stand here")
             found[target.id] = value
