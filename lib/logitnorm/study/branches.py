@@ -461,8 +461,8 @@ def training_said(stands: list[dict]) -> str:
     for found in (found for found in on if found not in there):
         said += (f"; one, right on {found['accuracy']:.0f} % of them, has saved {_saved(found):.0f} % of what is only "
                  f"{found['loss_without'] - found['least_loss']:.3f} nats there")
-    said += (f". Their inverse temperatures are {min(short):.0f} to {max(short):.0f} % below the bottom's. In {between} of {len(on)} it lies between "
-             "what the test images want and what the training images want.")
+    said += (f". Their inverse temperatures are {min(short):.0f} to {max(short):.0f} % below the bottom's. In {between} of {len(on)} networks s lies "
+             "between what the test images want and what the training images want.")
     for found in closed:
         said += (f" **And where {found['accuracy']:.1f} % of the training images are right, the fork has closed**: without dropout the bottom lies at no offset, s = "
                  f"{found['bottom']:.0f}, and the network, at {found['own']:.1f}, has {found['loss'] - found['least_loss']:.4f} nats to gain there. It was trained with "

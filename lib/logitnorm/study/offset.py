@@ -188,7 +188,7 @@ def calibration_table(loaded: list, every: bool = True) -> pd.DataFrame:
     for c, group in grouped(
         [run for run in loaded if run.config.method in ("cross_entropy", *TAU) and not run.config.cutout
          and (every or run.config.method == "cross_entropy"
-              or (run.config.method == "logitnorm" and run.config.tau == paper.TAU[run.config.id_dataset]))]
+              or (run.config.method == "logitnorm" and run.config.tau == paper.TAU.get(run.config.id_dataset)))]
     ):
         for normalised in (False, True) if c.method in TAU else (False,):
             soft = pd.DataFrame([on_softmax(run, normalised) for run in group])

@@ -161,10 +161,10 @@ def ours(loaded: list) -> pd.DataFrame:
 
 
 def in_tables(method: str, tau: float, cutout: int, id_dataset: str) -> bool:
-    """Whether the LogitNorm paper's tables compare such a run: LogitNorm, centred or not, at TAU of its ID set, and no Cutout, which
-    that paper does not have, but for Learned Confidence, which comes with it.
+    """Whether the LogitNorm paper's tables compare such a run: LogitNorm, centred or not, at TAU of its ID set (none for SVHN, which
+    that paper does not train on), and no Cutout, which it does not have, but for Learned Confidence, which comes with it.
     """
-    return ((method not in WITH_TAU or math.isclose(tau, TAU[counterpart(id_dataset)]))
+    return ((method not in WITH_TAU or math.isclose(tau, TAU.get(counterpart(id_dataset), math.nan)))
             and (cutout == 0 or method == "learned_confidence"))
 
 
