@@ -16,8 +16,7 @@ def write(path, *cells, parameters="epochs = 2\nlr = 0.1\nname = 'a'\nsizes = ['
     path.parent.mkdir(parents=True, exist_ok=True)
     notebook = new_notebook(cells=[new_markdown_cell(f"# {path.stem.title()}")],
                             metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
-    if parameters is not None:
-        notebook.cells.append(new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    notebook.cells.append(new_code_cell(parameters, metadata={"tags": ["parameters"]}))
     notebook.cells += [new_code_cell(source) for source in cells]
     nbformat.write(notebook, path)
     return path
