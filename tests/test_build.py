@@ -553,6 +553,14 @@ def test_constraints_pin_every_direct_dependency_within_its_range():
         assert not (requirement.name == "jupyter-book" and requirement.specifier.contains("2.0.0")), "another program"
 
 
+def test_ranges_admit_the_pytorch_versions_in_use():
+    from packaging.requirements import Requirement
+
+    found = {r.name: r.specifier for r in map(Requirement, project()["dependencies"])}
+    assert all(found["torch"].contains(version) for version in ("2.11.0", "2.15.0"))
+    assert all(found["torchvision"].contains(version) for version in ("0.26.0", "0.29.0"))
+
+
 def test_citation_agrees_with_the_project():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["cff-version"] == "1.2.0" and citation["title"] and citation["message"] and citation["authors"]
