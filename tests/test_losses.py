@@ -196,6 +196,12 @@ def test_learned_confidence_is_the_reference_formula_with_its_gradients(seed, K,
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("c, hinted", [(torch.zeros(4, 1), torch.zeros(4) > 0), (torch.zeros(4), torch.zeros(4, 1) > 0)])
+def test_a_confidence_with_a_last_axis_is_refused(c, hinted):
+    with pytest.raises(ValueError, match=r"should have the shape of y, \(4,\); squeeze the last axis"):
+        losses.learned_confidence(torch.zeros(4, 3), c, torch.tensor([0, 1, 2, 0]), hinted)
+
+
 def test_learned_confidence_stays_finite_where_the_formula_does_not():
     f, c = torch.tensor([[-200.0, 0.0]], requires_grad=True), torch.tensor([200.0], requires_grad=True)
     L_t, L_c = losses.learned_confidence(f, c, torch.tensor([0]), torch.tensor([True]))

@@ -108,10 +108,11 @@ def test_the_end_is_one_file_and_the_text_of_a_pull_request(tmp_path):
     folder = write_run(tmp_path, n_id=40, n_ood=20)
     text = preset.hand_in(folder)
     assert "It is one of the runs that experiments.yaml lists." in text
-    assert zipfile.is_zipfile(tmp_path / f"{folder.name}.zip") and f"verify {folder.name}.zip" in text
+    assert zipfile.is_zipfile(tmp_path / f"{folder.name}.zip") and f"verify {tmp_path / folder.name}.zip" in text
     info = json.loads((folder / "run.json").read_text())
     assert f"{info['test_accuracy']:.2f} % on the test images of CIFAR-10" in text and str(info["code"]["commit"]) in text
     own = write_run(tmp_path, n_id=40, n_ood=20, lr=0.3)
     text = preset.hand_in(own)
-    assert "pull request" not in text and f"experiments.yaml does not list {own.name}, so keep it out of data/runs/." in text
+    assert "pull request" not in text and f"Keep {own.name} out of data/runs/" in text and "so the tables leave it out" in text
+    assert "A results notebook shows it beside" in preset.hand_in(write_run(tmp_path, n_id=40, n_ood=20, seed=77))
     assert f'runs_dir = "+{tmp_path}"' in text and zipfile.is_zipfile(tmp_path / f"{own.name}.zip")

@@ -262,3 +262,14 @@ def test_images_that_are_no_uint8_set_are_refused(bad):
     for function in (scores.collect, odin):
         with pytest.raises(ValueError, match="non-empty uint8 tensor N x H x W x C"):
             function(small_net(), bad)
+
+
+def test_a_network_that_returns_logits_alone_is_refused():
+    with pytest.raises(ValueError, match=r"should return \(logits, features\) and gives one thing"):
+        scores.collect(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 10)), images(4))
+
+
+def test_a_step_on_the_input_may_have_one_size_for_all_channels():
+    step = scores.odin_step(1000.0, 0.001)
+    one, three = (scores.collect(small_net(), images(4), steps={"odin": step._replace(size=size)})["odin"] for size in (0.02, torch.full((1, 3, 1, 1), 0.02)))
+    np.testing.assert_array_equal(one, three)

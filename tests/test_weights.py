@@ -183,7 +183,7 @@ def test_a_file_that_cannot_be_used_is_refused_in_one_sentence(tmp_path, bomb, c
 
 
 @pytest.mark.parametrize("mean, std", [((0.5,), data.STD), (data.MEAN, (0.2, 0.2)), (data.MEAN, (0.2, 0.0, 0.2)),
-                                       (data.MEAN, (0.2, float("nan"), 0.2))])
+                                       (data.MEAN, (0.2, float("nan"), 0.2)), ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7)), ((float("nan"),) * 3, data.STD)])
 def test_constants_that_no_images_can_have_are_refused(tmp_path, mean, std):
     with pytest.raises(weights.WeightsError, match="mean and std should be three numbers each, one a channel"):
         weights.load(tmp_path / "nothing.pt", mean, std)

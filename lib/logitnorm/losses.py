@@ -82,16 +82,18 @@ def logit_penalty(f: Tensor, y: Tensor, weight: float) -> Tensor:
     return F.cross_entropy(f, y) + weight * f.norm(dim=-1).mean()
 
 
-def learned_confidence(f: Tensor, c: Tensor, y: Tensor, hinted: Tensor,
-                       ) -> tuple[Tensor, Tensor]:
+def learned_confidence(f: Tensor, c: Tensor, y: Tensor, hinted: Tensor) -> tuple[Tensor, Tensor]:
     """The terms (L_t, L_c) of Learned Confidence; the loss is L_t + lambda L_c.
 
     f: logits B x K; c: logit of the confidence, B; y: labels, B; hinted: bool,
     B. Means over the batch, in nats. A hinted example sees p' = c p + (1 - c) y
     (Eq. 2), so L_t = -log(c p_y + 1 - c), computed in log space: exact where
     the released code clamps p and c to [1e-12, 1 - 1e-12]. An example without a
-    hint sees p' = p. L_c = -log c is over all examples.
+    hint sees p' = p. L_c = -log c is over all examples. Raises ValueError for c
+    or hinted of another shape than y, which would broadcast.
     """
+    if not y.shape == c.shape == hinted.shape:
+        raise ValueError(f"c {tuple(c.shape)} and hinted {tuple(hinted.shape)} should have the shape of y, {tuple(y.shape)}; squeeze the last axis")
     log_p = F.log_softmax(f, dim=-1).gather(1, y[:, None]).squeeze(1)
     with_hint = torch.logaddexp(F.logsigmoid(c) + log_p, F.logsigmoid(-c))
     return -torch.where(hinted, with_hint, log_p).mean(), F.softplus(-c).mean()

@@ -100,7 +100,7 @@ def collect(net: nn.Module, images: Tensor, batch_size: int | None = None, preci
     Returns float32 arrays: logits N x K, features N x D, feature_l1 N (the features' L1 norms, for GradNorm), for a
     net with a head of its own that head's score, own N, and by its name what each of `steps` gives, N. Evaluation
     mode; each module's own mode is restored afterwards. batch_size=None: BATCH, or CPU_BATCH images. precision: float32, or
-    bfloat16 / float16 for a quick look.
+    bfloat16 / float16 for a quick look. Raises ValueError for images of another kind and for a net that returns logits alone.
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or len(images) == 0:
         raise ValueError("images must be a non-empty uint8 tensor N x H x W x C as data.load gives it, "
@@ -113,13 +113,13 @@ def collect(net: nn.Module, images: Tensor, batch_size: int | None = None, preci
             with torch.set_grad_enabled(bool(steps)), torch.autocast(
                     device.type, getattr(torch, precision), enabled=precision != "float32"):
                 x.requires_grad_(bool(steps))
-                out = net(x)
-                gradients = {name: torch.autograd.grad(step.loss(out), x, retain_graph=True)[0]
-                             for name, step in steps.items()}
+                if not isinstance(out := net(x), tuple):
+                    raise ValueError("the network should return (logits, features) and gives one thing; wrap it as the page on your own network shows")
+                gradients = {name: torch.autograd.grad(step.loss(out), x, retain_graph=True)[0] for name, step in steps.items()}
             values = dict(zip(("logits", "features", "own"), (value.detach().float() for value in out)))
             del out  # with its graph: the step needs room for another pass
             for name, step in steps.items():
-                values[name] = step.score(net(x.detach() - step.size.to(device) * gradients[name].sign()))
+                values[name] = step.score(net(x.detach() - torch.as_tensor(step.size, device=device) * gradients[name].sign()))
             for name, value in values.items():
                 found.setdefault(name, []).append(value.cpu())
     arrays = {name: torch.cat(values).numpy() for name, values in found.items()}

@@ -212,8 +212,7 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """Everything that training changes, as named tensors: weights, running statistics, momentum, lambda."""
-        momentum = {f"momentum/{name}": self.optimizer.state[p]["momentum_buffer"]
-                    for name, p in self.net.named_parameters()}
+        momentum = {f"momentum/{name}": self.optimizer.state[p]["momentum_buffer"] for name, p in self.net.named_parameters()}
         return {f"net/{k}": v for k, v in self.net.state_dict().items()} | momentum | {"lambda": self.weight}
 
     @torch.no_grad()

@@ -3,6 +3,7 @@
     python -m logitnorm data cifar10 svhn      # and one line for each split
 """
 
+import argparse
 import gzip
 import hashlib
 import http.client
@@ -124,8 +125,11 @@ def sha256(images: Tensor) -> str:
     return hashlib.sha256(images.cpu().contiguous().numpy().data).hexdigest()
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Download or generate the named sets and print one line for each split."""
+    parser = argparse.ArgumentParser(prog="python -m logitnorm data", description=main.__doc__)
+    parser.add_argument("names", nargs="*", metavar="SET", help=f"one or more of {', '.join(SETS)}")
+    names = parser.parse_args(arguments).names
     try:
         if not names:
             raise DataError(f"name the sets, for example cifar10 svhn; choose from {', '.join(SETS)}.")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from logitnorm import data, paths, runs
+from logitnorm import data, paths
 from logitnorm.config import Config, ConfigError
 from logitnorm.train import Trainer, precision_on, resident
 
-from . import experiments, parcel, training
+from . import experiments, parcel, results, training
 from .provenance import device_name
 
 # quick: a real result on CIFAR-10 (WRN-10-2, the schedule of size small in a third of its epochs). It is scored on two image
@@ -101,13 +101,16 @@ def train(run: Config, runs_dir: Path = paths.RUNS) -> Path:
 
 
 def hand_in(folder: Path) -> str:
-    """Pack the run as one file; its path and, of a run that experiments.yaml lists, the text of the pull request that hands it in."""
-    run, archive = runs.load(folder), parcel.pack(folder)
-    listed = run.id in {planned.run_id for planned in experiments.configs()}
-    packed = f"{archive} ({archive.stat().st_size / 1e6:.1f} MB): look at it with `python -m logitnorm verify {archive.name}`."
+    """Pack the run as one file; its path and, of a run that experiments.yaml lists and no build trains anew, the text of the pull request
+    that hands it in."""
+    run, archive = results.load(folder), parcel.pack(folder)
+    listed = run.config.size != "smoke" and run.id in {planned.run_id for planned in experiments.configs()}
+    packed = f"{archive} ({archive.stat().st_size / 1e6:.1f} MB): look at it with `python -m logitnorm verify {archive}`."
     if not listed:
-        return (f"{packed}\nexperiments.yaml does not list {run.id}, so keep it out of data/runs/. A results notebook shows it beside the book's runs "
-                f"with runs_dir = \"+{folder.absolute().parent}\".")
+        where = "A results notebook shows it" if run.in_grid else (
+            "Its network or settings are not those of its size, so the tables leave it out; provenance.ipynb lists it")
+        return (f"{packed}\nKeep {run.id} out of data/runs/, which holds what experiments.yaml lists and a build does not train. {where} beside the book's "
+                f"runs with runs_dir = \"+{folder.absolute().parent}\".")
     return "\n".join([
         packed, "To hand it in, unpack it in data/runs/ of a fork and open a pull request with this text:", "",
         f"Run {run.id}", "",

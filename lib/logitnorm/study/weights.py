@@ -50,9 +50,9 @@ def load(path: str | Path, mean: Sequence[float] = data.MEAN, std: Sequence[floa
     the net undoes. Raises WeightsError for a file that is no state dict, or of a network that is not known here, and for
     constants that no images can have.
     """
-    if len(mean) != 3 or len(std) != 3 or not all(value > 0 for value in std):
-        raise WeightsError(f"mean and std should be three numbers each, one a channel, and those of std greater than 0; got {mean} "
-                           f"and {std}")
+    if not (len(mean) == len(std) == 3 and all(0 <= value <= 1 for value in mean) and all(0 < value <= 1 for value in std)):
+        raise WeightsError(f"mean and std should be three numbers each, one a channel, from 0 to 1, and those of std greater than 0; got {mean} "
+                           f"and {std}; divide those for pixels from 0 to 255 by 255")
     state = _read(Path(path))
     net, named = _build(state, Path(path))
     counters = {name: value for name, value in net.state_dict().items() if name.endswith("num_batches_tracked")}
