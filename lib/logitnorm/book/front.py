@@ -77,12 +77,11 @@ def first_screen(loaded: dict[str, list], lines: pd.DataFrame) -> str:
                               f"{paper.LABELS[run.config.method]}" for run in pair)
     passed = " and ".join(f"{metrics.fpr95(run.score('msp', run.config.id_dataset), run.score('msp', 'svhn_part')):.1f} % "
                           f"under {paper.LABELS[run.config.method]}" for run in pair)
-    short = ("In: its confidence reaches the mark that 95 % of the familiar test images reach. ✓ and ✗ judge in and out, not the name. "
-             "Drawn by a seed, not by eye.")
+    short = "In: above the mark that 95 % of the familiar images reach. Drawn by a seed, not by eye."
     caption = (f"What two networks ({paper.net(pair[0].config)}, seed "
                f"{pair[0].config.seed}) say of ten test images. An image is let in when its largest softmax probability reaches the "
                f"one that 95 % of the CIFAR-10 test images reach: {thresholds}, whose probabilities are small by construction; "
-               f"their order is what counts. Of all house numbers {passed} are let in. Images: {source}")
+               f"their order is what counts. ✓ and ✗ judge in and out, not the name of the class. Of all house numbers {passed} are let in. Images: {source}")
     return (f"{found}\n\n```{{raw}} html\n<figure class=\"asked\" id=\"first-picture\">\n<div class=\"asked-panels\">{panels}"
             f"</div>\n<figcaption><details><summary><span class=\"caption-text\">{short}</span></summary>{escape(caption)}"
             f"</details></figcaption>\n</figure>\n{_doors()}\n```\n")
@@ -115,7 +114,7 @@ def _sentence(lines: pd.DataFrame, loaded: dict[str, list]) -> str:
         trained = paper.span(ends, 0)
         own = branches.own_stages(branches.histories(loaded.get("full", [])))
         if len(own) > 1:
-            said += (f" **The network sets its own temperature**: τ = {paper.TAU['cifar10']:g} asks for an inverse temperature of {own['nominal'].iloc[0]:g}, and it "
+            said += (f" **The network sets its own temperature**: τ = {paper.TAU['cifar10']:g} asks for 1/τ = {own['nominal'].iloc[0]:g}, it "
                      f"reaches {own['s'].iloc[0]:.0f} in {own['epoch'].iloc[0]} epochs and {own['s'].iloc[-1]:.0f} at the end; a small network, asked for "
                      f"{1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, stays at {trained}")
         else:
