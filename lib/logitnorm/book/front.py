@@ -114,8 +114,8 @@ def _sentence(lines: pd.DataFrame, loaded: dict[str, list]) -> str:
         trained = paper.span(ends, 0)
         own = branches.own_stages(branches.histories(loaded.get("full", [])))
         if len(own) > 1:
-            said += (f" **The network sets its own temperature**: τ = {paper.TAU['cifar10']:g} asks for 1/τ = {own['nominal'].iloc[0]:g}, it "
-                     f"reaches {own['s'].iloc[0]:.0f} in {own['epoch'].iloc[0]} epochs and {own['s'].iloc[-1]:.0f} at the end; a small network, asked for "
+            said += (f" **The network sets its own temperature**: asked for 1/τ = {own['nominal'].iloc[0]:g}, it "
+                     f"reaches {own['s'].iloc[0]:.0f} in {own['epoch'].iloc[0]} epochs and {own['s'].iloc[-1]:.0f} at the end; a small one, asked for "
                      f"{1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, stays at {trained}")
         else:
             said += (f" **It sets its own temperature**: asked for 1/τ = {1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}, it trains at {trained}")
