@@ -33,6 +33,8 @@ def test_within_to_between_by_hand():
     # class means -1 and 5, mean 2: within 4 * 1, between 4 * 9
     assert collapse.within_to_between(features, labels) == pytest.approx(1 / 9)
     assert collapse.within_to_between(features[[0, 0, 3, 3]], labels) == 0
+    with pytest.raises(ValueError, match="one label for each"):
+        collapse.within_to_between(features, labels[:3])
 
 
 @pytest.mark.parametrize("features, said", [(np.zeros((1, 3)), r"N >= 2 images by D features, got shape \(1, 3\)"), (np.zeros(5), r"got shape \(5,\)"),

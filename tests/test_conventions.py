@@ -286,6 +286,15 @@ def test_the_papers_protocol_without_choice_is_exact():
         assert std == pytest.approx(0, abs=1e-9)
 
 
+def test_impossible_draws_are_refused():
+    with pytest.raises(ValueError, match="draws 20 OOD images .* but the OOD set has 19"):
+        conventions.paper_protocol(np.arange(100.0), np.arange(19.0))
+    with pytest.raises(ValueError, match="draws 0 OOD images"):
+        conventions.paper_protocol(np.arange(4.0), np.arange(19.0))
+    with pytest.raises(ValueError, match="at least two draws"):
+        conventions.paper_protocol(np.arange(100.0), np.arange(100.0), draws=1)
+
+
 def test_the_finding_and_the_order_of_the_losses_by_hand(measured_runs):
     names = list(conventions.FPR95)
     frame = pd.DataFrame([{"convention": name, "method": method, "seed": seed, "fpr95": value} for name in names

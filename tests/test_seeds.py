@@ -37,6 +37,11 @@ def test_losses_far_apart_are_never_in_the_wrong_order_and_equal_ones_half_the_t
     assert 35 < seeds.wrong(np.c_[same, rng.permutation(same) + 1e-3], 3) < 65
 
 
+def test_more_seeds_than_there_are_is_refused():
+    with pytest.raises(ValueError, match="wrong: 4 seeds out of 3; give between 1 and 3"):
+        seeds.wrong(np.ones((3, 2)), 4)
+
+
 def test_the_interval_holds_the_true_change_about_as_often_as_it_says():
     rng = np.random.default_rng(1)
     held = 0

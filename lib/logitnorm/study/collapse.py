@@ -45,7 +45,10 @@ def within_to_between(features: np.ndarray, labels: np.ndarray) -> float:
 
     0 if every image of a class has the same features. Classes weigh by their number of images.
     """
-    features = _matrix(features)
+    features, labels = _matrix(features), np.asarray(labels)
+    if labels.shape != (len(features),):
+        raise ValueError(f"there must be one label for each of the {len(features)} rows of features, "
+                         f"got shape {labels.shape}")
     means = np.empty_like(features)
     for label in np.unique(labels):
         means[labels == label] = features[labels == label].mean(axis=0)

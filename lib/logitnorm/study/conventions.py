@@ -231,6 +231,11 @@ def paper_protocol(id_scores, ood_scores, draws=10, seed=0) -> dict[str, tuple[f
     seeds. `metrics` uses every image instead, and so needs no draws.
     """
     size = len(id_scores) // 5
+    if not 1 <= size <= len(ood_scores):
+        raise ValueError(f"the paper's protocol draws {size} OOD images (a fifth of {len(id_scores)} ID), "
+                         f"but the OOD set has {len(ood_scores)}")
+    if draws < 2:
+        raise ValueError(f"a standard deviation needs at least two draws, got {draws}")
     rng = np.random.default_rng(seed)
     samples = [rng.choice(ood_scores, size, replace=False) for _ in range(draws)]
     # aupr_in at the draw's own ratio, which is 5 unless the number of ID images is no multiple of 5.

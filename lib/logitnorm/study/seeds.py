@@ -49,6 +49,8 @@ def wrong(values: np.ndarray, count: int) -> float:
     seed all pairs are counted, of more 40,000 draws, a tie is wrong by half.
     """
     a, b = values.T
+    if not 1 <= count <= len(a):
+        raise ValueError(f"wrong: {count} seeds out of {len(a)}; give between 1 and {len(a)}")
     rng = np.random.default_rng(0)
     if count == 1:
         difference = (b[None] - a[:, None]).ravel()
