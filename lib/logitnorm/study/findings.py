@@ -655,11 +655,11 @@ def joint(frame: pd.DataFrame, *methods: str) -> pd.DataFrame:
 
 def first_steps(runs: list) -> str:
     """Markdown: how long the logits of the paper's own training are in its first epochs, the factor 1 / (tau norm), and what it costs beside cross-entropy."""
-    pair = [run for method in ("cross_entropy", "logitnorm") for run in paper.chosen(runs, method)[:1]]
-    if len(pair) < 2:
+    both = pair({"full": runs}, "cross_entropy", "logitnorm")
+    if not both:
         return f"The paper's own training: {paper.NOT_RUN}."
-    ce, ln = (run.history.set_index("epoch").loc[1:] for run in pair)
-    factor = 1 / (pair[1].config.tau * ln["norm_train"])
+    ce, ln = (run.history.set_index("epoch").loc[1:] for run in both)
+    factor = 1 / (both[1].config.tau * ln["norm_train"])
     accuracy = [", ".join(f"{value:.0f}" for value in rows["train_accuracy"].iloc[:3]) for rows in (ln, ce)]
     return (f"In our training of the paper's network, with the paper's rate and no warm-up, the logits have a mean length of {ln['norm_train'].iloc[0]:.0f} in the first "
             f"epoch, so that the factor there is {factor.iloc[0]:.1f}; it passes 1 in epoch {(factor > 1).idxmax()} and is {factor.iloc[-1]:.0f} in the last. The first three epochs "
