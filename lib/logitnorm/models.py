@@ -89,6 +89,20 @@ class Classifier(nn.Module):
         return (out, phi) if isinstance(out, Tensor) else (out[0], phi, out[1])
 
 
+class Dropout(nn.Dropout):
+    """Dropout whose mask on a CPU is cut from random 64-bit words, 16 bits a number: p in steps of 1/65536.
+
+    PyTorch draws it number by number there where the processor is not Intel's, a quarter of a WRN's training time.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or not self.training or not self.p:
+            return super().forward(x)
+        bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-2**63, None).view(torch.int16)
+        keep = bits[:x.numel()].as_strided(x.shape, x.stride()) >= round(self.p * 2**16) - 2**15
+        return x * keep.to(x.dtype).div_(1 - self.p)
+
+
 class Block(nn.Module):
     """Pre-activation residual block: BN, ReLU, 3x3, BN, ReLU, dropout, 3x3, plus the shortcut."""
 
@@ -100,7 +114,7 @@ class Block(nn.Module):
         self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1, bias=False)
         # Where the width changes, the shortcut is a 1x1 convolution of the activated input.
         self.shortcut = nn.Conv2d(c_in, c_out, 1, stride, bias=False) if c_in != c_out else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         a = F.relu(self.bn1(x), inplace=True)
