@@ -173,6 +173,8 @@ def test_nll_agrees_with_torch():
     f, labels = logitnorm_like(300)
     expected = torch.nn.functional.cross_entropy(torch.tensor(f).double() / 0.2, torch.tensor(labels))
     assert metrics.nll(f, labels, 0.2) == pytest.approx(expected.item(), rel=1e-12)
+    with pytest.raises(ValueError, match="the temperature T must be positive, got 0"):
+        metrics.nll(f, labels, 0)
 
 
 def test_temperature_without_a_minimum_is_near_the_end_of_the_range():

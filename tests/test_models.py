@@ -53,6 +53,25 @@ def test_dropout_sits_in_every_block_and_only_acts_in_training():
     assert not torch.equal(net(x)[0], net(x)[0])
 
 
+@pytest.mark.parametrize("p", [0.1, 0.3, 0.9])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_keeps_its_share_whatever_the_shape_and_scales_as_pytorchs(p, dtype):
+    x = torch.ones(16, 33, 31, 7, dtype=dtype).to(memory_format=torch.channels_last).requires_grad_()
+    torch.manual_seed(1)
+    y = models.Dropout(p)(x)
+    y.sum().backward()
+    assert torch.equal(x.grad, y) and y.stride() == x.stride()  # the gradient passes where the value does
+    assert set(y.unique().tolist()) == {0.0, nn.Dropout(p)(x).max().item()}
+    kept, n = (y.permute(0, 2, 3, 1) != 0).double(), x.numel()
+    assert abs(kept.mean() - (1 - p)) < 4 * (p * (1 - p) / n) ** 0.5
+    lines = kept.flatten()
+    for apart in (1, 2, 3, 4, 33):  # four numbers share a random word: neighbours are independent all the same
+        assert abs(torch.corrcoef(torch.stack([lines[:-apart], lines[apart:]]))[0, 1]) < 4 / n ** 0.5
+    torch.manual_seed(1)
+    assert torch.equal(models.Dropout(p)(x), y) and not torch.equal(models.Dropout(p)(x), y)
+    assert models.Dropout(p).eval()(x) is x
+
+
 def test_identity_blocks_pass_the_raw_input_and_widening_blocks_the_activated_one():
     """With a zero second convolution a block is its shortcut."""
     same, wider = models.Block(4, 4, 1, 0.0).eval(), models.Block(4, 6, 2, 0.0).eval()

@@ -131,7 +131,7 @@ def ece_of(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float
 def nll(logits: ArrayLike, labels: ArrayLike, T: float = 1.0) -> float:
     """Mean negative log-likelihood -log softmax_y(f / T) in nats, for logits N x K and labels N."""
     f, y = _logits_labels(logits, labels)
-    f = f / T
+    f = matrix(f, T) / T
     return float(np.mean(energy(f) - f[np.arange(len(y)), y]))
 
 

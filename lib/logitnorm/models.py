@@ -222,8 +222,8 @@ def require(architecture: str, dropout: float) -> tuple[int, int] | None:
             raise ValueError(f"WRN depth must be 6n + 4 (10, 16, 22, 28, 40, ...), got {depth}")
         return depth, width
     if architecture not in TORCHVISION:
-        raise ValueError(f"unknown architecture {architecture!r}; known: wrnDEPTH_WIDTH, e.g. wrn40_2 or wrn10_1, "
-                         + ", ".join(TORCHVISION))
+        known = ", ".join(("wrnDEPTH_WIDTH, e.g. wrn40_2 or wrn10_1", *TORCHVISION))
+        raise ValueError(f"unknown architecture {architecture!r}; known: {known}")
     if dropout:
         raise ValueError(f"{architecture} has no dropout; set dropout to 0, got {dropout}")
     return None

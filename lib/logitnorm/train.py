@@ -161,10 +161,7 @@ class Trainer:
 
     def set_lr(self, lr: float) -> None:
         group = self.optimizer.param_groups[0]
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(lr)
-        else:
-            group["lr"] = lr
+        group["lr"] = group["lr"].fill_(lr) if isinstance(group["lr"], Tensor) else lr
 
     def step(self) -> None:
         """Draw, forward, loss, backward, update, record."""

@@ -56,7 +56,6 @@ def patches(name: str) -> np.ndarray:
         package, _, file = file.partition("/")
         # skimage.data's own functions might go to the network
         picture = Image.open((resources.files(package) / file).open("rb")).convert("RGB")
-        for y in range(0, picture.height - side + 1, side):
-            for x in range(0, picture.width - side + 1, side):
-                found.append(fit(picture.crop((x, y, x + side, y + side))))
+        found += [fit(picture.crop((x, y, x + side, y + side))) for y in range(0, picture.height - side + 1, side)
+                  for x in range(0, picture.width - side + 1, side)]
     return np.stack(found)[evenly(len(found), MOST_PATCHES)]

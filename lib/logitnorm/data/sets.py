@@ -70,9 +70,7 @@ def fit(image: Image.Image, scale: bool = True) -> np.ndarray:
     from torchvision.transforms import functional
 
     image = image.convert("RGB")
-    if scale:
-        image = functional.resize(image, SIZE)
-    return np.array(functional.center_crop(image, SIZE))
+    return np.array(functional.center_crop(functional.resize(image, SIZE) if scale else image, SIZE))
 
 
 def evenly(count: int, kept: int) -> np.ndarray:
