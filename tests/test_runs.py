@@ -1,6 +1,7 @@
 """Run folders: complete or refused, never half-read."""
 
 import errno
+import json
 import os
 import re
 import subprocess
@@ -119,6 +120,17 @@ def test_a_run_stopped_in_its_last_stage_counts_until_the_whole_one_is_there_and
     assert not results.Result(Path(), {"config": {"size": "small", "epochs": 11}}).stopped, "a one-cycle run is no part of a longer one"
     svhn = {"size": "full", "id_dataset": "svhn", "architecture": "vgg13", "dropout": 0.0, "ood_sets": ("textures", "isun"), "history_ood": "isun", "epochs": 160, "milestones": (80, 120)}
     assert not results.Result(Path(), {"config": svhn}).stopped, "a shorter schedule with stages of its own is whole"
+
+
+def test_an_archive_and_settings_of_another_version_are_refused_when_a_run_is_read(tmp_path):
+    (tmp_path / "run.zip").write_bytes(b"PK")
+    with pytest.raises(runs.RunError, match="run.zip is a file; unpack it"):
+        results.load(tmp_path / "run.zip")
+    folder = write_run(tmp_path, n_id=20, n_ood=10)
+    info = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(info | {"config": info["config"] | {"taw": 1}}))
+    with pytest.raises(runs.RunError, match="settings that this version does not know .*taw"):
+        results.load_all(tmp_path)
 
 
 def test_load_all_and_tidy(tmp_path):
