@@ -82,7 +82,7 @@ def _train(config: Config, folder: Path, device: torch.device) -> Path:
             save(trainer, kept, folder)
             saved = now
         if not terminal:
-            print(progress_line(config, trainer.history, kept["seconds"]["total"]), flush=True)
+            print(progress_line(config, trainer.history, now - begun), flush=True)
     try:
         return write_results(trainer, kept, folder, sets, {"data": sums})
     except ValueError as error:  # of a score or a metric
@@ -257,9 +257,9 @@ def require_same(found: dict, wanted: Config, path: Path) -> None:
 
 
 def progress_line(config: Config, history: list[dict], seconds: float) -> str:
-    """What a log that is not a terminal shows of the last epoch, with the test accuracy of the last twelve as a curve."""
+    """What a log that is not a terminal shows of the last epoch, which took `seconds`, with the test accuracy of the last twelve as a curve."""
     row = history[-1]
-    left = seconds / row["epoch"] * (config.epochs - row["epoch"]) / 60
+    left = seconds * (config.epochs - row["epoch"]) / 60  # by the last epoch: those before may be another machine's
     curve = "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * past["test_accuracy"] / 100))] for past in history[-12:])
     done = 20 * row["epoch"] // config.epochs
     return (f"{config.run_id}  {'█' * done}{'░' * (20 - done)}  epoch {row['epoch']}/{config.epochs}  loss {row['train_loss']:.3f}  "
