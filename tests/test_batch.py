@@ -334,7 +334,8 @@ def test_together_trains_in_processes_of_their_own(tmp_path, monkeypatch, capfd,
 @pytest.mark.parametrize("name, value, sentence", [
     ("epochs", "-3", "epochs should be greater than or equal to 1, got -3"), ("method", "logitnrom", "method should be 'cross_entropy', "),
     ("preset", "fast", "preset should be one of quick, small, medium, full, got 'fast'"), ("size", "huge", "size should be 'smoke', "),
-    ("runs_dir", __file__, "test_batch.py is a file; name a folder for the runs")])
+    ("runs_dir", __file__, "test_batch.py is a file; name a folder for the runs"),
+    ("runs_dir", "+mine", "runs_dir +mine is for notebooks that read runs; training writes into mine")])
 def test_settings_that_cannot_be_trained_are_refused_before_a_kernel_starts(tmp_path, monkeypatch, capsys, name, value,
                                                                             sentence):
     monkeypatch.setattr(runner, "check_kernel", lambda: pytest.fail("it got as far as the kernel"))
@@ -342,6 +343,22 @@ def test_settings_that_cannot_be_trained_are_refused_before_a_kernel_starts(tmp_
     assert runner.main(arguments) == 1
     said = capsys.readouterr().err
     assert sentence in said and len(said.splitlines()) == 1 and not list(tmp_path.iterdir())
+
+
+def test_the_executed_notebook_needs_a_file_of_its_own_and_parameters_need_text(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runner, "check_kernel", lambda: pytest.fail("it got as far as the kernel"))
+    notebook = shutil.copy(ROOT / "notebooks/fig1.ipynb", tmp_path)
+    (tmp_path / "latin.yaml").write_bytes(b"runs_dir: \xe9")
+    for arguments, sentence in (([str(tmp_path)], "is a folder; name a new one"), ([notebook], "is the notebook itself; name a new one"),
+                                ([str(tmp_path / "o.ipynb"), "-f", str(tmp_path / "latin.yaml")], "a parameter is not valid YAML: 'utf-8'")):
+        assert runner.main([notebook, *arguments]) == 1
+        said = capsys.readouterr().err
+        assert sentence in said and len(said.splitlines()) == 1
+
+
+def test_a_folder_to_check_must_exist(tmp_path, capsys):
+    assert experiments.main(["--check", "--runs-dir", str(tmp_path / "none")]) == 1
+    assert "none does not exist; name a folder that holds run folders" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--size", "smoke", "--only", "logitnorm"], ["--check"]])

@@ -1,6 +1,7 @@
 """Run folders: complete or refused, never half-read."""
 
 import errno
+import json
 import os
 import re
 import subprocess
@@ -102,6 +103,17 @@ def test_a_second_net_another_length_or_rate_is_in_no_average(tmp_path):
     assert len(results.load_all(tmp_path, everything=True)) == 4
     for of_its_own in ({"size": "full", "architecture": "resnet34", "dropout": 0.0}, {"size": "small", "architecture": "vgg13", "epochs": 15}):
         assert results.Result(Path(), {"config": of_its_own}).in_grid, "the papers' other nets come with settings of their own"
+
+
+def test_an_archive_and_settings_of_another_version_are_refused_when_a_run_is_read(tmp_path):
+    (tmp_path / "run.zip").write_bytes(b"PK")
+    with pytest.raises(runs.RunError, match="run.zip is a file; unpack it"):
+        results.load(tmp_path / "run.zip")
+    folder = write_run(tmp_path, n_id=20, n_ood=10)
+    info = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(info | {"config": info["config"] | {"taw": 1}}))
+    with pytest.raises(runs.RunError, match="settings that this version does not know .*taw"):
+        results.load_all(tmp_path)
 
 
 def test_load_all_and_tidy(tmp_path):

@@ -103,7 +103,7 @@ def test_first_step_is_sgd_by_hand():
 def test_a_smoke_run_learns_and_is_complete(finished):
     h = finished.history
     assert list(h.epoch) == [0, 1, 2, 3, 4]
-    assert h.train_loss.iloc[-1] < h.train_loss.iloc[1] and h.test_accuracy.iloc[-1] > 15  # chance: 10
+    assert h.train_loss.iloc[-1] < 0.8 * h.train_loss.iloc[1] and h.train_accuracy.iloc[-1] > h.train_accuracy.iloc[1] + 2
     accuracy = 100 * finished.correct.mean()
     assert finished.info["test_accuracy"] == pytest.approx(accuracy) == pytest.approx(h.test_accuracy.iloc[-1])
     for name in ("norm", "offset", "centred_norm", "inverse_temperature"):

@@ -181,7 +181,7 @@ def test_other_settings_than_experiments_yaml_says(run):
     with pytest.raises(RunError, match="was trained with odin_epsilon = 0.1, but experiments.yaml says 0.0014"):
         check(run)
     edit_json(run, lambda info: info["config"].update(no_such=1))
-    with pytest.raises(RunError, match="is not a run of this book: ConfigError: unknown setting 'no_such'"):
+    with pytest.raises(RunError, match="settings that this version does not know .unknown setting 'no_such'"):
         check(run)
 
 

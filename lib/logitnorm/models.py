@@ -99,7 +99,7 @@ class Dropout(nn.Dropout):
         if x.device.type != "cpu" or not self.training or not self.p:
             return super().forward(x)
         bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-2**63, None).view(torch.int16)
-        keep = bits[:x.numel()].as_strided(x.shape, x.stride()) >= round(self.p * 2**16) - 2**15
+        keep = bits[:x.numel()].ge_(round(self.p * 2**16) - 2**15).as_strided(x.shape, x.stride())
         return x * keep.to(x.dtype).div_(1 - self.p)
 
 
@@ -119,7 +119,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         a = F.relu(self.bn1(x), inplace=True)
         residual = self.conv2(self.dropout(F.relu(self.bn2(self.conv1(a)), inplace=True)))
-        return residual + (x if self.shortcut is None else self.shortcut(a))
+        return residual.add_(x if self.shortcut is None else self.shortcut(a))
 
 
 class WideResNet(Classifier):

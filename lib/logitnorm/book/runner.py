@@ -98,6 +98,8 @@ def check_run(notebook: Path, given: dict) -> None:
         raise RunnerError(f"{notebook}: runs_dir {folder} is a file; name a folder for the runs")
     if not {"id_dataset", "architecture", "method"} <= set(settings):
         return
+    if str(folder).startswith("+"):
+        raise RunnerError(f"{notebook}: runs_dir {folder} is for notebooks that read runs; training writes into {folder[1:]}")
     from logitnorm.config import Config  # they import torch, which no other notebook needs here
     from logitnorm.study import preset
 
@@ -131,6 +133,8 @@ def run(notebook: Path, out: Path, given: dict | None = None) -> Path:
     notebook, out = Path(notebook), Path(out)
     given = check(notebook, given or {})
     check_run(notebook, given)
+    if out.is_dir() or out.resolve() == notebook.resolve():
+        raise RunnerError(f"{out} is {'a folder' if out.is_dir() else 'the notebook itself'}; name a new one, e.g. build/{notebook.name}")
     check_kernel()
     import papermill
     from papermill.exceptions import PapermillExecutionError
@@ -218,8 +222,8 @@ def main(arguments=None) -> int:
         for name, value in options.pairs:
             given[name] = value if isinstance(defaults.get(name), str) else _literal(value)
         run(options.notebook, options.out, given)
-    except yaml.YAMLError as error:
-        return report(RunnerError(f"a parameter value is not valid YAML: {_one_line(error)}"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return report(RunnerError(f"a parameter is not valid YAML: {_one_line(error)}"))
     except RunnerError as error:
         return report(error)
     return 0

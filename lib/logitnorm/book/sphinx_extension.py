@@ -120,6 +120,8 @@ def setup(app):
     app.add_directive("public-names", directive())
     app.connect("autodoc-process-docstring", lambda app, what, name, obj, options, lines:
                 lines.__setitem__(slice(None), to_rst(lines)))
+    app.connect("autodoc-skip-member",  # a NamedTuple's fields, of which Python says "Alias for field number 0"
+                lambda app, what, name, obj, skip, options: True if type(obj).__name__ == "_tuplegetter" else None)
     app.connect("html-page-context", set_language)
     app.connect("html-page-context", set_foot)
     return {"parallel_read_safe": True}

@@ -224,6 +224,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(f"--together must be at least 1, got {args.together}")
         if args.runs_dir.is_file():
             raise ValueError(f"--runs-dir {args.runs_dir} is a file; name a folder for the runs")
+        if args.check and not args.runs_dir.is_dir():
+            raise ValueError(f"--runs-dir {args.runs_dir} does not exist; name a folder that holds run folders")
         if args.check:
             for sentence in problems(args.runs_dir, FILE):
                 failed = report(RunError(sentence))

@@ -1,5 +1,6 @@
 """The training notebook's presets: from one word to a run, what it will cost before it starts, and how to hand it in."""
 
+import math
 import time
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def tell(run: Config, runs_dir: Path = paths.RUNS, full_on_cpu: bool = False) ->
     return "\n".join([
         f"run        {run.run_id}",
         f"device     {device_name(device)}, {torch.get_num_threads()} threads, {precision} ({why})",
-        f"training   about {minutes(run, device):.0f} minutes, measured on its first steps; then every image set is scored",
+        f"training   about {math.ceil(minutes(run, device))} min, measured on its first steps; then every image set is scored",
         f"download   {download(run)}", f"results    {Path(runs_dir) / run.run_id}"])
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import safetensors
 
 from logitnorm import metrics, paths, runs
-from logitnorm.config import IN_EVERY_NAME, IN_NO_NAME, SIZES, TAU, ConfigError
+from logitnorm.config import IN_EVERY_NAME, IN_NO_NAME, SIZES, TAU, Config, ConfigError
 from logitnorm.runs import RunError
 
 from . import fetch, parcel, scoring
@@ -17,6 +17,14 @@ from . import fetch, parcel, scoring
 
 class Result(runs.Run):
     """A complete run folder whose history and metrics are frames."""
+
+    @cached_property
+    def config(self) -> Config:
+        try:
+            return super().config
+        except ConfigError as error:
+            raise RunError(f"{self.path / 'run.json'} holds settings that this version does not know ({error}); "
+                           "train the run again") from None
 
     @property
     def format(self) -> int:
@@ -117,6 +125,8 @@ def load(path: Path, verify: bool = True) -> Result:
     What Colab's sparse clone left out is compared when it is fetched.
     """
     path = Path(path)
+    if path.is_file():
+        raise RunError(f"{path} is a file; unpack it where it is an archive, and name the run folder")
     absent = [] if all((path / name).exists() for name in parcel.FILES) else [
         file.name for file in fetch.left_out(paths.ROOT) if file.parent == path and not file.exists()]
     run = runs.load(path, verify, absent)
