@@ -228,6 +228,7 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         torch.set_num_threads(1)  # as every run of this book on a CPU
+        training.keep_freed_memory()
     else:
         torch.set_float32_matmul_precision("high")  # TF32, as convolutions have it, so that the peak is theirs too
     images, flops = random_set(), training_flops(args.architecture)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -98,6 +99,18 @@ def test_first_step_is_sgd_by_hand():
         torch.testing.assert_close(dict(trainer.net.named_parameters())[name], expected)
     total = math.sqrt(sum((p.grad ** 2).sum().item() for p in twin.net.parameters()))
     assert row["grad_norm"] == pytest.approx(total, rel=1e-4)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_is_kept_for_the_next_step():
+    """In a process of its own: the second of two large tensors takes the place of the first without a page fault."""
+    program = ("import resource, torch\nfrom logitnorm.study import training\n"
+               "def faults():\n    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n    torch.ones(2**24)\n"
+               "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+               "faults(); print(faults())\ntraining.keep_freed_memory()\nfaults(); print(faults())")
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    given_back, kept = map(int, said.split())
+    assert given_back > 20 and kept < given_back / 4  # the system may give pages of 2 MiB, 32 in all
 
 
 def test_a_smoke_run_learns_and_is_complete(finished):
