@@ -23,13 +23,11 @@ def test_the_offered_parameters_train_just_that_run(config):
 
 
 def test_what_is_missing_is_what_is_listed_and_not_there(tmp_path):
-    listed = [config for config in experiments.configs(size="full") if not results.stopped(config)]
+    listed = experiments.configs(size="full")
     assert sorted(config.run_id for group in adopt.missing([]) for config in group) == sorted(c.run_id for c in listed)
     done = results.load(write_run(tmp_path, n_id=40, n_ood=20, **listed[0].model_dump()))
     left = adopt.missing([done])
     assert sum(map(len, left)) == len(listed) - 1 and listed[0] not in [config for group in left for config in group]
-    early = results.load(write_run(tmp_path, n_id=40, n_ood=20, **listed[0].model_dump() | {"epochs": 190}))
-    assert early.stopped and adopt.missing([early]) == left, "one that was stopped in its last stage will do"
 
 
 def test_operations_are_those_worked_by_hand():

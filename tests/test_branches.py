@@ -176,7 +176,7 @@ def test_the_papers_own_training_is_told_stage_by_stage():
     assert "16.0 at epoch 5, and 22.5 at the end, with 99.5 % right. The offset ratio falls from 2.00 to 0.50" in said and "within 10 % of 1/τ; in the last ten epochs it still rises by 17.5." in said
     assert branches.own_short(rows) == "Our training of the paper's network, asked for an inverse temperature of 25, climbs to 10 in its first 3 epochs and ends, after 6, at 22 (training images)."
     more = pd.concat([rows.assign(run="b", architecture="resnet34", epoch=rows["epoch"] + 9), rows[rows["epoch"] < 6].assign(run="c"), rows], ignore_index=True)
-    assert branches.own_said(more) == said, "another network, and a run that was stopped earlier, stay out"
+    assert branches.own_said(more) == said, "another network, and a shorter run, stay out"
     for other in (rows.assign(size="small"), rows.assign(tau=0.01), rows[rows["epoch"] < 4]):
         assert branches.own_said(other) == branches.own_short(other) == ""
 

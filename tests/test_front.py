@@ -78,7 +78,7 @@ def test_full_runs_on_stand_ins_are_not_called_the_papers_setting(tmp_path):
     write_grid(tmp_path, seeds=(1,), size="full", ood_sets=("textures_part", "svhn_part", "isun"), history_ood="svhn_part", n_id=60, n_ood=20)
     full = results.by_size(tmp_path, ["full"])
     lines = ledger.build({**full, "small": []}).assign(size="full", ours_short="54.5 → 19.3")
-    assert "here 200 epochs, 2 of 3 sets stand-ins" in front.first_screen({**full, "small": []}, lines)
+    assert "2 of 3 sets here are stand-ins" in front.first_screen({**full, "small": []}, lines)
 
 
 @pytest.mark.parametrize("language", front.SUMMARIES)

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fake_runs import PAPER_SETS, reseal, write_run
+from fake_runs import reseal, write_run
 from logitnorm import metrics, paths, runs, scores
 from logitnorm.config import Config, ConfigError
-from logitnorm.study import experiments, paper, results, scoring, training, writing
+from logitnorm.study import experiments, results, scoring, training, writing
 from logitnorm.study.provenance import provenance
 
 
@@ -103,23 +103,6 @@ def test_a_second_net_another_length_or_rate_is_in_no_average(tmp_path):
     assert len(results.load_all(tmp_path, everything=True)) == 4
     for of_its_own in ({"size": "full", "architecture": "resnet34", "dropout": 0.0}, {"size": "small", "architecture": "vgg13", "epochs": 15}):
         assert results.Result(Path(), {"config": of_its_own}).in_grid, "the papers' other nets come with settings of their own"
-
-
-def test_a_run_stopped_in_its_last_stage_counts_until_the_whole_one_is_there_and_is_never_exact(tmp_path):
-    the_papers = dict(method="logitnorm", seed=1, size="full", ood_sets=PAPER_SETS, history_ood="svhn", n_id=30, n_ood=10)
-    for epochs in (140, 190):
-        write_run(tmp_path, epochs=epochs, **the_papers)
-    [run] = results.load_all(tmp_path)  # the last stage begins after 140 epochs
-    assert run.stopped and run.id == "full-cifar10-wrn40_2-logitnorm-tau0.04-epochs190-seed1"
-    assert paper.net(run.config) == "WRN-40-2, some 190 of 200 epochs" and paper.brief(paper.net(run.config)) == "WRN-40-2, 190 epochs"
-    assert results.whole(run.config).epochs == 200 and not paper.ours([run])["exact"].any()
-    write_run(tmp_path, **the_papers)
-    [run] = results.load_all(tmp_path)
-    assert not run.stopped and run.id == "full-cifar10-wrn40_2-logitnorm-tau0.04-seed1" and paper.ours([run])["exact"].all()
-    assert [run.config.epochs for run in results.load_all(tmp_path, everything=True)] == [140, 200], "everything but what the whole one replaces"
-    assert not results.Result(Path(), {"config": {"size": "small", "epochs": 11}}).stopped, "a one-cycle run is no part of a longer one"
-    svhn = {"size": "full", "id_dataset": "svhn", "architecture": "vgg13", "dropout": 0.0, "ood_sets": ("textures", "isun"), "history_ood": "isun", "epochs": 160, "milestones": (80, 120)}
-    assert not results.Result(Path(), {"config": svhn}).stopped, "a shorter schedule with stages of its own is whole"
 
 
 def test_an_archive_and_settings_of_another_version_are_refused_when_a_run_is_read(tmp_path):

@@ -104,8 +104,8 @@ def _sentence(lines: pd.DataFrame, loaded: dict[str, list]) -> str:
     net = {"medium": "the paper's own network, 30 epochs instead of 200", "small": "a small network, 12 epochs"}
     if full := paper.chosen(loaded.get("full", []), "logitnorm"):
         used = [paper.counterpart(name) != name for name in full[0].config.ood_sets]
-        if full[0].stopped or any(used):
-            net["full"] = f"here {paper.length(full[0].config)}, {sum(used)} of {len(used)} sets stand-ins"
+        if any(used):
+            net["full"] = f"{sum(used)} of {len(used)} sets here are stand-ins"
     said = (f"**Foreign images that pass for familiar: from {ours} %** with LogitNorm (paper: {theirs} %; "
             f"{net.get(row['size'], 'the paper’s setting')})."
             if row["size"] else f"Our own runs: {paper.NOT_RUN}; the paper has FPR95 fall from {theirs} %.")

@@ -50,7 +50,7 @@ def temperature_figure(frame: pd.DataFrame, wide: bool = False):
         end = frame[frame["method"] == "centred_logitnorm"][["nominal", "effective"]].max()
         upper.text(end["nominal"] * 1.15, end["effective"], "the offset\ntaken out", va="center")
     for big in frame[frame["architecture"] == "wrn40_2"].itertuples():
-        upper.annotate(paper.brief(big.net), (big.nominal, big.effective), (9, -4), textcoords="offset points")
+        upper.annotate(big.net, (big.nominal, big.effective), (9, -4), textcoords="offset points")
     upper.set(xscale="log", yscale="log", xlabel="inverse temperature asked for, 1/τ", ylabel="inverse temperature s, test images",
               xlim=(ends[0], ends[1] * 2.4))
     s_star = offset.fitted_s(frame)
@@ -314,7 +314,7 @@ def noise_figure(found: pd.DataFrame):
 
 def predictions_block(judged: pd.DataFrame):
     """The predictions in the order in which they were made, what became of each, and what was known then, as a list."""
-    words = {"held": "✓ held", predictions.SO_FAR: "✓ held so far", "did not hold": "✗ did not hold", predictions.RECORD: "● a record"}
+    words = {"held": "✓ held", "did not hold": "✗ did not hold", predictions.RECORD: "● a record"}
     items = [f'<li data-became="{escape(row.became)}"><strong>{words.get(row.became, "○ open")}</strong> {escape(row.prediction)}'
              + (f" <em>{escape(row.numbers)}.</em>" if row.numbers else "")
              + f"<br><small>Written {row.written}; known then: {escape(row.known)}.</small></li>"

@@ -537,7 +537,7 @@ def growing_effect(lines: pd.DataFrame):
         said.append(f"{name}: " + ", ".join(f"{row.network} {row.change:+.1f}" for row in part.itertuples()))
     ax.axhline(0, color="black", linewidth=1)
     ax.set(ylabel="change of the mean FPR95 (points)")
-    ax.set_xticks(range(len(nets)), ["WRN-40-2,\npaper" if net == netsize.PAPER else paper.brief(net).replace(", ", ",\n").replace("BC-", "\nBC-")
+    ax.set_xticks(range(len(nets)), ["WRN-40-2,\npaper" if net == netsize.PAPER else net.replace(", ", ",\n").replace("BC-", "\nBC-")
                                      for net in nets], fontsize=10)
     fig.legend(loc="outside upper center", ncols=3)
     return fig, f"Change of the mean FPR95 from cross-entropy to LogitNorm, by network and score. {'; '.join(said)}."

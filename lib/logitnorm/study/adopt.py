@@ -10,7 +10,7 @@ from logitnorm import data
 from logitnorm.config import TAU, Config
 from logitnorm.train import network
 
-from . import experiments, ledger, paper, results
+from . import experiments, ledger, paper
 from .training import TRAIN_IMAGES
 
 # GPU -> (dense peak of its 16-bit tensor cores in TFLOP/s, from its data sheet; the share of it that these narrow nets
@@ -19,12 +19,9 @@ GPUS = {"T4": (65, 0.05), "L4": (121, 0.04), "H100": (989, 0.05)}
 
 
 def missing(loaded: list) -> list[list[Config]]:
-    """The runs of size full that experiments.yaml lists and nobody has handed in, seeds of the same run together.
-
-    One that was stopped in its last stage counts as handed in.
-    """
-    done = {results.whole(run.config).run_id if run.stopped else run.id for run in loaded}
-    absent = [config for config in experiments.configs(size="full") if config.run_id not in done and not results.stopped(config)]
+    """The runs of size full that experiments.yaml lists and nobody has handed in, seeds of the same run together."""
+    done = {run.id for run in loaded}
+    absent = [config for config in experiments.configs(size="full") if config.run_id not in done]
     return [group for _, group in paper.grouped(absent, lambda config: config.run_id.rpartition("-seed")[0])]
 
 
@@ -85,7 +82,7 @@ def by_worth(loaded: list) -> list[tuple[list[Config], int, str]]:
 
     A group of which a seed is there already gives a spread, but no number that had none: 0.
     """
-    done = {(results.whole(run.config).run_id if run.stopped else run.id).rpartition("-seed")[0] for run in loaded}
+    done = {run.id.rpartition("-seed")[0] for run in loaded}
     groups = [(group, *printed(group[0])) for group in missing(loaded)]
     groups = [(group, 0, f"the spread of {where}") if group[0].run_id.rpartition("-seed")[0] in done else (group, count, where)
               for group, count, where in groups]

@@ -364,7 +364,7 @@ MEASURES = {function.__name__: function for function in (
 
 
 def _exact(found: list) -> bool:
-    return bool(found) and all(run.config.size == "full" and not run.stopped and run.config.id_dataset == "cifar10"
+    return bool(found) and all(run.config.size == "full" and run.config.id_dataset == "cifar10"
                                and run.config.architecture == "wrn40_2" for run in found)
 
 

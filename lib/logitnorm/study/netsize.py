@@ -22,8 +22,7 @@ MANY = 10  # seeds, from which on the rule for few of them hides what their mean
 def pairs(loaded: list) -> list:
     """The CIFAR-10 runs of cross-entropy and of LogitNorm at the paper's tau, as their size has them but for the net."""
     allowed = {"architecture", *IN_EVERY_NAME, *IN_NO_NAME}
-    kept = [run for run in loaded if run.config.id_dataset == "cifar10"
-            and set(run.config.changed) <= (allowed | {"epochs"} if run.stopped else allowed)]
+    kept = [run for run in loaded if run.config.id_dataset == "cifar10" and set(run.config.changed) <= allowed]
     kept = paper.of_methods(kept, "cross_entropy", "logitnorm")
     both = [{paper.net(run.config) for run in kept if run.config.method == method} for method in ("cross_entropy", "logitnorm")]
     return [run for run in kept if paper.net(run.config) in both[0] & both[1]]
@@ -64,7 +63,7 @@ def effects(loaded: list) -> pd.DataFrame:
 
 def _network(config) -> str:
     """'ResNet-20'; of a size with another length 'WRN-40-2 (30 epochs)'."""
-    return paper.network(config.architecture) + ("" if config.size == "small" else f" ({paper.length(config)})")
+    return paper.network(config.architecture) + ("" if config.size == "small" else f" ({config.epochs} epochs)")
 
 
 def wide(lines: pd.DataFrame, *numbers: str) -> pd.DataFrame:

@@ -308,19 +308,7 @@ def network(architecture: str) -> str:
 
 def net(config) -> str:
     """'WRN-40-2, 30 epochs'."""
-    return f"{network(config.architecture)}, {length(config)}"
-
-
-def brief(name: str) -> str:
-    """What `net` says, for the narrow places of a figure: 'WRN-40-2, 190 epochs'."""
-    return re.sub(r"some (\d+) of \d+", r"\1", name)
-
-
-def length(config) -> str:
-    """'30 epochs'; of a run that was stopped early 'some 190 of 200 epochs', whatever the last one was."""
-    if results.stopped(config):
-        return f"some {round(config.epochs, -1)} of {results.whole(config).epochs} epochs"
-    return f"{config.epochs} epochs"
+    return f"{network(config.architecture)}, {config.epochs} epochs"
 
 
 def by_method(loaded: list) -> list:
@@ -530,7 +518,7 @@ def plainly(loaded: list, size: str) -> str:
     text.append(f"Its calibration error before temperature scaling is {ece}: {ln_mean['', 'ece']:.2f} % against "
                 f"{ce_mean['', 'ece']:.2f} %.")
     stand_ins = [named(name) for name in config.ood_sets if counterpart(name) != name]
-    limits = [f"the net ({network(config.architecture)}) and the training ({length(config)}) are not the paper's "
+    limits = [f"the net ({network(config.architecture)}) and the training ({config.epochs} epochs) are not the paper's "
               "(WRN-40-2, 200 epochs)" if not frame["exact"].any() else "",
               f"stand-in image sets: {', '.join(stand_ins)}" if stand_ins else "",
               f"only {len(ln)} LogitNorm seed{'s' * (len(ln) > 1)}, so the spread is "

@@ -12,7 +12,6 @@ from logitnorm import paths
 from . import intervention, label_noise, offset, paper, repair
 from .paper import where
 
-SO_FAR = "held so far"  # of a prediction about 200 epochs, judged on a run that was stopped a little earlier
 RECORD = "no prediction but its record"  # what data/predictions.yaml says of an entry that was written after the fact
 
 
@@ -31,8 +30,7 @@ def judged(loaded: list, frame: pd.DataFrame, repaired: pd.DataFrame) -> pd.Data
     rows = []
     for entry in made():
         held, said = JUDGES[entry["id"]](plain, frame, repaired, loaded)
-        became = {True: SO_FAR if entry["id"] in WHOLE and all(run.stopped for run in repair.own_run(loaded)) else "held",
-                  False: "did not hold", None: paper.NOT_RUN}[held]
+        became = {True: "held", False: "did not hold", None: paper.NOT_RUN}[held]
         rows.append({"written": entry["written"], "prediction": entry["says"], "known then": entry["known then"], "numbers": said,
                      "became": RECORD if RECORD in entry["known then"] else became})
     return pd.DataFrame(rows)
@@ -40,10 +38,9 @@ def judged(loaded: list, frame: pd.DataFrame, repaired: pd.DataFrame) -> pd.Data
 
 def judged_said(found: pd.DataFrame) -> str:
     """Markdown: how many of the predictions held."""
-    held, early, failed, waiting, record = (int((found["became"] == word).sum()) for word in ("held", SO_FAR, "did not hold", paper.NOT_RUN, RECORD))
-    stopped = f", {early} held on a run that was stopped a little before its end" * bool(early)
+    held, failed, waiting, record = (int((found["became"] == word).sum()) for word in ("held", "did not hold", paper.NOT_RUN, RECORD))
     open_ = f"{waiting} {'waits' if waiting == 1 else 'wait'} for runs, and " * bool(waiting)
-    return (f"**{held} held{stopped}, {failed} did not**; {open_}{record} is the record of what was already seen. Some were judged on the same runs, so the count is "
+    return (f"**{held} held, {failed} did not**; {open_}{record} is the record of what was already seen. Some were judged on the same runs, so the count is "
             "no sample.")
 
 
@@ -200,7 +197,6 @@ def _full_temperature(plain, frame, repaired, loaded):
     return bool(before < s < 23), f"s* {s:.1f} after {rows['epochs'].iloc[0]} epochs, {before:.1f} after {short['epochs'].iloc[0]}"
 
 
-WHOLE = ("full-temperature", "full-energy")  # the predictions that speak of 200 epochs
 JUDGES = {"centred-trains-worse": _trains_worse, "centred-best-tau": _best_tau, "centred-energy": _energy,
           "sweep-plateau": _plateau, "sweep-threshold": _threshold, "sweep-sign": _sign, "cifar100-centred": _cifar100,
           "wrn40-temperature": _larger, "wrn40-energy": lambda plain, frame, repaired, loaded: _repaired_at(repaired, "medium"),

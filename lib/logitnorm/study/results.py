@@ -15,21 +15,6 @@ from logitnorm.runs import RunError
 from . import fetch, parcel, scoring
 
 
-def whole(config: Config) -> Config:
-    """The same run with all the epochs of its size."""
-    return config.replace(epochs=Config(size=config.size).epochs)
-
-
-def stopped(config: Config) -> bool:
-    """Whether a run was stopped in the last stage of its size's schedule: the same steps, and not all of them.
-
-    Only a schedule of stages has runs that are the beginning of a longer one, and only one with the stages of its size.
-    """
-    of_size = Config(size=config.size)
-    return (config.schedule == "steps" and config.milestones == of_size.milestones
-            and config.milestones[-1:] < (config.epochs,) < (of_size.epochs,))
-
-
 class Result(runs.Run):
     """A complete run folder whose history and metrics are frames."""
 
@@ -54,21 +39,17 @@ class Result(runs.Run):
     def in_grid(self) -> bool:
         """Whether averages over seeds and the papers' tables take this run.
 
-        Of Wide ResNets only the size's own, with the size's schedule, be it stopped in its last stage: others belong to a study of the network, the
+        Of Wide ResNets only the size's own, with the size's schedule: others belong to a study of the network, the
         length or the rate. The papers' other networks come with settings of their own.
         """
         if "architecture" in self.config.changed:
             return not self.config.architecture.startswith("wrn")
-        return not set(self.config.changed) - set(IN_EVERY_NAME + IN_NO_NAME) - ({"epochs"} if self.stopped else set())
+        return not set(self.config.changed) - set(IN_EVERY_NAME + IN_NO_NAME)
 
     @property
     def counted(self) -> bool:
         """Whether tables over networks take this run: `in_grid`, or of SECOND_NET with the settings of its size otherwise."""
         return self.in_grid or (self.config.architecture == SECOND_NET and not set(self.config.changed) - set(IN_EVERY_NAME + IN_NO_NAME))
-
-    @property
-    def stopped(self) -> bool:
-        return stopped(self.config)
 
     @property
     def device(self) -> str:
@@ -157,8 +138,7 @@ def load_all(runs_dir: Path | str = "", everything: bool = False, verify: bool =
 
     runs_dir: "", the book's runs; a folder of run folders; "+FOLDER", a text: the book's runs and those in FOLDER, which
     take the place of the book's where both have one. everything: those of a second net, another length or another
-    learning rate too, for the studies of these. Runs in progress are left out, and runs that were stopped early where the
-    whole one is there. Raises RunError for a damaged run, a
+    learning rate too, for the studies of these. Runs in progress are left out. Raises RunError for a damaged run, a
     folder that does not exist, or where FOLDER has none.
     """
     own = Path(str(runs_dir).removeprefix("+") or paths.RUNS)
@@ -170,13 +150,7 @@ def load_all(runs_dir: Path | str = "", everything: bool = False, verify: bool =
     elif own != paths.RUNS and not own.is_dir():
         raise RunError(f"{own.absolute()} does not exist; name a folder that holds run folders")
     found = [load(folder, verify) for name, folder in sorted(folders.items()) if not name.endswith(".part")]
-    return [run for run in current(found) if everything or run.in_grid]
-
-
-def current(found: list[Result]) -> list[Result]:
-    """The runs without each that was stopped early and whose whole one is among them."""
-    ids = {run.id for run in found}
-    return [run for run in found if not (run.stopped and whole(run.config).run_id in ids)]
+    return [run for run in found if everything or run.in_grid]
 
 
 def by_size(runs_dir: Path | str, sizes: Sequence[str], everything: bool = False) -> dict[str, list[Result]]:

@@ -273,7 +273,7 @@ def changes(run: Result, runs_dir: Path = paths.RUNS) -> list[str]:
     others = [found for found in results.load_all(runs_dir) if found.id != run.id]
     mine = [run] if run.in_grid else []
     tables = [ledger.build({size: [found for found in chosen if found.config.size == size] for size in ledger.SIZES})
-              for chosen in (others, results.current([*others, *mine]))]
+              for chosen in (others, [*others, *mine])]
     both = tables[0].merge(tables[1], on="id", suffixes=("_before", ""))
     columns = ("ours", "verdict", "size")
     changed = both[[any(row[name] != row[f"{name}_before"] for name in columns) for _, row in both.iterrows()]]
