@@ -130,9 +130,8 @@ def ece_of(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float
 
 def nll(logits: ArrayLike, labels: ArrayLike, T: float = 1.0) -> float:
     """Mean negative log-likelihood -log softmax_y(f / T) in nats, for logits N x K and labels N."""
-    f, y = _logits_labels(logits, labels)
-    f = matrix(f, T) / T
-    return float(np.mean(energy(f) - f[np.arange(len(y)), y]))
+    f, y = _logits_labels(logits, labels, T)
+    return float(np.mean(energy(f / T) - f[np.arange(len(y)), y] / T))
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
@@ -192,8 +191,8 @@ def _scores(which: str, scores: ArrayLike) -> np.ndarray:
     return scores
 
 
-def _logits_labels(logits: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    f, y = matrix(logits), np.asarray(labels)
+def _logits_labels(logits: ArrayLike, labels: ArrayLike, T: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    f, y = matrix(logits, T), np.asarray(labels)
     if y.shape != (len(f),):
         raise ValueError(f"there must be one label for each of the {len(f)} rows of logits, got {y.shape}")
     if not np.issubdtype(y.dtype, np.integer) or y.min() < 0 or y.max() >= f.shape[1]:

@@ -144,8 +144,9 @@ def matrix(logits: ArrayLike, T: float = 1.0) -> np.ndarray:
     f = np.asarray(logits, dtype=np.float64)
     if f.ndim != 2 or f.shape[0] == 0 or f.shape[1] < 2:
         raise ValueError(f"logits must be a matrix of N >= 1 images by K >= 2 classes, got shape {f.shape}")
-    if bad := int((~np.isfinite(f)).any(axis=1).sum()):
-        raise ValueError(f"the logits of {bad} of {len(f)} images are not finite: training diverged")
+    if not np.isfinite(f).all():  # its rows are counted only then: fits of a temperature come by here hundreds of times
+        bad = (~np.isfinite(f)).any(axis=1)
+        raise ValueError(f"the logits of {bad.sum()} of {len(f)} images are not finite: training diverged")
     if not T > 0:
         raise ValueError(f"the temperature T must be positive, got {T}")
     return f
