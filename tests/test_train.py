@@ -103,11 +103,14 @@ def test_first_step_is_sgd_by_hand():
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_freed_memory_is_kept_for_the_next_step():
-    """In a process of its own: the second of two large tensors takes the place of the first without a page fault."""
+    """In a process of its own: a large tensor takes the place of one before it without a page fault.
+
+    The least of forty counts: a small object that the heap has put between two large ones makes a place too narrow now and then.
+    """
     program = ("import resource, torch\nfrom logitnorm.study import training\n"
                "def faults():\n    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n    torch.ones(2**24)\n"
                "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
-               "faults(); print(faults())\ntraining.keep_freed_memory()\nfaults(); print(faults())")
+               "print(min(faults() for _ in range(40)))\ntraining.keep_freed_memory()\nprint(min(faults() for _ in range(40)))")
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     given_back, kept = map(int, said.split())
     assert given_back > 20 and kept < given_back / 4  # the system may give pages of 2 MiB, 32 in all
