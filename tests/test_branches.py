@@ -150,15 +150,15 @@ def test_branches_are_counted_by_hand():
 def test_what_follows_the_accuracy_is_told_from_what_follows_tau():
     rows = histories()
     rows = pd.concat([rows, rows.assign(epoch=rows["epoch"] + 3, s=rows["s"] + 30, train_accuracy=rows["train_accuracy"] + 30)])
-    assert "in 3 of 3 short runs no epoch after the first" in branches.fitting_said(rows)
-    assert "in 2 of 3 short runs" in branches.fitting_said(rows.assign(s=rows["s"].where((rows["epoch"] != 5) | (rows["seed"] != 1), 6.0)))
+    assert "s rises all the way in 3 of 3 runs" in branches.fitting_said(rows)
+    assert "s rises all the way in 2 of 3 runs" in branches.fitting_said(rows.assign(s=rows["s"].where((rows["epoch"] != 5) | (rows["seed"] != 1), 6.0)))
     last = pd.DataFrame({"run": [*"abcd"], "size": "small", "architecture": "wrn10_2", "tau": [0.01, 0.02, 0.04, 0.05], "nominal": [100, 50, 25, 20], "seed": 1,
                          "lr": 0.2, "epoch": 12, "share": 2.0, "train_accuracy": [90.0, 88.0, 90.5, 89.0], "s": [14.0, 13.5, 13.0, 12.0]})
     said = branches.fitting_said(last)
     assert "the last of 4 runs of WRN-10-2" in said and "from 12.0 to 14.0 (17 %) for 20 to 100, though all are right on 88.0 to 90.5 % of" in said
     assert "the last of 3 runs of WRN-10-2" in branches.fitting_said(last.assign(nominal=[100, 50, 25, 12.5])), "1/τ bounds the last"
     own = last.assign(run="o", size="full", architecture="wrn40_2", tau=0.04, epoch=[1, 2, 3, 4], train_accuracy=[80.0, 90.0, 85.0, 95.0], s=[8.0, 9.0, 9.5, 10.0])
-    assert "lower s, in 4 not with the first either (in the paper's own training, below, 17 % of the pairs of epochs have). But" in branches.fitting_said(pd.concat([last, own]))
+    assert "with the first epoch too in 4 (in the paper's own training 17 % of the pairs of epochs are in the other order). But" in branches.fitting_said(pd.concat([last, own]))
     assert "And" not in said, "there is one network"
     more = pd.concat([last, last[2:3].assign(run="e", architecture="resnet20", train_accuracy=95.0, s=11.0)])
     assert "And ResNet-20 is right on 95 % of its training images at s = 11.0, WRN-10-2 on 90 % at 13.0" in branches.fitting_said(more)
@@ -173,8 +173,8 @@ def test_the_papers_own_training_is_told_stage_by_stage():
     assert branches.own_stages(rows)["epoch"].tolist() == [3, 5, 6]
     said = branches.own_said(rows)
     assert said.startswith("**In the first 3 of 6 epochs WRN-40-2 trains at an inverse temperature of at most 10.0, not at the 25 that τ = 0.04 asks for**: at their end it is right on 86 %")
-    assert "16.0 at epoch 5, and 22.5 at the end, with 99.5 % right. The offset ratio falls from 2.00 to 0.50" in said and "within 10 % of 1/τ; in the last ten epochs it still rises by 17.5." in said
-    assert branches.own_short(rows) == "Our training of the paper's network, asked for an inverse temperature of 25, climbs to 10 in its first 3 epochs and ends, after 6, at 22 (training images)."
+    assert "16.0 at epoch 5, and 22.5 at the end, with 99.5 % right. The offset ratio falls from 4.0 in epoch 1 and 2.00 at epoch 3 to 0.50" in said and "within 10 % of 1/τ; in the last ten epochs it still rises by 17.5." in said
+    assert branches.own_short(rows) == "Our training of the paper's network, for which 1/τ = 25, is at 10 after 3 epochs and at 22 at the end, after 6 (training images)."
     more = pd.concat([rows.assign(run="b", architecture="resnet34", epoch=rows["epoch"] + 9), rows[rows["epoch"] < 6].assign(run="c"), rows], ignore_index=True)
     assert branches.own_said(more) == said, "another network, and a shorter run, stay out"
     for other in (rows.assign(size="small"), rows.assign(tau=0.01), rows[rows["epoch"] < 4]):

@@ -22,8 +22,8 @@ def test_heads_are_compared_seed_by_seed(tmp_path):
     assert "changes by +0.00 ± 2.48 points" in intervention.alternatives_said(spread)
     assert said.endswith("A temperature fixed at its end was not trained, so whether the moving counts is open.")
     fixed = pd.DataFrame([{"method": "centred_logitnorm", "seed": 1, "accuracy": 79.6, "msp": 68.0, "s": 9.2, "nll": 0.5}])
-    for change, word in (({}, "counts, as far as 1 of 3 seeds say**:"), ({"msp": 66.0}, "counts for one of the two, as"), ({"accuracy": 80.0, "msp": 66.0}, "is not seen to count, as")):
-        assert f"**That it may move {word}" in intervention.fixed_said(pd.concat([found, fixed.assign(**change)]))
+    for change, word in (({}, "counts, as far as 1 of 3 seeds say:"), ({"msp": 66.0}, "counts for one of the two, as"), ({"accuracy": 80.0, "msp": 66.0}, "is not seen to count, as")):
+        assert f"That it may move {word}" in intervention.fixed_said(pd.concat([found, fixed.assign(**change)]))
     assert "(centred LogitNorm, τ = 0.109), the test accuracy changes by -0.40 points and the FPR95 of MSP by +3.0 (n = 1)" in intervention.fixed_said(
         pd.concat([found, fixed]))
     both = pd.concat([found, fixed]).assign(nll=lambda rows: rows["method"].map({"logitnorm": 0.46, "one_offset": 0.47, "one_temperature": 0.5, "centred_logitnorm": 0.49}))
@@ -38,7 +38,7 @@ def test_what_the_intervention_says_names_both_losses():
     found = pd.DataFrame({"method": ["logitnorm"] * 2 + ["centred_logitnorm"] * 2, "tau": [0.01, 0.1] * 2,
                           "accuracy": [87.0, 88.0, 60.0, 86.0]})
     said = intervention.intervention_said(found)
-    assert "between 87.0 and 88.0 %" in said and "between 60.0 and 86.0 %" in said and "0.01 to 0.1" in said
+    assert said.endswith("at τ = 0.01, 0.1 the test accuracy is 60.0, 86.0 %, and with it 87.0, 88.0 %.")
     assert "τ counts" in said and "matters little more" in intervention.intervention_said(found.assign(accuracy=[87.0, 88.0, 86.0, 87.0]))
     assert intervention.intervention_said(found[:2]) == ""
 

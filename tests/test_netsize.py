@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fake_runs import write_grid, write_run
-from logitnorm import metrics
+from logitnorm import metrics, scores
 from logitnorm.book import pictures
 from logitnorm.study import netsize, offset, results
 
@@ -33,12 +33,12 @@ def test_only_pairs_with_the_settings_of_their_size_are_compared(tmp_path):
 
 
 def test_the_effect_is_the_difference_of_the_means_over_seeds(tmp_path):
-    write_grid(tmp_path, seeds=(1, 2))
+    write_grid(tmp_path, seeds=(1, 2), format=1)
     loaded = results.load_all(tmp_path, everything=True)
     found = netsize.effects(loaded)
-    mean = {method: np.mean([metrics.fpr95(run.score("energy_centred", "cifar10"), run.score("energy_centred", name))
-                             for run in loaded if run.config.method == method for name in run.config.ood_sets])
-            for method in ("cross_entropy", "logitnorm")}
+    mean = {method: np.mean([metrics.fpr95(*(scores.energy(scores.centred(run.tensor(f"{name}/logits").astype(float)), T) for name in ("cifar10", ood)))
+                             for run in loaded if run.config.method == method for ood in run.config.ood_sets])
+            for method, T in (("cross_entropy", 1), ("logitnorm", 0.1))}
     row = found[(found["net"] != netsize.PAPER) & (found["number"] == "Energy of f − m")].iloc[0]
     assert (row["start"], row["end"]) == pytest.approx(tuple(mean.values())) and row["n"] == 2
     theirs = found[(found["net"] == netsize.PAPER) & (found["number"] == "MSP")].iloc[0]
@@ -75,8 +75,8 @@ def test_energy_is_told_by_the_side_of_the_offset(tmp_path):
 def test_the_gain_is_set_beside_the_fit():
     given = lines(energy=[8, -9, -8, -8], gradnorm=[6, 5, -24, -41])
     assert "MSP is better in 3 of 3 networks, the accuracy clearly lower in 3" in netsize.meaning(given)
-    assert netsize.gain(given).startswith("**The better a network fits its training images, the more LogitNorm lowers the FPR95 of MSP: changes of -10.0 to -30.0 points "
-                                          "in 3 networks** (Spearman's ρ = +1.00; the paper's WRN-40-2: -34.0)")
+    assert netsize.gain(given).startswith("**In 3 networks, the better one fits its training images, the more LogitNorm lowers the FPR95 of MSP: changes of -10.0 to -30.0 points** "
+                                          "(Spearman's ρ = +1.00; the paper's WRN-40-2: -34.0)")
     given.loc[given["number"] == "MSP", "change"] = [-30.0, -20.0, -10.0, -34.0]
     assert "the less LogitNorm lowers" in netsize.gain(given)
     assert netsize.meaning(given[given["net"] == "wrn10_1"]) == ""

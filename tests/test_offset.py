@@ -114,8 +114,8 @@ def test_what_is_said_of_the_step_follows_the_numbers(tmp_path):
     frame = offset.temperatures(found)
     np.testing.assert_allclose(frame["divisor"], [run.config.tau * offset.described(run)["norm"] for run in found])
     level, growing = (offset.step_said(frame.assign(divisor=values), repair.repairs(found)) for values in (0.125, frame["tau"]))
-    assert level == "**Nor does τ set the step**: at one learning rate τ‖f‖ is 0.125 to 0.125 (means over seeds) while τ goes from 0.01 to 0.1."
-    assert growing.startswith("**τ sets the step too**: at one learning rate τ‖f‖ is 0.010 to 0.100")
+    assert level == "Nor does τ set the step: at one learning rate τ‖f‖ is 0.125 to 0.125 (means over seeds) while τ goes from 0.01 to 0.1."
+    assert growing.startswith("τ sets the step too: at one learning rate τ‖f‖ is 0.010 to 0.100")
     assert offset.step_said(frame.iloc[:1], repair.repairs(found)) == ""
     write_run(tmp_path, method="logitnorm", tau=0.01, lr=0.05, seed=1, architecture="wrn10_2", n_id=60, n_ood=20)
     found = results.load_all(tmp_path, everything=True)
@@ -131,11 +131,11 @@ def test_the_sweep_with_a_scaled_rate_says_whether_one_seed_can_place_its_minimu
     usual = [{**common, "tau": tau, "seed": seed, "lr": 0.2, "fpr95": 45.0 + 3 * seed} for tau in taus for seed in (1, 2, 3)]
     slow = [{**common, "in_grid": False, "tau": tau, "seed": 1, "lr": 5 * tau, "fpr95": value} for tau, value in ((0.02, 55.0), (0.08, 49.0))]
     said = offset.scaled_minimum_said(pd.DataFrame(usual + slow))
-    assert said.startswith("Over all 3 τ, one seed each, such a rate gives an FPR95 by MSP of 48.0 to 55.0 %, the lowest at τ = 0.04. **One seed each cannot")
+    assert said.startswith("Over all 3 τ, one seed each, such a rate gives an FPR95 by MSP of 48.0 to 55.0 %, the lowest at τ = 0.04. One seed each cannot")
     assert "the second best τ is 1.0 points above, and the seeds of one τ have a standard deviation of 3.0 points" in said and "the other seeds have 51.0, 54.0 %" in said
     slow[1]["fpr95"] = 41.0
     said = offset.scaled_minimum_said(pd.DataFrame(usual + slow))
-    assert "**So there is a minimum**: the second best τ is 7.0 points above" in said and "other seeds" not in said
+    assert "So there is a minimum: the second best τ is 7.0 points above" in said and "other seeds" not in said
     assert offset.scaled_minimum_said(pd.DataFrame(usual + slow[:1])) == offset.scaled_minimum_said(pd.DataFrame(usual)) == ""
 
 

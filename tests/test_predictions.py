@@ -26,7 +26,9 @@ def test_every_prediction_has_a_judge_and_open_ones_say_so(logit_runs):
     known = {"label-noise": "held", "wrn40-temperature": predictions.RECORD}  # one is judged by data/benchmarks, one was no prediction
     assert became.tolist() == [known.get(entry["id"], "not yet run") for entry in entries]
     became = ["held", "held", "did not hold", "not yet run", predictions.RECORD]
-    assert predictions.judged_said(pd.DataFrame({"became": became})).startswith("**2 held, 1 did not**; 1 waits for runs, and 1 is the record")
+    assert predictions.judged_said(pd.DataFrame({"became": became, "prediction": [*"ab", "Third: it is so.", *"de"]})) == (
+        "**2 held, 1 did not**; 1 waits for runs, and 1 is the record of what was already seen. Some were judged on the same runs, so the count is no sample. "
+        "What did not hold: “Third”.")
 
 
 def test_judges_say_held_and_did_not_hold(tmp_path):
@@ -94,12 +96,12 @@ def test_the_papers_own_training_is_judged_by_what_was_predicted_of_it():
     for s in (16.9, 23.1):
         assert predictions.JUDGES["full-temperature"](None, frame.assign(effective=[s, 17.0]), None, None)[0] is False
     assert predictions.JUDGES["full-temperature"](None, frame[1:], None, None) == (None, "")
-    values = {"logitnorm": {"energy_t1": 96.0, "energy_centred": 20.0, "msp": 19.0, "energy": 21.0}, "cross_entropy": {"energy": 37.0, "energy_centred": 37.5}}
+    values = {"logitnorm": {"energy_t1": 96.0, "energy_centred": 20.0, "msp": 19.0, "energy": 21.0, "paper_centred": 18.0}, "cross_entropy": {"energy": 37.0, "energy_centred": 37.5}}
     repaired = pd.DataFrame([{**common, "size": "full", "method": method, "tau": 0.04 if method == "logitnorm" else np.nan, "score": score, "fpr95": value}
                              for method, of in values.items() for score, value in of.items()])
     judge = predictions.JUDGES["full-energy"]
     assert judge(None, None, repaired, None) == (True, "LogitNorm: 96.0 to 20.0 %; Cross-entropy: 37.0 to 37.5 %")
-    assert judge(None, None, repaired.replace({"fpr95": {96.0: 24.0}}), None)[0] is False and judge(None, None, repaired[:4], None)[0] is None
+    assert judge(None, None, repaired.replace({"fpr95": {96.0: 24.0}}), None)[0] is False and judge(None, None, repaired[:5], None)[0] is None
     said = repair.own_repair_said(repaired)
-    assert "from an FPR95 of 96.0 to 20.0 %** (MSP 19.0 %; Energy at T = 0.1 21.0 %, and under cross-entropy 37.0 %" in said
-    assert repair.own_repair_said(repaired.assign(size="small")) == repair.own_repair_said(repaired[:4]) == repair.own_repair_said(pd.DataFrame()) == ""
+    assert "from 21.0 to 18.0 % at the paper's T = 0.1, and from 96.0 to 20.0 % at T = 1** (MSP 19.0 %, Energy under cross-entropy 37.0 %;" in said
+    assert repair.own_repair_said(repaired.assign(size="small")) == repair.own_repair_said(repaired[:5]) == repair.own_repair_said(pd.DataFrame()) == ""

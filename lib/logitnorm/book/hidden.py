@@ -53,11 +53,11 @@ def temperature_figure(frame: pd.DataFrame, wide: bool = False):
         upper.annotate(big.net, (big.nominal, big.effective), (9, -4), textcoords="offset points")
     upper.set(xscale="log", yscale="log", xlabel="inverse temperature asked for, 1/τ", ylabel="inverse temperature s, test images",
               xlim=(ends[0], ends[1] * 2.4))
-    s_star = offset.fitted_s(frame)
+    s = offset.fitted_s(frame)
     tau = np.geomspace(frame["tau"].min() / 1.1, frame["tau"].max() * 1.1, 400)
     for sign in (1, -1):
-        lower.plot(tau, sign * offset.fork(tau, s_star), color="black", linewidth=1.2)
-    lower.text(0.011, 8.6, f"theory, one fitted s* = {s_star:.1f}", va="center")
+        lower.plot(tau, sign * offset.fork(tau, s), color="black", linewidth=1.2)
+    lower.text(0.011, 8.6, f"the fork for one s = {s:.1f}", va="center")
     lower.text(0.0105, 0.25, "taken out of the loss")
     lower.set(xscale="log", yscale="asinh", xlabel="τ", ylabel="offset ratio, √K m / ‖c‖")
     lower.set_yticks([-10, -5, -2, -1, 0, 1, 2, 5, 10], ["−10", "−5", "−2", "−1", "0", "1", "2", "5", "10"])
@@ -69,11 +69,11 @@ def valley_figure(found: dict):
     """Figure of a `branches.valley`: the loss along the offset ratio for some of its tau, and Energy's FPR95."""
     fig, (upper, lower) = plt.subplots(2, figsize=(6.4, 7.4), sharex=True)
     most = 1.1 * found["loss"][found["taus"].index(0.02)][np.abs(found["shares"]) < 4.6].max()
-    for tau, shade in ((0.02, 1), (0.04, 0.82), (0.06, 0.66), (0.1, 0.52)):
+    for tau, shade in ((0.02, 1.0), (0.04, 0.82), (0.08, 0.66), (0.15, 0.52)):
         loss = found["loss"][found["taus"].index(tau)]
         upper.plot(found["shares"], loss, color=plt.cm.Blues(shade))
-        at = np.flatnonzero((loss < 0.97 * most) & (found["shares"] < 4.6))[-1]  # where the curve leaves the plot
-        upper.text(found["shares"][at] - 0.1, loss[at] + 0.02 * most, f"τ = {tau:g}", ha="right")
+        for at in np.flatnonzero((loss < 0.97 * most) & (found["shares"] < 4.6))[-1:]:  # where the curve leaves the plot
+            upper.text(found["shares"][at] - 0.1, loss[at] + 0.02 * most, f"τ = {tau:g}", ha="right")
     own = np.interp(found["own"], found["shares"], found["loss"][found["taus"].index(0.04)])
     upper.plot(found["own"], own, LN.marker, color=LN.color, markersize=10)
     upper.annotate("this network", (found["own"], own), (-4, -20), textcoords="offset points", ha="right")
@@ -224,7 +224,7 @@ def repair_figure(repaired: pd.DataFrame):
     ax.scatter([], [], marker="s", color="black", label="the same on f − m")
     ax.scatter([], [], marker="|", color="black", label="MSP")
     ax.set_yticks(range(len(parts)), names, fontsize=9)
-    ax.set(xlabel="mean FPR95 of six OOD sets (%) ↓", xlim=(0, 100))
+    ax.set(xlabel="mean FPR95 (%) ↓", xlim=(0, 100))
     ax.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.3, -0.9 / fig.get_figheight()), ncol=3)
     return fig
 

@@ -203,8 +203,8 @@ def _worse_said(found: pd.DataFrame) -> str:
 
 
 def as_max_said(found: pd.DataFrame) -> str:
-    """A sentence: that MSP of LogitNorm's raw logits is the largest centred logit in other words; "" without runs."""
-    return f"MSP of so short logits is the largest centred logit in other words (rank correlation {paper.span(found['as_max'], 3)})." if len(found) else ""
+    """A sentence: that MSP of LogitNorm's raw logits ranks images as the largest centred logit does; "" without runs."""
+    return f"MSP of logits so short ranks the images almost as the largest logit of f − m does (rank correlation {paper.span(found['as_max'], 3)})." if len(found) else ""
 
 
 def images_table(found: pd.DataFrame) -> pd.DataFrame:
@@ -318,8 +318,8 @@ def fitting_said(found: pd.DataFrame) -> str:
     risen, from_first = ([part.sort_values("train_accuracy")["s"].is_monotonic_increasing for _, part in epochs.groupby("run")] for epochs in (rows, every))
     ends = _ends(rows)
     last = ends[(ends["architecture"] == offset.USUAL.architecture) & np.isclose(ends["lr"], offset.USUAL.lr)]
-    said = (f"**While a network learns, its softmax gets sharper**: in {sum(risen)} of {len(risen)} short runs no epoch after the first has a higher training "
-            f"accuracy than another and a lower s, in {sum(from_first)} not with the first either{_against(own_training(found))}.")
+    said = (f"**While a network learns, its softmax gets sharper**: order the epochs of a short run by training accuracy, the first left out, and s rises all the way in "
+            f"{sum(risen)} of {len(risen)} runs; with the first epoch too in {sum(from_first)}{_against(own_training(found))}.")
     last = last[last["nominal"] > last["s"].max()]  # what 1/tau does not bound
     if last["tau"].nunique() < 2:
         return said
@@ -341,7 +341,7 @@ def _against(own: pd.DataFrame) -> str:
         return ""
     accuracy, s = (np.subtract.outer(values, values) for values in (own["train_accuracy"].to_numpy(), own["s"].to_numpy()))
     share = 100 * ((accuracy > 0) & (s < 0)).sum() / (accuracy > 0).sum()
-    return f" (in the paper's own training, below, {share:.0f} % of the pairs of epochs have)"
+    return f" (in the paper's own training {share:.0f} % of the pairs of epochs are in the other order)"
 
 
 def networks_said(rows: pd.DataFrame) -> str:
@@ -378,8 +378,8 @@ def own_short(found: pd.DataFrame) -> str:
     if len(ends) < 2:
         return ""
     first, last = ends.iloc[0], ends.iloc[-1]
-    return (f"Our training of the paper's network, asked for an inverse temperature of {first['nominal']:g}, climbs to {first['s']:.0f} in its first {first['epoch']} epochs "
-            f"and ends, after {last['epoch']}, at {last['s']:.0f} (training images).")
+    return (f"Our training of the paper's network, for which 1/τ = {first['nominal']:g}, is at {first['s']:.0f} after {first['epoch']} epochs and at {last['s']:.0f} at the end, "
+            f"after {last['epoch']} (training images).")
 
 
 def finding(found: pd.DataFrame, frame: pd.DataFrame, repaired: pd.DataFrame) -> str:
@@ -387,7 +387,9 @@ def finding(found: pd.DataFrame, frame: pd.DataFrame, repaired: pd.DataFrame) ->
     own = own_short(found)
     if not own:
         return repair.finding(frame, repaired)
-    return f"**{own}** {offset.temperature_said(frame, plain=True)} {repair.own_repair_said(repaired)}"
+    return (f"**LogitNorm's τ bounds the temperature of its softmax and does not set it.** The norm by which it divides contains the mean logit, which softmax ignores: "
+            f"by raising or lowering all logits of an image together a network makes its softmax softer than 1/τ, the inverse temperature that τ asks for. {own} "
+            f"{offset.temperature_said(frame, plain=True)} Up or down is the seed's accident, and Energy adds it to its score. {repair.own_repair_said(repaired)}")
 
 
 def own_said(found: pd.DataFrame) -> str:
@@ -400,11 +402,12 @@ def own_said(found: pd.DataFrame) -> str:
     rows = own_training(found)
     late = rows[rows["epoch"] >= last["epoch"] - 10]["s"]
     most = rows.loc[rows["rate"] == first["rate"], "s"].max()
+    top = rows.assign(share=rows["share"].abs()).sort_values("share").iloc[-1]
     return (f"**In the first {first['epoch']} of {last['epoch']} epochs {paper.network(first['architecture'])} trains at an inverse temperature of at most {most:.1f}, not at "
             f"the {first['nominal']:g} that τ = {first['tau']:g} asks for**: at their end it is right on {first['train_accuracy']:.0f} % of its training images, on which s is measured here. "
             f"Each cut of the learning rate brings errors down and s up: {between}{', ' if between else ''}and {last['s']:.1f} at the end, with "
-            f"{last['train_accuracy']:.1f} % right. The offset ratio falls from {abs(first['share']):.2f} to {abs(last['share']):.2f} (test images). So the hidden temperature is "
-            f"not peculiar to small networks. But it rules the way more than the end, where s has come within "
+            f"{last['train_accuracy']:.1f} % right. The offset ratio falls from {top['share']:.1f} in epoch {top['epoch']} and {abs(first['share']):.2f} at epoch {first['epoch']} to "
+            f"{abs(last['share']):.2f} (test images). So the hidden temperature is not peculiar to small networks. But it rules the way more than the end, where s has come within "
             f"{100 * (1 - last['s'] / last['nominal']):.0f} % of 1/τ; in the last ten epochs it still rises by {late.iloc[-1] - late.iloc[0]:.1f}.")
 
 

@@ -733,9 +733,11 @@ def _heat(frame: pd.DataFrame, metric: str, across: str, names) -> pd.DataFrame:
 def collapsed(pair: list) -> str:
     """The finding on collapse as Markdown, from a run of cross-entropy and one of LogitNorm that kept their features."""
     ce, ln = (collapse.table(run).iloc[0] for run in pair)  # one run of each loss, so the words claim no more than that
-    ratio, rank = "within / between classes", "effective rank"
-    votes = [ln[rank] < ce[rank], ln[ratio] < ce[ratio]]
+    directions = pair[0].config.num_classes - 1
+    ratio, inside = "within / between classes", f"variance in {directions} directions (%)"
+    votes = [ln[inside] > ce[inside], ln[ratio] < ce[ratio]]
+    images = len(pair[0].tensor(f"{pair[0].config.id_dataset}/features"))
     word = {0: "are less collapsed than", 1: "are not clearly more collapsed than", 2: "are more collapsed than"}[sum(votes)]
-    return (f"**In one run of each loss LogitNorm's features {word} cross-entropy's: effective rank {ln[rank]:.1f} against {ce[rank]:.1f}, variance "
-            f"within classes over that between them {ln[ratio]:.2f} against {ce[ratio]:.2f}**, on ID test images; they are "
+    return (f"**In one run of each loss LogitNorm's features {word} cross-entropy's: variance within classes over that between them {ln[ratio]:.2f} against "
+            f"{ce[ratio]:.2f}, and {100 - ln[inside]:.1f} against {100 - ce[inside]:.1f} % of it outside {directions} directions**, on {images:,} ID test images; they are "
             f"{ln['mean norm'] / ce['mean norm']:.2f} times as long ({setting(pair)}).")

@@ -30,12 +30,11 @@ def intervention_said(found: pd.DataFrame) -> str:
     means = found.groupby(["method", "tau"])["accuracy"].mean().unstack(0)
     if not {"logitnorm", "centred_logitnorm"} <= set(means):
         return ""
-    both = means.dropna()
-    spans = {method: (both[method].min(), both[method].max()) for method in both}
-    (low, high), (least, most) = spans["logitnorm"], spans["centred_logitnorm"]
-    real = most - least > 2 * (high - low)
-    return (f"**Without the offset τ {'counts' if real else 'matters little more'}**: from τ = {both.index.min():g} to {both.index.max():g} the test accuracy of LogitNorm "
-            f"lies between {low:.1f} and {high:.1f} %, that of the loss without an offset between {least:.1f} and {most:.1f} %.")
+    both = means.dropna().sort_index()
+    plain, without = both["logitnorm"], both["centred_logitnorm"]
+    real = without.max() - without.min() > 2 * (plain.max() - plain.min())
+    return (f"**Without the offset τ {'counts' if real else 'matters little more'}**: at τ = {', '.join(f'{tau:g}' for tau in both.index)} the test accuracy is "
+            f"{', '.join(f'{value:.1f}' for value in without)} %, and with it {', '.join(f'{value:.1f}' for value in plain)} %.")
 
 
 def steps_said(loaded: list) -> str:
@@ -110,8 +109,8 @@ def fixed_said(found: pd.DataFrame) -> str:
     worse = change["accuracy"] <= -WORSE_ACCURACY, change["msp"] >= WORSE_FPR95
     word = {2: "That it may move counts", 1: "That it may move counts for one of the two", 0: "That it may move is not seen to count"}[sum(worse)]
     so_far = f", as far as {len(rows)} of {len(SEEDS)} seeds say" * (len(rows) < len(SEEDS))
-    return (f"**{word}{so_far}**: fixed from the first step where the learned one ends (centred LogitNorm, τ = {FIXED:g}), the test accuracy changes by "
-            f"{_interval(rows, moving, 'accuracy', 2)} points and the FPR95 of MSP by {_interval(rows, moving, 'msp', 1)} (n = {len(rows)}).{own_said(found)}")
+    return (f"{word}{so_far}: fixed from the first step where the learned one ends (centred LogitNorm, τ = {FIXED:g}), the test accuracy changes by "
+            f"{_interval(rows, moving, 'accuracy', 2)} points and the FPR95 of MSP by {_interval(rows, moving, 'msp', 1)} (n = {len(rows)}).")
 
 
 def own_said(found: pd.DataFrame) -> str:
@@ -122,7 +121,7 @@ def own_said(found: pd.DataFrame) -> str:
     moving, fixed = (_interval(rows, plain, "nll", 3) for rows, plain in each)
     worse = all((rows["accuracy"] < plain["accuracy"]).all() for rows, plain in each)
     end = "Part of it may be the accuracy, which is lower in every seed too." if worse else "So for the probabilities it counts that each image has its own."
-    return (f" What is seen is the loss: with one temperature for all images the NLL of the trained softmax on test images is larger than LogitNorm's in every seed, "
+    return (f"What is seen is the loss: with one temperature for all images the NLL of the trained softmax on test images is larger than LogitNorm's in every seed, "
             f"by {moving} nats where it may move and by {fixed} where it is fixed. {end}")
 
 

@@ -6,12 +6,12 @@ from scipy.stats import spearmanr
 
 from logitnorm.config import IN_EVERY_NAME, IN_NO_NAME
 
-from . import offset, paper
+from . import offset, paper, repair
 from .paper import listed
 
-# Number -> (score, metric): FPR95s are means over the far OOD sets.
+# Number -> (score, metric): FPR95s are means over the far OOD sets; both Energies at the paper's T of each loss.
 NUMBERS = {"MSP": ("msp", "fpr95"), "ODIN": ("odin", "fpr95"), "GradNorm": ("gradnorm", "fpr95"),
-           "Energy": ("energy", "fpr95"), "Energy of f − m": ("energy_centred", "fpr95"),
+           "Energy": ("energy", "fpr95"), "Energy of f − m": ("paper_centred", "fpr95"),
            "accuracy": ("", "accuracy"), "ECE": ("", "ece"), "‖f‖": ("", "logit_norm_id")}
 SCORES = [name for name, (score, _) in NUMBERS.items() if score]
 LATE = ("GradNorm", "Energy")  # what is told net by net
@@ -43,7 +43,7 @@ def effects(loaded: list) -> pd.DataFrame:
         of = {method: [run for run in same if run.config.method == method] for method in ("cross_entropy", "logitnorm")}
         fit = np.mean([run.history["train_accuracy"].iloc[-1] for run in of["cross_entropy"]])
         for number, (score, metric) in NUMBERS.items():
-            start, end = (pd.Series([run.far(score) for run in found]) if score else
+            start, end = (pd.Series([_far(run, score) for run in found]) if score else
                           paper.where(frame, run=[run.id for run in found], metric=metric)["value"] for found in of.values())
             c = same[0].config
             lines.append({"net": name, "network": _network(c), "epochs": c.epochs,
@@ -59,6 +59,15 @@ def effects(loaded: list) -> pd.DataFrame:
         lines.append({"net": PAPER, "network": PAPER, "epochs": 200, "n": 5, "fit": np.inf, "number": number, "start": start, "end": end,
                       "change": end - start, "noise": np.nan})
     return pd.DataFrame(lines).sort_values("fit", kind="stable", ignore_index=True)
+
+
+def _far(run, score: str) -> float:
+    """Mean FPR95 (%) over the far OOD sets; of Energy of f - m at the T that the paper has for the run's loss, which is 1 for cross-entropy."""
+    if score == "paper_centred":
+        if run.config.method == "logitnorm":
+            return float(np.mean([fpr95 for name, (fpr95, _) in repair.paper_centred(run).items() if name in run.config.ood_sets]))
+        score = "energy_centred"
+    return run.far(score)
 
 
 def _network(config) -> str:
@@ -92,8 +101,8 @@ def gain(lines: pd.DataFrame) -> str:
     theirs = paper.where(lines, net=PAPER, number="MSP")["change"].item()
     rho = spearmanr(msp["fit"], -msp["change"]).statistic
     more = "the more" if rho > 0 else "the less"
-    return (f"**The better a network fits its training images, {more} LogitNorm lowers the FPR95 of MSP: changes of {msp['change'].max():+.1f} to "
-            f"{msp['change'].min():+.1f} points in {len(msp)} networks** (Spearman's ρ = {rho:+.2f}; the paper's WRN-40-2: {theirs:+.1f}).")
+    return (f"**In {len(msp)} networks, the better one fits its training images, {more} LogitNorm lowers the FPR95 of MSP: changes of {msp['change'].max():+.1f} to "
+            f"{msp['change'].min():+.1f} points** (Spearman's ρ = {rho:+.2f}; the paper's WRN-40-2: {theirs:+.1f}). Size and length of the training changed together.")
 
 
 def finding(lines: pd.DataFrame) -> str:
@@ -137,7 +146,7 @@ def cause(lines: pd.DataFrame, sides: pd.DataFrame) -> str:
         else:
             said.append(f"**GradNorm: the network or its schedule.** It is better in {listed([line.network for line in better])} "
                         f"and in none of the nets with {rest[0].epochs} epochs. Both grew together here, so these "
-                        "runs cannot part them; the loss is the same and is not the reason.")
+                        "runs cannot part them; the loss is the same, so it alone is not the reason.")
     if len(sides):
         parts = []
         for above, word in ((True, "above"), (False, "below")):

@@ -148,7 +148,7 @@ def temperature_said(frame: pd.DataFrame, plain: bool = False) -> str:
     asked, trained = f"{1 / ends.index.max():.0f} to {1 / ends.index.min():.0f}", f"{ends.min():.1f} to {ends.max():.1f}"
     means = f"(means of {len(ends)} τ, {len(rows)} runs)"
     if plain:
-        return f"WRN-10-2, asked for {asked}, trains at {trained} (test images; {means[1:-1]})."
+        return f"WRN-10-2, with 1/τ from {asked}, trains at {trained} (test images; {means[1:-1]})."
     return f"**Asked for an inverse temperature of {asked}, the network trains at {trained}** {means}."
 
 
@@ -280,7 +280,7 @@ def step_said(frame: pd.DataFrame, repaired: pd.DataFrame) -> str:
     if len(means) < 2:
         return ""
     asked = means.index.max() / means.index.min()
-    said = (f"**{'Nor does τ set the step' if means.max() / means.min() < 1 + (asked - 1) / 10 else 'τ sets the step too'}**: at one "
+    said = (f"{'Nor does τ set the step' if means.max() / means.min() < 1 + (asked - 1) / 10 else 'τ sets the step too'}: at one "
             f"learning rate τ‖f‖ is {means.min():.3f} to {means.max():.3f} (means over seeds) while τ goes from "
             f"{means.index.min():g} to {means.index.max():g}.")
     slow = scaled(frame).set_index("tau")
@@ -312,7 +312,7 @@ def scaled_minimum_said(repaired: pd.DataFrame) -> str:
     others = where(plain, tau=best).query("seed > 1")["fpr95"] if np.isclose(RATE * best, USUAL.lr) else []
     aside = f"; at τ = {best:g}, where this rate is the usual one, the other seeds have {', '.join(f'{value:.1f}' for value in others)} %" if len(others) else ""
     return (f"Over all {len(found)} τ, one seed each, such a rate gives an FPR95 by MSP of {found.min():.1f} to {found.max():.1f} %, the lowest at τ = {best:g}. "
-            f"**{'So there is a minimum' if gap > 2 * sd else 'One seed each cannot place a minimum'}**: the second best τ is {gap:.1f} points above, and the seeds of "
+            f"{'So there is a minimum' if gap > 2 * sd else 'One seed each cannot place a minimum'}: the second best τ is {gap:.1f} points above, and the seeds of "
             f"one τ have a standard deviation of {sd:.1f} points (mean of the sweep at one rate{aside}).")
 
 

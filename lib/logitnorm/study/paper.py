@@ -74,7 +74,7 @@ METRIC_TITLES = {"fpr95": "FPR95 ↓", "auroc": "AUROC ↑", "aupr": "AUPR ↑",
                  "detection_error": "detection error ↓"}
 SCORE_TITLES = {"msp": "Softmax (MSP)", "odin": "ODIN", "energy": "Energy", "gradnorm": "GradNorm",
                 "godin": "GODIN's cosine", "confidence": "confidence c", "confidence_step": "confidence c, input step",
-                "energy_t1": "Energy, T = 1", "energy_centred": "Energy of f − m", "msp_normalised": "MSP, normalised"}
+                "energy_t1": "Energy, T = 1", "energy_centred": "Energy of f − m, T = 1", "msp_normalised": "MSP, normalised"}
 ARCHITECTURE_TITLES = {"wrn40_2": "WRN-40-2", "resnet34": "ResNet-34", "densenet": "DenseNet-BC"}
 
 

@@ -37,11 +37,12 @@ def judged(loaded: list, frame: pd.DataFrame, repaired: pd.DataFrame) -> pd.Data
 
 
 def judged_said(found: pd.DataFrame) -> str:
-    """Markdown: how many of the predictions held."""
+    """Markdown: how many of the predictions held, and which did not, each by its first words."""
     held, failed, waiting, record = (int((found["became"] == word).sum()) for word in ("held", "did not hold", paper.NOT_RUN, RECORD))
     open_ = f"{waiting} {'waits' if waiting == 1 else 'wait'} for runs, and " * bool(waiting)
+    wrong = "; ".join(f"“{said.split(':')[0].rstrip('.')}”" for said in found.loc[found["became"] == "did not hold", "prediction"])
     return (f"**{held} held, {failed} did not**; {open_}{record} is the record of what was already seen. Some were judged on the same runs, so the count is "
-            "no sample.")
+            f"no sample. What did not hold: {wrong or 'nothing'}.")
 
 
 def _metric(loaded: list, name: str, **values) -> pd.Series:

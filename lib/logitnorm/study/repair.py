@@ -26,14 +26,17 @@ def groups(run) -> dict[str, list[str]]:
 def repairs(loaded: list) -> pd.DataFrame:
     """Mean FPR95 and AUROC (percent) over each group of OOD sets, for each run and score.
 
-    Energy at the paper's temperature, at T = 1, and at T = 1 without the offset; MSP; and for runs with a tau the MSP
+    Energy at the paper's temperature and at T = 1, each also without the offset; MSP; and for runs with a tau the MSP
     of the normalised softmax. A cross-entropy run has one Energy at T = 1.
     """
     rows = []
     for run in loaded:
-        of_run = {**offset.settings(run), "offset": offset.described(run)["offset"]}
+        of_run, of_score = {**offset.settings(run), "offset": offset.described(run)["offset"]}, {}
         for score in ("msp", "energy", *(name for name in scoring.OFFSET_SCORES if name in scoring.of_run(run.config))):
-            found = {name: run.separated(score, name) for name in run.sets[1:]}
+            of_score[score] = {name: run.separated(score, name) for name in run.sets[1:]}
+        if "energy_t1" in of_score:
+            of_score["paper_centred"] = paper_centred(run)
+        for score, found in of_score.items():
             for group, names in groups(run).items():
                 if names:
                     fpr95, auroc = np.mean([found[name] for name in names], axis=0)
@@ -64,15 +67,15 @@ def repair_said(repaired: pd.DataFrame) -> str:
 
 
 def own_repair_said(repaired: pd.DataFrame) -> str:
-    """What subtracting the offset does to Energy at T = 1 of the paper's own training, in one sentence; "" without its runs."""
+    """What subtracting the offset does to Energy of the paper's own training, in one sentence; "" without its runs."""
     if repaired.empty:
         return ""
     rows = where(repaired, size="full", architecture="wrn40_2", id_dataset="cifar10", group="six", cutout=0, in_grid=True)
     ln, ce = (where(rows, method=method).groupby("score")["fpr95"].mean() for method in ("logitnorm", "cross_entropy"))
     if "energy_t1" not in ln or "energy" not in ce:
         return ""
-    return (f"**Subtracting the mean logit brings Energy at T = 1 of our training of the paper's network from an FPR95 of {ln['energy_t1']:.1f} to {ln['energy_centred']:.1f} %** "
-            f"(MSP {ln['msp']:.1f} %; Energy at T = 0.1 {ln['energy']:.1f} %, and under cross-entropy {ce['energy']:.1f} %; means over the six sets).")
+    return (f"**Subtracting the mean logit takes the FPR95 of Energy in our training of the paper's network from {ln['energy']:.1f} to {ln['paper_centred']:.1f} % at the paper's T = 0.1, and from "
+            f"{ln['energy_t1']:.1f} to {ln['energy_centred']:.1f} % at T = 1** (MSP {ln['msp']:.1f} %, Energy under cross-entropy {ce['energy']:.1f} %; means over the six sets).")
 
 
 def own_run(loaded: list) -> list:
@@ -80,9 +83,14 @@ def own_run(loaded: list) -> list:
     return [run for run in loaded if run.config.size == "full" and run.in_grid and all(getattr(run.config, name) == value for name, value in offset.WRN40.items())][:1]
 
 
-def paper_centred(run, name: str) -> np.ndarray:
-    """Energy of f - m at the paper's T, N: Energy of f less m, at any T, and m is the difference of the two at T = 1."""
-    return run.score("energy", name) - (run.score("energy_t1", name) - run.score("energy_centred", name))
+def paper_centred(run) -> dict[str, tuple[float, float]]:
+    """FPR95 and AUROC (percent) of Energy of f - m at the paper's T on each OOD set of a LogitNorm run.
+
+    It is Energy of f less m, at any T, and m is the difference of the two at T = 1.
+    """
+    centred = {name: run.score("energy", name) - (run.score("energy_t1", name) - run.score("energy_centred", name)) for name in run.sets}
+    inside = centred.pop(run.config.id_dataset)
+    return {name: (metrics.fpr95(inside, outside), metrics.auroc(inside, outside)) for name, outside in centred.items()}
 
 
 def own_cost_said(loaded: list) -> str:
@@ -92,10 +100,10 @@ def own_cost_said(loaded: list) -> str:
     for run in own_run(loaded):
         ID, of = run.config.id_dataset, groups(run)
         m = {name: np.abs(run.score("energy_t1", name) - run.score("energy_centred", name)) for name in run.sets}
-        centred = {name: paper_centred(run, name) for name in run.sets}
+        centred = paper_centred(run)
         for group, words in (("six", "the six sets"), ("near", "near OOD")):
             mean = {score: np.mean([run.separated(score, name)[0] for name in of[group]]) for score in ("msp", "energy", "energy_centred")}
-            said.append(f"on {words} the paper's Energy (T = 0.1) goes from {mean['energy']:.1f} to {np.mean([metrics.fpr95(centred[ID], centred[name]) for name in of[group]]):.1f} %, "
+            said.append(f"on {words} the paper's Energy (T = 0.1) goes from {mean['energy']:.1f} to {np.mean([centred[name][0] for name in of[group]]):.1f} %, "
                         f"at T = 1 it ends at {mean['energy_centred']:.1f} % (MSP {mean['msp']:.1f} %)")
         alone = [np.mean([metrics.auroc(m[ID], m[name]) for name in of[group]]) for group in ("six", "near")]
         return (f"**Subtract m and keep the paper's T**: in our training of the paper's network, {'; '.join(said)}. Why m hurts: one offset for all images would change no "
@@ -125,15 +133,15 @@ def sides(loaded: list) -> pd.DataFrame:
     """Mean FPR95 (%) over the six OOD sets of Energy with and without the offset, of LogitNorm on CIFAR-10, by the side of the offset.
 
     A line for each network, tau and side: n, msp, and Energy of f and of f - m at the paper's T (paper, paper_centred) and at T = 1 (one,
-    one_centred), means over the seeds. Per image Energy of f - m is that of f less m, at any T, and m is the difference of the two at T = 1.
+    one_centred), means over the seeds.
     """
     rows = []
     for run in loaded:
         c = run.config
         if c.method == "logitnorm" and c.id_dataset == "cifar10" and not c.cutout and run.counted:
-            of = {name: paper_centred(run, name) for name in (c.id_dataset, *c.ood_sets)}
+            centred = paper_centred(run)
             found = {score: run.far(score) for score in ("msp", "energy", "energy_t1", "energy_centred")}
-            found["paper_centred"] = np.mean([metrics.fpr95(of[c.id_dataset], of[name]) for name in c.ood_sets])
+            found["paper_centred"] = np.mean([centred[name][0] for name in c.ood_sets])
             rows.append({"net": paper.trained(c), "tau": c.tau, "side": "below 0" if offset.described(run)["offset"] < 0 else "above 0", **found})
     keys = ["net", "tau", "side"]
     frame = pd.DataFrame(rows, columns=[*keys, "msp", "energy", "paper_centred", "energy_t1", "energy_centred"])
@@ -148,7 +156,7 @@ def sides_said(found: pd.DataFrame) -> str:
     better = {name: int((found[f"{name}_centred"] < found[name] - paper.LEAST["fpr95"]).sum()) for name in ("one", "paper")}
     worse = {name: int((found[f"{name}_centred"] > found[name] + paper.LEAST["fpr95"]).sum()) for name in ("one", "paper")}
     beside = found["paper_centred"] - found["msp"]
-    return (f"Of {len(found)} networks, τ and sides, Energy gets better by more than {paper.LEAST['fpr95']:g} points without the offset in {better['one']} at "
+    return (f"In the {len(found)} rows of the second table (network, τ and side of 0) Energy gets better by more than {paper.LEAST['fpr95']:g} points without the offset in {better['one']} at "
             f"T = 1 and worse in {worse['one']}; at the paper's T = 0.1 better in {better['paper']} and worse in {worse['paper']}. There it ends within "
             f"{beside.abs().max():.1f} points of MSP: without its offset Energy is about as good a score as that.")
 
@@ -162,7 +170,7 @@ def sides_table(found: pd.DataFrame) -> pd.DataFrame:
 
 
 SCORE_NAMES = {"msp": "MSP", "energy": "Energy, paper's T", "energy_t1": "Energy, T = 1",
-               "energy_centred": "Energy of f − m, T = 1", "msp_normalised": "MSP of f / (τ‖f‖)"}
+               "paper_centred": "Energy of f − m, paper's T", "energy_centred": "Energy of f − m, T = 1", "msp_normalised": "MSP of f / (τ‖f‖)"}
 
 
 def at_papers_tau(repaired: pd.DataFrame) -> pd.DataFrame:
