@@ -269,7 +269,8 @@ def test_the_papers_draws_estimate_the_same_quantity():
 
 def test_the_papers_draws_are_told_by_mean_and_sample_deviation(monkeypatch):
     values = [10.0, 14.0] * 5
-    monkeypatch.setattr(conventions, "aupr_as_given", lambda i, o, left=iter(values): next(left))
+    left = iter(values)
+    monkeypatch.setattr(conventions, "aupr_as_given", lambda i, o: next(left))
     assert conventions.aupr_of_draws(*gaussians(100, 50)) == pytest.approx((12, statistics.stdev(values)))
 
 

@@ -108,6 +108,10 @@ class Result(runs.Run):
         with safetensors.safe_open(self.file("scores.safetensors"), "np") as file:
             return name in file.keys()
 
+    def keeps(self, what: str) -> bool:
+        """Whether it kept its "logits" or "features" of the ID test set and of every far OOD set."""
+        return all(self.has(f"{name}/{what}") for name in (self.config.id_dataset, *self.config.ood_sets))
+
     def score(self, name: str, *image_sets: str) -> np.ndarray:
         """The named score of every image of the sets, one set after the other, in float64.
 
