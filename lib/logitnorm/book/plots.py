@@ -301,11 +301,6 @@ def html_table(names, rows: list[tuple], caption: str = "", kind: str = "") -> s
             + f"<thead>{columns(names)}</thead><tbody>{body}</tbody></table>")
 
 
-def join(parts: list):
-    """Several such objects as one."""
-    return displayed("\n".join(part.data for part in parts))
-
-
 def _grouped_head(pairs) -> tuple[str, list[str]]:
     """Two header lines of columns (group, name), and for each column after the first the name that a phone shows."""
     groups = [(group, len(list(part))) for group, part in itertools.groupby(group for group, _ in pairs[1:])]

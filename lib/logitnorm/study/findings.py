@@ -133,8 +133,8 @@ def side_by_side(rows: pd.DataFrame, by: str, metrics: tuple, head: str, decimal
 
 def grid(rows: pd.DataFrame, column: str, by: str = "score") -> pd.DataFrame:
     """The rows' numbers as a table of `by` and OOD set, in the readers' names; changes have no line for cross-entropy."""
-    table = rows.pivot(index=by, columns="ood_dataset", values=column) if by == "method" else (
-        rows[rows["method"] == "logitnorm"].pivot(index=by, columns="ood_dataset", values=column))
+    part = rows if by == "method" else rows[rows["method"] == "logitnorm"]
+    table = part.pivot(index=by, columns="ood_dataset", values=column)
     table = table.loc[list(dict.fromkeys(rows[by])), list(dict.fromkeys(rows["ood_dataset"]))].astype(float)
     stars = set(rows.loc[starred(rows), "ood_dataset"])
     return table.rename(index=lambda name: paper.LABELS.get(name) or paper.title(name),

@@ -124,21 +124,20 @@ def own_turned_said(loaded: list) -> str:
 def sides(loaded: list) -> pd.DataFrame:
     """Mean FPR95 (%) over the six OOD sets of Energy with and without the offset, of LogitNorm on CIFAR-10, by the side of the offset.
 
-    A line for each network, tau and side: n, msp, and Energy of f and of f - m at the paper's T (paper, paper_centred) and at T = 1 (one,
+    A line for each network, tau and side: msp, n, and Energy of f and of f - m at the paper's T (paper, paper_centred) and at T = 1 (one,
     one_centred), means over the seeds. Per image Energy of f - m is that of f less m, at any T, and m is the difference of the two at T = 1.
     """
     rows = []
     for run in loaded:
         c = run.config
         if c.method == "logitnorm" and c.id_dataset == "cifar10" and not c.cutout and run.counted:
-            of = {name: paper_centred(run, name) for name in (c.id_dataset, *c.ood_sets)}
-            found = {score: run.far(score) for score in ("msp", "energy", "energy_t1", "energy_centred")}
-            found["paper_centred"] = np.mean([metrics.fpr95(of[c.id_dataset], of[name]) for name in c.ood_sets])
-            rows.append({"net": paper.trained(c), "tau": c.tau, "side": "below 0" if offset.described(run)["offset"] < 0 else "above 0", **found})
-    keys = ["net", "tau", "side"]
-    frame = pd.DataFrame(rows, columns=[*keys, "msp", "energy", "paper_centred", "energy_t1", "energy_centred"])
-    return frame.groupby(keys).agg(n=("msp", "size"), msp=("msp", "mean"), paper=("energy", "mean"), paper_centred=("paper_centred", "mean"),
-                                   one=("energy_t1", "mean"), one_centred=("energy_centred", "mean")).reset_index()
+            inside = paper_centred(run, c.id_dataset)
+            rows.append({"net": paper.trained(c), "tau": c.tau, "side": "below 0" if offset.described(run)["offset"] < 0 else "above 0",
+                         "msp": run.far("msp"), "paper": run.far("energy"), "one": run.far("energy_t1"), "one_centred": run.far("energy_centred"),
+                         "paper_centred": np.mean([metrics.fpr95(inside, paper_centred(run, name)) for name in c.ood_sets])})
+    keys, scores = ["net", "tau", "side"], ["msp", "paper", "paper_centred", "one", "one_centred"]
+    groups = pd.DataFrame(rows, columns=[*keys, *scores]).astype(dict.fromkeys(scores, float)).groupby(keys)
+    return groups.mean().assign(n=groups.size()).reset_index()
 
 
 def sides_said(found: pd.DataFrame) -> str:
