@@ -100,10 +100,8 @@ def ready_for_page(notebook, name: str):
             if not is_alt_text(text.get("alt", "")):
                 raise BookError(f"notebooks/{name}.ipynb, figure {figures} has no alt text; "
                                 f"show it with logitnorm.book.plots.show(figure, alt=..., caption=...)")
-            mystnb = {"image": {"alt": text["alt"], "classes": text.get("classes", "dark-light")}}
-            if text.get("caption"):
-                mystnb["figure"] = {"caption": text["caption"], "name": f"{name}-{figures}"}
-            cell.metadata["mystnb"] = mystnb
+            cell.metadata["mystnb"] = {"image": {"alt": text["alt"], "classes": text["classes"]},
+                                       "figure": {"caption": text["caption"], "name": f"{name}-{figures}"}}
         for output in cell.outputs:
             _without_paths(output)
     return notebook

@@ -254,11 +254,11 @@ def roc_curves(runs: list):
     said = []
     for ax, name in zip(axes.flat, sets):
         for run in runs:
-            look, both = plots.METHODS[run.config.method], (run.score("msp", run.config.id_dataset), run.score("msp", name))
-            tpr, fpr = metrics.roc(*both)
+            look, (fpr95, auroc) = plots.METHODS[run.config.method], run.separated("msp", name)
+            tpr, fpr = metrics.roc(run.score("msp", run.config.id_dataset), run.score("msp", name))
             ax.plot(100 * fpr, 100 * tpr, color=look.color, linestyle=look.linestyle, label=look.label)
-            ax.plot(metrics.fpr95(*both), 95, look.marker, color=look.color)
-            said.append(f"{look.label} on {paper.title(name)}: AUROC {metrics.auroc(*both):.1f} %, FPR95 {metrics.fpr95(*both):.1f} %")
+            ax.plot(fpr95, 95, look.marker, color=look.color)
+            said.append(f"{look.label} on {paper.title(name)}: AUROC {auroc:.1f} %, FPR95 {fpr95:.1f} %")
         ax.set(title=paper.title(name), xticks=(0, 50, 100), yticks=(0, 50, 95))
     fig.supxlabel("foreign images let in (%)")
     fig.supylabel("familiar images let in (%)")

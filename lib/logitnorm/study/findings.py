@@ -403,8 +403,7 @@ def figure4(runs: list) -> str:
     """The finding of Figure 4 as Markdown: the AUROC of ID against OOD scores under both losses."""
     if not runs:
         return "**In the paper's curves the overlap near 1 goes when LogitNorm comes**; no run of it is here yet."
-    ce, ln = (metrics.auroc(run.score("msp", run.config.id_dataset), run.score("msp", run.config.history_ood))
-              for run in runs)
+    ce, ln = (run.separated("msp", run.config.history_ood)[1] for run in runs)
     word = "less" if ln > ce else "no less"
     printed = where(paper.numbers("1"), id_dataset="cifar10", ood_dataset="svhn", metric="auroc").set_index("method")["paper"]
     return (f"**Under LogitNorm the scores of ID and OOD images overlap {word}: AUROC {ce:.1f} % under cross-entropy, {ln:.1f} % under "
