@@ -170,7 +170,7 @@ def figure(**text):
 
 
 def test_alt_text_and_caption_move_from_the_output_to_the_cell():
-    notebook = build.ready_for_page(executed(figure(alt="Norms rise to 22.4", caption="Mean norms")), "fig1")
+    notebook = build.ready_for_page(executed(figure(alt="Norms rise to 22.4", caption="Mean norms", classes="dark-light")), "fig1")
     cell = notebook.cells[1]
     assert cell.metadata["mystnb"] == {"image": {"alt": "Norms rise to 22.4", "classes": "dark-light"},
                                        "figure": {"caption": "Mean norms", "name": "fig1-1"}}
@@ -311,7 +311,7 @@ from IPython.display import display
 from logitnorm.paths import ROOT
 print(sizes, runs_dir, sorted(path.parent.name for path in (ROOT / (runs_dir or "data/runs")).glob("*/run.json")))
 display({{"image/png": base64.b64decode("{PNG}")}}, raw=True,
-        metadata={{"logitnorm": {{"alt": "One dark pixel", "caption": "A *pixel*"}}}})
+        metadata={{"logitnorm": {{"alt": "One dark pixel", "caption": "A *pixel*", "classes": "dark-light"}}}})
 """
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import statistics
 import sys
 
 import numpy as np
@@ -119,7 +120,7 @@ def test_sigmoid_only_outside_0_to_1_and_ties_only_large_positive_scores():
     true = 100 * roc_auc_score(*labelled(high, low))
     assert true > 70 and squashed(high, low) == pytest.approx(50)
     assert squashed(high / 200, low / 200) == pytest.approx(true)  # within [0, 1]: untouched
-    assert conventions.torch_uncertainty(metrics.auroc)(high, low) == pytest.approx(true, abs=0.01)
+    assert conventions.PEERS["torch-uncertainty"]["auroc"](high, low) == pytest.approx(true, abs=0.01)
     assert squashed(high - 60, low - 60) == pytest.approx(true, abs=0.01)
 
 
@@ -136,16 +137,15 @@ def test_exchanged_detection_error_by_hand():
     assert conventions.detection_error_exchanged(ID, OOD) == pytest.approx(100 * (1 / 5 * 1 / 20 + 4 / 5 * 3 / 5))
 
 
-@pytest.mark.parametrize("given", [{}, {"T": 4.0}])
-def test_batch_gradnorm_is_autograds(given):
+def test_batch_gradnorm_is_autograds():
     draw = torch.Generator().manual_seed(0)
     phi = torch.randn(23, 7, generator=draw, dtype=torch.float64)
     layer = torch.nn.Linear(7, 4, dtype=torch.float64)
     expected = []
     for batch in phi[:20].split(5):
-        loss = -F.log_softmax(layer(batch) / given.get("T", 1.0), dim=1).sum(dim=1).mean()
+        loss = -F.log_softmax(layer(batch), dim=1).sum(dim=1).mean()
         expected.append(torch.autograd.grad(loss, layer.weight)[0].abs().sum().item())
-    found = conventions.gradnorm_batches(layer(phi).detach().numpy(), phi.numpy(), batch_size=5, **given)
+    found = conventions.gradnorm_batches(layer(phi).detach().numpy(), phi.numpy(), batch_size=5)
     assert found.shape == (4,) and np.allclose(found, expected, rtol=1e-12)
 
 
@@ -207,7 +207,7 @@ def test_beside_leaves_out_the_packages_column_where_none_was_run(measured_runs)
 
 
 def test_fpr95_by_convention_starts_with_the_books_own(measured_runs):
-    found = conventions.fpr95_by_convention(measured_runs)
+    found = conventions.fpr95_by_convention(measured_runs, "msp")
     assert len(found) == len(measured_runs) * len(conventions.FPR95)
     for run in measured_runs:
         table = run.metrics.query("score == 'msp' and metric == 'fpr95'").set_index("ood_dataset")["value"]
@@ -260,39 +260,24 @@ def test_the_script_runs_every_package_that_the_library_describes():
 
 # ---- the draws of the official code
 
-def test_the_papers_protocol_estimates_the_same_quantities():
+def test_the_papers_draws_estimate_the_same_quantity():
     id_scores, ood_scores = gaussians(5_000, 4_000)
-    full = metrics.ood_metrics(id_scores, ood_scores)
-    protocol = conventions.paper_protocol(id_scores, ood_scores, draws=40)
-    assert protocol.keys() == {"fpr95", "auroc", "aupr"}
-    for name, (mean, std) in protocol.items():
-        assert std > 0
-        assert mean == pytest.approx(full[name], abs=4 * std / math.sqrt(40) + 0.01), name
-    assert protocol == conventions.paper_protocol(id_scores, ood_scores, draws=40)
-    assert protocol != conventions.paper_protocol(id_scores, ood_scores, draws=40, seed=1)
+    mean, std = conventions.aupr_of_draws(id_scores, ood_scores)
+    assert std > 0 and mean == pytest.approx(metrics.aupr(id_scores, ood_scores), abs=4 * std / math.sqrt(10) + 0.01)
+    assert (mean, std) == conventions.aupr_of_draws(id_scores, ood_scores)
 
 
-def test_the_papers_protocol_reports_mean_and_sample_deviation_of_its_draws(monkeypatch):
-    values = iter([10.0, 14.0])
-    monkeypatch.setattr(conventions.metrics, "fpr95", lambda i, o: next(values))
-    mean, std = conventions.paper_protocol(*gaussians(100, 50), draws=2)["fpr95"]
-    assert (mean, std) == pytest.approx((12, math.sqrt(8)))
+def test_the_papers_draws_are_told_by_mean_and_sample_deviation(monkeypatch):
+    values = [10.0, 14.0] * 5
+    left = iter(values)
+    monkeypatch.setattr(conventions, "aupr_as_given", lambda i, o: next(left))
+    assert conventions.aupr_of_draws(*gaussians(100, 50)) == pytest.approx((12, statistics.stdev(values)))
 
 
-def test_the_papers_protocol_without_choice_is_exact():
+def test_the_papers_draws_without_choice_are_exact():
     id_scores, ood_scores = gaussians(1_000, 200)
-    for name, (mean, std) in conventions.paper_protocol(id_scores, ood_scores, draws=3).items():
-        assert mean == pytest.approx(metrics.ood_metrics(id_scores, ood_scores)[name])
-        assert std == pytest.approx(0, abs=1e-9)
-
-
-def test_impossible_draws_are_refused():
-    with pytest.raises(ValueError, match="draws 20 OOD images .* but the OOD set has 19"):
-        conventions.paper_protocol(np.arange(100.0), np.arange(19.0))
-    with pytest.raises(ValueError, match="draws 0 OOD images"):
-        conventions.paper_protocol(np.arange(4.0), np.arange(19.0))
-    with pytest.raises(ValueError, match="at least two draws"):
-        conventions.paper_protocol(np.arange(100.0), np.arange(100.0), draws=1)
+    mean, std = conventions.aupr_of_draws(id_scores, ood_scores)
+    assert mean == pytest.approx(metrics.aupr(id_scores, ood_scores)) and std == pytest.approx(0, abs=1e-9)
 
 
 def test_the_finding_and_the_order_of_the_losses_by_hand(measured_runs):

@@ -95,7 +95,7 @@ def test_a_kill_while_a_run_is_sealed_loses_nothing(tmp_path):
         complete = folder.with_name("r")
         if complete.exists():
             assert not folder.exists()
-            assert set(results.load(complete, verify=True).info["files"]) == {"history.csv", "scores.safetensors"}
+            assert set(results.load(complete).info["files"]) == {"history.csv", "scores.safetensors"}
             states.add("complete")
         else:  # goes on from its last checkpoint
             assert training.read_checkpoint(folder / "checkpoint.safetensors")[1] == {"epoch": 7}
@@ -144,7 +144,7 @@ def test_two_processes_that_start_the_same_run_train_it_once(tmp_path):
     [other] = [text for text in said if "epochs of" not in text]
     assert "by another process" in other or "nothing to train" in other
     [folder] = tmp_path.iterdir()
-    assert results.load(folder, verify=True).history.epoch.tolist() == [0, 1, 2]
+    assert results.load(folder).history.epoch.tolist() == [0, 1, 2]
 
 
 def test_a_run_completed_between_the_look_and_the_lock_is_not_trained_again(tmp_path):
@@ -275,7 +275,7 @@ def test_a_killed_papermill_ends_its_training_which_then_goes_on(root, capsys):
     assert 1 <= reached < 5
     training.train(Config(**TINY, epochs=5, seed=1), root / "data/runs", "cpu")
     assert f"continuing after epoch {reached}" in capsys.readouterr().out
-    assert results.load(run_folder(root, 1), verify=True).history.epoch.tolist() == list(range(6))
+    assert results.load(run_folder(root, 1)).history.epoch.tolist() == list(range(6))
 
 
 @pytest.mark.slow
@@ -297,4 +297,4 @@ def test_a_killed_snakemake_loses_no_training(root):
     assert again.returncode == 0, again.stderr
     assert "complete, nothing to train" in printed(notebook)
     assert (run_folder(root, 1) / "run.json").read_bytes() == before
-    results.load(run_folder(root, 1), verify=True)
+    results.load(run_folder(root, 1))

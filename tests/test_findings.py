@@ -132,7 +132,7 @@ def test_what_c_knows_of_errors_and_whether_it_collapsed():
 @pytest.fixture(scope="module")
 def small_runs():
     names = ("cross_entropy-cutout16", "learned_confidence-cutout16", "cross_entropy")
-    return {"small": [results.load(paths.RUNS / f"small-cifar10-wrn10_2-{name}-seed1", verify=False) for name in names]}
+    return {"small": [results.load(paths.RUNS / f"small-cifar10-wrn10_2-{name}-seed1") for name in names]}
 
 
 def test_learned_confidence_beside_the_second_papers_table(small_runs):

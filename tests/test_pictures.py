@@ -218,6 +218,6 @@ def test_the_two_metrics_called_fpr95_are_those_of_the_packages(runs):
 
 
 def test_every_rule_has_its_line(runs):
-    frame = conventions.fpr95_by_convention(runs[:2])
+    frame = conventions.fpr95_by_convention(runs[:2], "msp")
     figure, alt = pictures.fpr95_rules({"msp": frame})
     assert len(figure.axes[0].get_yticklabels()) == len(conventions.FPR95) and conventions.in_words(frame) in alt

@@ -144,7 +144,6 @@ def test_load_all_and_tidy(tmp_path):
     file.write_bytes(content)
     with pytest.raises(runs.RunError, match=f"{file} is damaged"):
         results.load_all(tmp_path)
-    assert len(results.load_all(tmp_path, verify=False)) == 2
 
 
 def test_a_missing_array_is_named(run_folder):

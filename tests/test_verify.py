@@ -59,7 +59,7 @@ def edit_history(folder, change):
 def edit_scores(folder, change):
     """Change the arrays, and let metrics.csv, test accuracy and checksums follow."""
     config = results.load(folder).config
-    arrays = results.load(folder, verify=False).arrays()
+    arrays = results.load(folder).arrays()
     change(arrays)
     writing.write_tensors(folder / "scores.safetensors", arrays, {"run_id": config.run_id})
     measured = scoring.measure(config, arrays)
@@ -111,7 +111,7 @@ def kind(run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("folder", {kind(run): run.path for run in results.load_all(paths.RUNS, verify=False, everything=True)}.values(),
+@pytest.mark.parametrize("folder", {kind(run): run.path for run in results.load_all(everything=True)}.values(),
                          ids=lambda path: path.name)
 def test_a_committed_run_of_each_kind_is_what_it_says_but_for_its_weights(folder, monkeypatch):
     monkeypatch.setattr(verify, "_usable", lambda name, download: False)

@@ -19,7 +19,7 @@ def roc(id_scores: ArrayLike, ood_scores: ArrayLike) -> tuple[np.ndarray, np.nda
 
     Two arrays (tpr, fpr), one entry per distinct score after the leading (0, 0); the last entry is (1, 1). They are
     those of scikit-learn's roc_curve, in a quarter of its time; with its functions for the areas every build would
-    take a minute longer to measure the hundred committed runs again (benchmarks/load.py).
+    take a minute longer to measure the hundred committed runs again.
     """
     inside, outside = _scores("ID", id_scores), _scores("OOD", ood_scores)
     both, n = np.concatenate([inside, outside]), len(inside)

@@ -21,7 +21,7 @@ from scipy.special import expit
 from logitnorm import data, losses, metrics, paths
 from logitnorm.study import paper, results, scoring, verify
 
-from .plots import edges, html_table
+from .plots import edges, html_table, tiles
 
 SOURCE = paths.ROOT / "book" / "_static" / "ask"
 TEMPLATE = paths.ROOT / "book" / "ask.html"
@@ -150,10 +150,7 @@ def samples() -> list[dict]:
 @cache
 def sample_images() -> np.ndarray:
     """The samples, uint8 N x 32 x 32 x 3, from their one picture."""
-    picture = np.asarray(Image.open(SOURCE / "samples.png").convert("RGB"))
-    rows = picture.shape[0] // data.SIZE
-    tiles = picture.reshape(rows, data.SIZE, TILES, data.SIZE, 3).swapaxes(1, 2).reshape(-1, data.SIZE, data.SIZE, 3)
-    return np.ascontiguousarray(tiles[:len(samples())])
+    return tiles(SOURCE / "samples.png")[:len(samples())]
 
 
 # ---- the page

@@ -86,10 +86,11 @@ def ready_for_page(notebook, name: str):
             cell.metadata["tags"] = [*tags, "hide-input"]
         if cell.cell_type != "code":
             continue
-        cell.outputs = [output for output in cell.outputs
-                        if not (output.output_type == "stream" and not output.text.strip() or _is_empty_text(output))]
+        # of an empty sentence the page would show the object that holds it
+        cell.outputs = [output for output in cell.outputs if not (output.output_type == "stream" and not output.text.strip())
+                        and output.get("data", {}).get("text/markdown") != ""]
         _join_streams(cell)
-        images = [output for output in cell.outputs if _is_image(output)]
+        images = [output for output in cell.outputs if any(kind.startswith("image/") for kind in output.get("data", {}))]
         if len(images) > 1:
             raise BookError(f"notebooks/{name}.ipynb shows {len(images)} figures in one cell; "
                             f"only one can have the cell's alt text and caption: split the cell")
@@ -99,18 +100,11 @@ def ready_for_page(notebook, name: str):
             if not is_alt_text(text.get("alt", "")):
                 raise BookError(f"notebooks/{name}.ipynb, figure {figures} has no alt text; "
                                 f"show it with logitnorm.book.plots.show(figure, alt=..., caption=...)")
-            mystnb = {"image": {"alt": text["alt"], "classes": text.get("classes", "dark-light")}}
-            if text.get("caption"):
-                mystnb["figure"] = {"caption": text["caption"], "name": f"{name}-{figures}"}
-            cell.metadata["mystnb"] = mystnb
+            cell.metadata["mystnb"] = {"image": {"alt": text["alt"], "classes": text["classes"]},
+                                       "figure": {"caption": text["caption"], "name": f"{name}-{figures}"}}
         for output in cell.outputs:
             _without_paths(output)
     return notebook
-
-
-def _is_empty_text(output) -> bool:
-    """Whether it is a sentence with nothing to say, in place of which the page would show the object that holds it."""
-    return output.get("data", {}).get("text/markdown", None) == ""
 
 
 def _join_streams(cell) -> None:
@@ -121,10 +115,6 @@ def _join_streams(cell) -> None:
             last.text += output.text
         else:
             cell.outputs.append(output)
-
-
-def _is_image(output) -> bool:
-    return any(kind.startswith("image/") for kind in output.get("data", {}))
 
 
 def is_alt_text(text: str) -> bool:

@@ -50,4 +50,4 @@ def evidence(name: str, found: list, tables: list, judged: str = JUDGED):
     parts = [plots.folded(f"Which runs,{' how judged,' * bool(judged)} and the code", text, judged, code)]
     if tables:
         parts.insert(0, plots.folded("Every size that ran, with spread and verdicts", *tables))
-    return plots.join(parts)
+    return plots.displayed("\n".join(part.data for part in parts))

@@ -75,8 +75,7 @@ def first_screen(loaded: dict[str, list], lines: pd.DataFrame) -> str:
         ("Foreign: house numbers", images["set"] != pair[0].config.id_dataset)))
     thresholds = " and ".join(f"{100 * metrics.threshold95(run.score('msp', run.config.id_dataset)):.1f} % under "
                               f"{paper.LABELS[run.config.method]}" for run in pair)
-    passed = " and ".join(f"{metrics.fpr95(run.score('msp', run.config.id_dataset), run.score('msp', 'svhn_part')):.1f} % "
-                          f"under {paper.LABELS[run.config.method]}" for run in pair)
+    passed = " and ".join(f"{run.separated('msp', 'svhn_part')[0]:.1f} % under {paper.LABELS[run.config.method]}" for run in pair)
     short = "In: above the mark that 95 % of the familiar images reach. Drawn by a seed, not by eye."
     caption = (f"What two networks ({paper.net(pair[0].config)}, seed "
                f"{pair[0].config.seed}) say of ten test images. An image is let in when its largest softmax probability reaches the "
@@ -245,8 +244,7 @@ def _all_seeds(both: list[list]) -> str:
     """What the picture's one seed is among: the mean share of OOD images that pass, over all seeds of each loss."""
     parts = []
     for method, found in zip(LOSSES, both):
-        passed = pd.Series([metrics.fpr95(run.score("msp", run.config.id_dataset), run.score("msp", run.config.history_ood))
-                            for run in found])
+        passed = pd.Series([run.separated("msp", run.config.history_ood)[0] for run in found])
         if len(passed) > 1:
             parts.append(f"{paper.LABELS[method]} {paper.spread(passed)} % (n = {len(passed)})")
     return f" Over all seeds: {', '.join(parts)}." if parts else ""

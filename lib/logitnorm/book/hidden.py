@@ -213,8 +213,8 @@ def repair_figure(repaired: pd.DataFrame):
     for at, ((method, ID, net, tau), part) in enumerate(parts):
         look, mean = METHODS[method], part[["energy_t1", "energy_centred", "msp"]].mean()
         ax.plot([mean["energy_t1"], mean["energy_centred"]], [at, at], color=look.color, linewidth=1.5)
-        ax.scatter(part["energy_t1"], [at] * len(part), marker=".", color=look.color, s=14, alpha=0.5)
-        ax.scatter(part["energy_centred"], [at] * len(part), marker=".", color=look.color, s=14, alpha=0.5)
+        for score in ("energy_t1", "energy_centred"):
+            ax.scatter(part[score], [at] * len(part), marker=".", color=look.color, s=14, alpha=0.5)
         ax.scatter(mean["energy_t1"], at, marker="o", facecolor="white", edgecolor=look.color, s=50, zorder=3)
         ax.scatter(mean["energy_centred"], at, marker=look.marker, color=look.color, s=50, zorder=3)
         ax.scatter(mean["msp"], at, marker="|", color="black", s=90, zorder=4)

@@ -90,7 +90,7 @@ def facts(run) -> str:
     recorded = {
         "test accuracy": f"{info['test_accuracy']:.2f} %",
         "commit": f"{code['commit']}{' with uncommitted changes' if code['dirty'] else ''}",
-        "library": f"version {code['version']}, sha256 {code.get('library_sha256', 'not recorded')}",
+        "library": f"version {code['version']}, sha256 {code['library_sha256']}",
         "versions": ", ".join(f"{name} {number}" for name, number in info["versions"].items()),
         "device": run.device + f", scored on {scored}" * (scored != info["device"]), **{name: info[name] for name in ("note",) if name in info},
         **({"continued": continued} if continued else {}),

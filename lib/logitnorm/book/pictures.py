@@ -6,7 +6,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.patches import FancyBboxPatch, Patch
-from PIL import Image
 from scipy.special import expit, softmax
 from sklearn.manifold import TSNE
 
@@ -20,12 +19,10 @@ WRONG = (0xD5, 0x5E, 0x00)  # the frame of an image that a detector gets wrong
 ACROSS = 12  # thumbnails in a line of a contact sheet
 
 
-def thumbnails(name: str) -> tuple[list[np.ndarray], pd.DataFrame, str]:
-    """(images 32 x 32 x 3, where they are from: set, index, label; their source) of tools/thumbnails.py, by the file's name."""
+def thumbnails(name: str) -> tuple[np.ndarray, pd.DataFrame, str]:
+    """(images N x 32 x 32 x 3, where they are from: set, index, label; their source) of tools/thumbnails.py, by the file's name."""
     told = json.loads((THUMBNAILS / f"{name}.json").read_text(encoding="utf-8"))
-    strip = np.asarray(Image.open(THUMBNAILS / f"{name}.png").convert("RGB"))
-    rows = np.split(strip, len(strip) // 32)
-    return [image for row in rows for image in np.split(row, strip.shape[1] // 32, axis=1)], pd.DataFrame(told["images"]), told["source"]
+    return plots.tiles(THUMBNAILS / f"{name}.png"), pd.DataFrame(told["images"]), told["source"]
 
 
 def two_images(ax, pick: dict) -> None:
@@ -217,18 +214,13 @@ def feature_lengths(runs: list):
 
 # ---- what a detector lets in
 
-def own_score(method: str) -> str:
-    """The score by which a method detects: the first of its own head, else the maximum softmax probability."""
-    return scoring.OWN_SCORES.get(method, ("msp",))[0]
-
-
 def contact_sheet(run):
     """(figure, alt text): the thumbnails of each image set as a run's detector sorts them, accepted ones first.
 
     Accepted is what reaches the threshold that keeps 95 % of the ID test images. Rejected images are pale, wrong answers framed.
     """
     pixels, images, _ = thumbnails("sheets")
-    score, inside = own_score(run.config.method), run.config.id_dataset
+    score, inside = scoring.OWN_SCORES.get(run.config.method, ("msp",))[0], run.config.id_dataset  # of its own head, if it has one
     threshold = metrics.threshold95(run.score(score, inside))
     names = [name for name in images["set"].unique() if name in run.sets]
     lines = -(-images["set"].value_counts().max() // ACROSS)
@@ -262,11 +254,11 @@ def roc_curves(runs: list):
     said = []
     for ax, name in zip(axes.flat, sets):
         for run in runs:
-            look, both = plots.METHODS[run.config.method], (run.score("msp", run.config.id_dataset), run.score("msp", name))
-            tpr, fpr = metrics.roc(*both)
+            look, (fpr95, auroc) = plots.METHODS[run.config.method], run.separated("msp", name)
+            tpr, fpr = metrics.roc(run.score("msp", run.config.id_dataset), run.score("msp", name))
             ax.plot(100 * fpr, 100 * tpr, color=look.color, linestyle=look.linestyle, label=look.label)
-            ax.plot(metrics.fpr95(*both), 95, look.marker, color=look.color)
-            said.append(f"{look.label} on {paper.title(name)}: AUROC {metrics.auroc(*both):.1f} %, FPR95 {metrics.fpr95(*both):.1f} %")
+            ax.plot(fpr95, 95, look.marker, color=look.color)
+            said.append(f"{look.label} on {paper.title(name)}: AUROC {auroc:.1f} %, FPR95 {fpr95:.1f} %")
         ax.set(title=paper.title(name), xticks=(0, 50, 100), yticks=(0, 50, 95))
     fig.supxlabel("foreign images let in (%)")
     fig.supylabel("familiar images let in (%)")

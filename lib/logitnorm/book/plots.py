@@ -12,6 +12,7 @@ import math
 import re
 from html import escape
 from numbers import Integral, Real
+from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -19,7 +20,9 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.image import AxesImage
+from PIL import Image
 
+from logitnorm.data import SIZE
 from logitnorm.study.paper import LABELS, NOT_RUN, fixed
 
 
@@ -126,6 +129,12 @@ def base64_of(save, **how) -> str:
     buffer = io.BytesIO()
     save(buffer, **how)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def tiles(file: Path) -> np.ndarray:
+    """The images of a picture that shows them side by side, line after line: uint8 N x 32 x 32 x 3."""
+    picture = np.asarray(Image.open(file).convert("RGB"))
+    return picture.reshape(len(picture) // SIZE, SIZE, -1, SIZE, 3).swapaxes(1, 2).reshape(-1, SIZE, SIZE, 3)
 
 
 def turned(rgb):
@@ -290,11 +299,6 @@ def html_table(names, rows: list[tuple], caption: str = "", kind: str = "") -> s
     body = "\n".join(f'<tr><th scope="row">{name}</th>{"".join(cells)}</tr>' for name, cells in rows)
     return ((f'<table class="{kind}">' if kind else "<table>") + f"<caption>{caption}</caption>" * bool(caption)
             + f"<thead>{columns(names)}</thead><tbody>{body}</tbody></table>")
-
-
-def join(parts: list):
-    """Several such objects as one."""
-    return displayed("\n".join(part.data for part in parts))
 
 
 def _grouped_head(pairs) -> tuple[str, list[str]]:

@@ -33,8 +33,7 @@ def _parts(run, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def with_logits(loaded: list) -> list:
     """The LogitNorm runs that kept the logits of their ID set and of all their far OOD sets."""
-    return [run for run in loaded if run.config.method == "logitnorm"
-            and all(run.has(f"{name}/logits") for name in (run.config.id_dataset, *run.config.ood_sets))]
+    return [run for run in loaded if run.config.method == "logitnorm" and run.keeps("logits")]
 
 
 def _energy(run, stretched) -> np.ndarray:

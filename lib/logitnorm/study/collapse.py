@@ -49,9 +49,7 @@ def within_to_between(features: np.ndarray, labels: np.ndarray) -> float:
     if labels.shape != (len(features),):
         raise ValueError(f"there must be one label for each of the {len(features)} rows of features, "
                          f"got shape {labels.shape}")
-    means = np.empty_like(features)
-    for label in np.unique(labels):
-        means[labels == label] = features[labels == label].mean(axis=0)
+    means = pd.DataFrame(features).groupby(labels).transform("mean").to_numpy()
     return float(np.square(features - means).sum() / np.square(means - features.mean(axis=0)).sum())
 
 

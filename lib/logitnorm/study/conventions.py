@@ -21,7 +21,7 @@ from . import paper
 def ood_positive(metric):
     """The metric with OOD as the positive class: both kinds change places, all scores change sign."""
     def swapped(id_scores, ood_scores):
-        return metric(-np.asarray(ood_scores, dtype=float), -np.asarray(id_scores, dtype=float))
+        return metric(-np.asarray(ood_scores), -np.asarray(id_scores))
     return swapped
 
 
@@ -126,11 +126,6 @@ def after_sigmoid(metric):
     return squashed
 
 
-def torch_uncertainty(metric):
-    """The metric as torch-uncertainty uses torchmetrics: OOD positive, so the sigmoid is that of minus the score."""
-    return lambda id_scores, ood_scores: after_sigmoid(metric)(-np.asarray(ood_scores), -np.asarray(id_scores))
-
-
 # ---- detection error
 
 def detection_error_weighed(id_scores, ood_scores) -> float:
@@ -155,18 +150,18 @@ def detection_error_exchanged(id_scores, ood_scores) -> float:
 
 # ---- GradNorm, calibration
 
-def gradnorm_batches(logits, features, batch_size=200, T=1.0) -> np.ndarray:
+def gradnorm_batches(logits, features, batch_size: int) -> np.ndarray:
     """One GradNorm score for each full batch of images: the L1 norm of the batch's mean gradient. logitnorm_ood.
 
     logits N x K, features N x D in the order of evaluation; N // batch_size values, the remainder is left out.
-    The gradient of one image is the outer product of (K p - 1) / T and its features (scores.gradnorm); their mean
+    The gradient of one image is the outer product of K p - 1 and its features (scores.gradnorm); their mean
     over a batch is one matrix product. Opposite gradients cancel, and a set has as many scores as batches.
     """
     count = len(logits) // batch_size
     f = np.asarray(logits[:count * batch_size], dtype=np.float64).reshape(count, batch_size, np.shape(logits)[1])
     phi = np.asarray(features[:count * batch_size], dtype=np.float64).reshape(count, batch_size, np.shape(features)[1])
-    error = f.shape[2] * softmax(f / T, axis=2) - 1
-    return np.abs(error.transpose(0, 2, 1) @ phi).sum(axis=(1, 2)) / (batch_size * T)
+    error = f.shape[2] * softmax(f, axis=2) - 1
+    return np.abs(error.transpose(0, 2, 1) @ phi).sum(axis=(1, 2)) / batch_size
 
 
 def ece_of_logits(logits, labels) -> float:
@@ -190,8 +185,8 @@ PEERS = {
     "pytorch-ood": {"fpr95": ood_positive(metrics.fpr95), "auroc": metrics.auroc, "aupr_in": aupr_trapezoid,
                     "aupr_out": ood_positive(aupr_trapezoid)},
     "oodeel": {"fpr95": fpr95_every_fourth, "auroc": auroc_every_fourth},
-    "torch-uncertainty": {"fpr95": ood_positive(metrics.fpr95), "auroc": torch_uncertainty(metrics.auroc),
-                          "aupr_out": torch_uncertainty(aupr_as_given)},
+    "torch-uncertainty": {"fpr95": ood_positive(metrics.fpr95), "auroc": ood_positive(after_sigmoid(metrics.auroc)),  # of minus the score
+                          "aupr_out": ood_positive(after_sigmoid(aupr_as_given))},
     "torchmetrics": {"auroc": after_sigmoid(metrics.auroc), "aupr_in": after_sigmoid(aupr_as_given)},
     "detectors": {"fpr95": metrics.fpr95, "auroc": metrics.auroc, "aupr_in": aupr_trapezoid,
                   "aupr_out": aupr_out_unnegated, "detection_error": detection_error_weighed},
@@ -223,25 +218,16 @@ FPR95 = {
 
 # ---- the draws of the official code
 
-def paper_protocol(id_scores, ood_scores, draws=10, seed=0) -> dict[str, tuple[float, float]]:
-    """fpr95, auroc and aupr as the official code estimates them: {name: (mean, standard deviation)}, percent.
+def aupr_of_draws(id_scores, ood_scores) -> tuple[float, float]:
+    """AUPR with ID positive as the official code estimates it: mean and standard deviation (ddof 1) of ten draws, percent.
 
     Each draw takes a fifth as many OOD images as there are ID images (2,000 against 10,000), without
-    replacement. The standard deviation (ddof 1) is the noise of the draws; it says nothing about training
+    replacement; there must be so many. The standard deviation is the noise of the draws; it says nothing about training
     seeds. `metrics` uses every image instead, and so needs no draws.
     """
-    size = len(id_scores) // 5
-    if not 1 <= size <= len(ood_scores):
-        raise ValueError(f"the paper's protocol draws {size} OOD images (a fifth of {len(id_scores)} ID), "
-                         f"but the OOD set has {len(ood_scores)}")
-    if draws < 2:
-        raise ValueError(f"a standard deviation needs at least two draws, got {draws}")
-    rng = np.random.default_rng(seed)
-    samples = [rng.choice(ood_scores, size, replace=False) for _ in range(draws)]
-    # aupr_in at the draw's own ratio, which is 5 unless the number of ID images is no multiple of 5.
-    functions = {"fpr95": metrics.fpr95, "auroc": metrics.auroc, "aupr": aupr_as_given}
-    values = {name: [f(id_scores, sample) for sample in samples] for name, f in functions.items()}
-    return {name: (float(np.mean(v)), float(np.std(v, ddof=1))) for name, v in values.items()}
+    rng = np.random.default_rng(0)
+    values = [aupr_as_given(id_scores, rng.choice(ood_scores, len(id_scores) // 5, replace=False)) for _ in range(10)]
+    return float(np.mean(values)), float(np.std(values, ddof=1))
 
 
 # ---- on runs
@@ -297,7 +283,7 @@ def differences(measured: list[dict], runs: list) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=columns)
 
 
-def fpr95_by_convention(runs: list, score="msp") -> pd.DataFrame:
+def fpr95_by_convention(runs: list, score: str) -> pd.DataFrame:
     """FPR95 of each run under each of FPR95, averaged over the run's OOD sets: convention, method, seed, fpr95."""
     return pd.DataFrame([
         {"convention": name, "method": run.config.method, "seed": run.config.seed,
@@ -426,7 +412,7 @@ def aupr_by_base_rate(runs: list) -> pd.DataFrame:
         both = scores_of(run, "msp", ood_set)
         count = [len(values) for values in both]
         enough = count[1] >= count[0] // 5
-        mean, sd = paper_protocol(*both)["aupr"] if enough else (math.nan, math.nan)
+        mean, sd = aupr_of_draws(*both) if enough else (math.nan, math.nan)
         lines.append({"loss": paper.method_title(run.config),
                       "OOD set": f"{paper.title(ood_set)}, {count[0]:,} ID and {count[1]:,} OOD images",
                       "ten random fifths (the paper's code)": f"{mean:.2f} ± {sd:.2f}" if enough else "too few images",

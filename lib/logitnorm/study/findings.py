@@ -24,9 +24,6 @@ MARKS = {"reproduced": "✓", "same direction": "✓", "no change, as in the pap
          "no clear change": "?", "change, the paper has none": "✗", "opposite direction": "✗", "not reproduced": "✗"}
 CHANGES = ("same direction", "opposite direction", "change, the paper has none")  # paper.direction's words for a change that is more than noise
 HOW = "[how to add a run](../book/rerun.html)"  # an output is not a page: its links are those of the HTML
-NAMES = {"fpr95": "FPR95", "auroc": "AUROC", "aupr": "AUPR", "accuracy": "accuracy", "ece": "ECE",
-         "ece_ts": "ECE after temperature scaling", "logit_norm_id": "the logit norm on ID images",
-         "logit_norm_ood": "the logit norm on OOD images"}
 
 
 # ---- which rows
@@ -136,8 +133,8 @@ def side_by_side(rows: pd.DataFrame, by: str, metrics: tuple, head: str, decimal
 
 def grid(rows: pd.DataFrame, column: str, by: str = "score") -> pd.DataFrame:
     """The rows' numbers as a table of `by` and OOD set, in the readers' names; changes have no line for cross-entropy."""
-    table = rows.pivot(index=by, columns="ood_dataset", values=column) if by == "method" else (
-        rows[rows["method"] == "logitnorm"].pivot(index=by, columns="ood_dataset", values=column))
+    part = rows if by == "method" else rows[rows["method"] == "logitnorm"]
+    table = part.pivot(index=by, columns="ood_dataset", values=column)
     table = table.loc[list(dict.fromkeys(rows[by])), list(dict.fromkeys(rows["ood_dataset"]))].astype(float)
     stars = set(rows.loc[starred(rows), "ood_dataset"])
     return table.rename(index=lambda name: paper.LABELS.get(name) or paper.title(name),
@@ -170,11 +167,11 @@ def fell(rows: pd.DataFrame) -> pd.Series:
     return rows["way"].isin(CHANGES) & (rows["change"] < 0)
 
 
-def change(rows: pd.DataFrame, metric: str = "fpr95", method: str = "logitnorm", what: str = "") -> str:
+def change(rows: pd.DataFrame, metric: str = "fpr95", method: str = "logitnorm", what: str = "FPR95") -> str:
     """'LogitNorm lowers FPR95 from 61.6 % to 26.8 % (paper: 49.5 to 15.7)', or that it does not, of two rows."""
     rows = rows[rows["metric"] == metric].set_index("method")
     start, end = rows.loc[paper.BASELINE], rows.loc[method]
-    what, unit = what or NAMES[metric], "" if metric.startswith("logit_norm") else " %"
+    unit = "" if metric.startswith("logit_norm") else " %"
     theirs = f"{paper.fixed(start['paper'])} to {paper.fixed(end['paper'])}"
     if math.isnan(end["ours"]) or math.isnan(start["ours"]):
         return f"No run of it is here yet; in the paper {paper.LABELS[method]} takes {what} from {theirs}"
@@ -329,7 +326,7 @@ def table5(rows: pd.DataFrame, runs: list) -> str:
     norm = where(rows, metric="logit_norm_id").set_index("method")["ours"]
     short = norm["logit_penalty"] <= norm["logitnorm"]  # as short as LogitNorm's, which is what the paper's claim is about
     lead = "Short logits alone do not help: " if short else "Shorter logits did not clearly help here: "
-    first = (f"{'' if math.isnan(penalty) or helps else lead}{change(rows, 'logit_norm_id', 'logit_penalty')}, and "
+    first = (f"{'' if math.isnan(penalty) or helps else lead}{change(rows, 'logit_norm_id', 'logit_penalty', 'the logit norm on ID images')}, and "
              f"{change(rows, 'fpr95', 'logit_penalty').replace('LogitPenalty', 'it', 1)}")
     return f"**{first}; {godin(fpr95)}**{_with(runs)}."
 
@@ -406,8 +403,7 @@ def figure4(runs: list) -> str:
     """The finding of Figure 4 as Markdown: the AUROC of ID against OOD scores under both losses."""
     if not runs:
         return "**In the paper's curves the overlap near 1 goes when LogitNorm comes**; no run of it is here yet."
-    ce, ln = (metrics.auroc(run.score("msp", run.config.id_dataset), run.score("msp", run.config.history_ood))
-              for run in runs)
+    ce, ln = (run.separated("msp", run.config.history_ood)[1] for run in runs)
     word = "less" if ln > ce else "no less"
     printed = where(paper.numbers("1"), id_dataset="cifar10", ood_dataset="svhn", metric="auroc").set_index("method")["paper"]
     return (f"**Under LogitNorm the scores of ID and OOD images overlap {word}: AUROC {ce:.1f} % under cross-entropy, {ln:.1f} % under "
@@ -642,15 +638,6 @@ def confidence_table(frames: dict) -> pd.DataFrame:
         if all(map(len, ours)):
             line[(paper.title(metric), "this book")] = " → ".join(f"{values.mean():.1f}" for values in ours)
     return paper.grouped_columns(list(lines.values())).fillna("")
-
-
-def joint(frame: pd.DataFrame, *methods: str) -> pd.DataFrame:
-    """paper.joint as a table to read, grouped for plots.table: a line per loss and score, without AUPR and the number of seeds."""
-    table = paper.joint(frame, *methods)
-    table = table[table["seeds"] != "0"]
-    named = [f"{row.loss}, {row.score}" for row in table.itertuples()]
-    columns = {(paper.title(metric), "%"): list(table[f"{paper.title(metric)} (%)"]) for metric in ("accuracy", "fpr95", "auroc")}
-    return pd.DataFrame({("", "loss, score"): named} | columns)
 
 
 def first_steps(runs: list) -> str:

@@ -77,8 +77,7 @@ def claims() -> list[dict]:
             raise ValueError(f"claims.yaml, entry {entry['id']!r}: no measure {entry['measure']!r}; known: "
                              f"{', '.join(MEASURES)}")
     for key in ("id", "topic"):
-        twice = [name for name, n in Counter(entry[key] for entry in entries).items() if n > 1]
-        if twice:
+        if twice := [name for name, n in Counter(entry[key] for entry in entries).items() if n > 1]:
             raise ValueError(f"claims.yaml has two entries with the {key} {twice[0]!r}")
     return entries
 
@@ -115,8 +114,7 @@ def _row(entry: dict, loaded: dict, frames: dict, compared: dict, networks: dict
     else:
         size = next(iter(found))
     shown, among, used = found[size]
-    computed = bool(shown["computed"].all()) if "computed" in shown else False
-    complete = shown["ours"].notna().all()
+    computed, complete = "computed" in shown, shown["ours"].notna().all()
     tally = _tally(among)
     if "beside" in entry and complete:
         tally = "; ".join(filter(None, [tally, *_beside(entry["beside"], [run for run in loaded[size] if run.id in used])]))
@@ -458,14 +456,13 @@ def cost(loaded: dict[str, list]) -> str:
     """Markdown table of what the runs of each size took: device, minutes, images a second; from their run.json."""
     lines = ["| size | network, images, epochs | device | runs | minutes a run | images a second |",
              "|---|---|---|---|---|---|"]
+    def kind(run) -> tuple[str, str]:
+        c, elsewhere = run.config, run.info.get("scored", run.info)["device"]
+        return (f"{paper.network(c.architecture)}, {paper.title(c.id_dataset)}, {c.epochs}",
+                run.device + f", scored on {elsewhere}" * (elsewhere != run.info["device"]))
+
     for size, found in loaded.items():
-        groups = {}
-        for run in found:
-            c = run.config
-            what = f"{paper.network(c.architecture)}, {paper.title(c.id_dataset)}, {c.epochs}"
-            elsewhere = run.info.get("scored", run.info)["device"]
-            groups.setdefault((what, run.device + f", scored on {elsewhere}" * (elsewhere != run.info["device"])), []).append(run)
-        for (what, device), same in groups.items():
+        for (what, device), same in paper.grouped(found, kind):
             minutes = np.mean([run.info["wall_seconds"] / 60 for run in same])
             speed = np.mean([run.info["images_per_second"] for run in same])
             lines.append(f"| {size} | {what} | {device} | {len(same)} | {minutes:.1f} | {speed:,.0f} |")

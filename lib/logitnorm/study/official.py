@@ -8,6 +8,7 @@ What is there already is not scored again; a set that cannot be had is named, an
 import argparse
 import json
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -130,24 +131,25 @@ def main(arguments: list[str] | None = None) -> int:
             raise RunError(f"no run in {paths.RUNS} kept its weights; name a run folder that holds model.safetensors")
     except (RunError, OSError) as error:
         return report(error)
-    had: dict[str, data.ImageSet] = {}
-    failed: dict[str, data.DataError] = {}
     status = 0
+
+    @cache
+    def fetched(name: str) -> data.ImageSet | None:
+        nonlocal status
+        try:
+            return images.load(name)
+        except data.DataError as error:
+            status = report(error)
+            return None
+
     for run in chosen:
         try:
             _require_weights(run)  # before anything is downloaded for it
-            far = experiments.official(run.config).ood_sets
-            for name in (run.config.id_dataset, *far):
-                if name not in had and name not in failed:
-                    try:
-                        had[name] = images.load(name)
-                    except data.DataError as error:
-                        failed[name] = error
-                        report(error)
-            usable = [name for name in far if name in had]
-            if run.config.id_dataset not in had or not usable:
+            ID, far = run.config.id_dataset, experiments.official(run.config).ood_sets
+            sets = {name: found for name in (ID, *far) if (found := fetched(name))}
+            if ID not in sets or len(sets) == 1:
                 raise RunError(f"{run.id} cannot be scored without its test images and one official set")
-            print(score(run, {name: had[name] for name in (run.config.id_dataset, *usable)}, args.to), flush=True)
+            print(score(run, sets, args.to), flush=True)
         except (RunError, OSError) as error:
             status = report(error)
-    return int(bool(status or failed))
+    return status

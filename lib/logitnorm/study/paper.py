@@ -386,8 +386,8 @@ def long(compared: pd.DataFrame) -> pd.DataFrame:
         "ours": value(cell), "verdict": _said(cell)} for _, cell in compared.iterrows()])
 
 
-def own(frame: pd.DataFrame, sets: list, metrics: tuple = ("fpr95", "auroc")) -> pd.DataFrame:
-    """Our numbers by MSP only (rows of `ours`): per image set each metric under each method, mean ± sd over seeds.
+def own(frame: pd.DataFrame, sets: list, metric: str) -> pd.DataFrame:
+    """Our numbers by MSP only (rows of `ours`): per image set the metric under each method, mean ± sd over seeds.
 
     Main network of the paper's CIFAR-10 only. What the runs of a method do not have says 'not measured'.
     """
@@ -395,10 +395,9 @@ def own(frame: pd.DataFrame, sets: list, metrics: tuple = ("fpr95", "auroc")) ->
     lines = []
     for name in sets:
         line = {"OOD set": named(name)}
-        for metric in metrics:
-            for method in (method for method in LABELS if method in set(frame["method"])):
-                values = where(frame, score="msp", ood_dataset=name, metric=metric, method=method)["value"]
-                line[f"{LABELS[method]}, {title(metric)}"] = spread(values) or NOT_MEASURED
+        for method in (method for method in LABELS if method in set(frame["method"])):
+            values = where(frame, score="msp", ood_dataset=name, metric=metric, method=method)["value"]
+            line[f"{LABELS[method]}, {title(metric)}"] = spread(values) or NOT_MEASURED
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -414,25 +413,22 @@ def average_fpr95(frame: pd.DataFrame, method: str, score: str) -> pd.DataFrame:
 
 
 def joint(frame: pd.DataFrame, *methods: str) -> pd.DataFrame:
-    """The methods on the same network and images, each by MSP and by the scores of its own head (rows of `ours`).
+    """The methods on the same network and images, each by MSP and by the scores of its own head (rows of `ours`), grouped for plots.table.
 
     Main network of the paper's CIFAR-10 only; averages over the far OOD sets, mean ± sd over seeds. A method that was
-    trained with Cutout and without has both.
+    trained with Cutout and without has both, one that was not run none.
     """
     at_tau = frame["tau"].isna() | np.isclose(frame["tau"].astype(float), TAU["cifar10"])
     frame = main_network(frame[at_tau])
     lines = []
     for method, cutout in ((method, cutout) for method in methods
-                           for cutout in sorted(set(frame.loc[frame["method"] == method, "cutout"]) or {0})):
+                           for cutout in sorted(set(frame.loc[frame["method"] == method, "cutout"]))):
         own = ["godin" if score == "cosine" else score for score in scoring.OWN_SCORES.get(method, ())]
         for score in ("msp", *own):
-            mine = where(frame, method=method, cutout=cutout, score=["", score])
-            values = {"accuracy": where(mine, metric="accuracy")}
-            values |= {metric: where(mine, ood_dataset="average", metric=metric) for metric in ("fpr95", "auroc", "aupr")}
-            line = {"loss": LABELS[method] + ", Cutout" * bool(cutout), "score": title(score),
-                    "seeds": str(mine["run"].nunique())}
-            lines.append(line | {f"{title(metric)} (%)": spread(part["value"]) for metric, part in values.items()})
-    return pd.DataFrame(lines)
+            mine = where(frame, method=method, cutout=cutout, score=["", score], ood_dataset=["", "average"])
+            lines.append({("", "loss, score"): f"{LABELS[method]}{', Cutout' * bool(cutout)}, {title(score)}",
+                          **{(title(metric), "%"): spread(where(mine, metric=metric)["value"]) for metric in ("accuracy", "fpr95", "auroc")}})
+    return grouped_columns(lines)
 
 
 def by_tau(frame: pd.DataFrame, paper_id: str = "cifar10") -> pd.DataFrame:

@@ -14,8 +14,7 @@ NONE = f"The runs that would show it: {paper.NOT_RUN}."
 def _with_logits(loaded: list) -> list:
     """The runs of cross-entropy and of LogitNorm at the paper's tau on CIFAR-10 that kept their logits."""
     found = [run for run in loaded if run.config.id_dataset == "cifar10" and run.in_grid]
-    return [run for run in paper.of_methods(found, "cross_entropy", "logitnorm")
-            if all(run.has(f"{name}/logits") for name in (run.config.id_dataset, *run.config.ood_sets))]
+    return [run for run in paper.of_methods(found, "cross_entropy", "logitnorm") if run.keeps("logits")]
 
 
 def tau_of_cifar100(loaded: list) -> str:
@@ -104,7 +103,7 @@ def gradnorm(loaded: list) -> str:
     """Issue 3, Markdown: FPR95 of GradNorm image by image and with one gradient a batch of 200, of the runs that kept features."""
     said = []
     for run in _with_logits(loaded):
-        if all(run.has(f"{name}/features") for name in (run.config.id_dataset, *run.config.ood_sets)):
+        if run.keeps("features"):
             found = conventions.gradnorm_both(run)
             image, batch = (pd.to_numeric(found[f"FPR95, by {what}"], errors="coerce").dropna() for what in ("image", "batch"))
             said.append(f"{paper.method_title(run.config)}: image by image {image.min():.1f} to {image.max():.1f} %, with one gradient a "

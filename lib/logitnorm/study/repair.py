@@ -132,7 +132,7 @@ def own_turned_said(loaded: list) -> str:
 def sides(loaded: list) -> pd.DataFrame:
     """Mean FPR95 (%) over the six OOD sets of Energy with and without the offset, of LogitNorm on CIFAR-10, by the side of the offset.
 
-    A line for each network, tau and side: n, msp, and Energy of f and of f - m at the paper's T (paper, paper_centred) and at T = 1 (one,
+    A line for each network, tau and side: msp, n, and Energy of f and of f - m at the paper's T (paper, paper_centred) and at T = 1 (one,
     one_centred), means over the seeds.
     """
     rows = []
@@ -140,13 +140,12 @@ def sides(loaded: list) -> pd.DataFrame:
         c = run.config
         if c.method == "logitnorm" and c.id_dataset == "cifar10" and not c.cutout and run.counted:
             centred = paper_centred(run)
-            found = {score: run.far(score) for score in ("msp", "energy", "energy_t1", "energy_centred")}
-            found["paper_centred"] = np.mean([centred[name][0] for name in c.ood_sets])
-            rows.append({"net": paper.trained(c), "tau": c.tau, "side": "below 0" if offset.described(run)["offset"] < 0 else "above 0", **found})
-    keys = ["net", "tau", "side"]
-    frame = pd.DataFrame(rows, columns=[*keys, "msp", "energy", "paper_centred", "energy_t1", "energy_centred"])
-    return frame.groupby(keys).agg(n=("msp", "size"), msp=("msp", "mean"), paper=("energy", "mean"), paper_centred=("paper_centred", "mean"),
-                                   one=("energy_t1", "mean"), one_centred=("energy_centred", "mean")).reset_index()
+            rows.append({"net": paper.trained(c), "tau": c.tau, "side": "below 0" if offset.described(run)["offset"] < 0 else "above 0",
+                         "msp": run.far("msp"), "paper": run.far("energy"), "one": run.far("energy_t1"), "one_centred": run.far("energy_centred"),
+                         "paper_centred": np.mean([centred[name][0] for name in c.ood_sets])})
+    keys, scores = ["net", "tau", "side"], ["msp", "paper", "paper_centred", "one", "one_centred"]
+    groups = pd.DataFrame(rows, columns=[*keys, *scores]).astype(dict.fromkeys(scores, float)).groupby(keys)
+    return groups.mean().assign(n=groups.size()).reset_index()
 
 
 def sides_said(found: pd.DataFrame) -> str:

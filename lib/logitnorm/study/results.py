@@ -108,6 +108,10 @@ class Result(runs.Run):
         with safetensors.safe_open(self.file("scores.safetensors"), "np") as file:
             return name in file.keys()
 
+    def keeps(self, what: str) -> bool:
+        """Whether it kept its "logits" or "features" of the ID test set and of every far OOD set."""
+        return all(self.has(f"{name}/{what}") for name in (self.config.id_dataset, *self.config.ood_sets))
+
     def score(self, name: str, *image_sets: str) -> np.ndarray:
         """The named score of every image of the sets, one set after the other, in float64.
 
@@ -119,21 +123,19 @@ class Result(runs.Run):
                                for each in image_sets])
 
 
-def load(path: Path, verify: bool = True) -> Result:
-    """Read a run folder; verify compares every file with its sha256 and refuses a damaged run.
-
-    What Colab's sparse clone left out is compared when it is fetched.
-    """
+def load(path: Path) -> Result:
+    """Read a run folder. Raises RunError for a damaged run: every file is compared with its sha256, and what Colab's sparse
+    clone left out when it is fetched."""
     path = Path(path)
     if path.is_file():
         raise RunError(f"{path} is a file; unpack it where it is an archive, and name the run folder")
     absent = [] if all((path / name).exists() for name in parcel.FILES) else [
         file.name for file in fetch.left_out(paths.ROOT) if file.parent == path and not file.exists()]
-    run = runs.load(path, verify, absent)
+    run = runs.load(path, but=absent)
     return Result(run.path, run.info)
 
 
-def load_all(runs_dir: Path | str = "", everything: bool = False, verify: bool = True) -> list[Result]:
+def load_all(runs_dir: Path | str = "", everything: bool = False) -> list[Result]:
     """The complete runs below runs_dir that may stand in one average (Result.in_grid), sorted by name.
 
     runs_dir: "", the book's runs; a folder of run folders; "+FOLDER", a text: the book's runs and those in FOLDER, which
@@ -149,7 +151,7 @@ def load_all(runs_dir: Path | str = "", everything: bool = False, verify: bool =
         folders = {p.parent.name: p.parent for p in paths.RUNS.glob("*/run.json")} | folders
     elif own != paths.RUNS and not own.is_dir():
         raise RunError(f"{own.absolute()} does not exist; name a folder that holds run folders")
-    found = [load(folder, verify) for name, folder in sorted(folders.items()) if not name.endswith(".part")]
+    found = [load(folder) for name, folder in sorted(folders.items()) if not name.endswith(".part")]
     return [run for run in found if everything or run.in_grid]
 
 

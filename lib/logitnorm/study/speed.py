@@ -12,13 +12,14 @@ EPOCH = 390 * 128  # images of CIFAR's training set that an epoch sees
 OFFICIAL_MINUTES = 65  # of 200 epochs in the official code's training log, on the RTX 3090 that its paper names
 
 
-def _read(folder: Path, pattern: str) -> list[dict]:
+def read(folder: Path, pattern: str) -> list[dict]:
+    """The measurements of a folder, by the names of their files: speed-*.json, precision-*.json and gpu-*.json."""
     return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob(pattern))]
 
 
 def load(folder: Path) -> list[dict]:
     """The measurements of a folder, by network and then from the slowest processor to the fastest."""
-    return sorted(_read(folder, "speed-*.json"), key=lambda one: (one["architecture"], max(row["images_per_second"] for row in one["training"])))
+    return sorted(read(folder, "speed-*.json"), key=lambda one: (one["architecture"], max(row["images_per_second"] for row in one["training"])))
 
 
 def processor(one: dict) -> str:
@@ -91,7 +92,7 @@ def gpu_table(folder: Path, loaded: list) -> pd.DataFrame:
     """
     found = [(f"{paper.network(one['architecture'])}, alone, step {row['step']}"
               + (f" (in {row['seconds_to_compile']:.0f} s)" if "seconds_to_compile" in row else ""), row["images_per_second"])
-             for one in _read(folder, "gpu-*.json") for row in one["rates"]]
+             for one in read(folder, "gpu-*.json") for row in one["rates"]]
     found += [(f"{paper.network(run.config.architecture)}, the run of {paper.method_title(run.config)}, {len(seconds)} epochs, beside another",
                EPOCH / seconds.mean()) for run in on_gpu(loaded) for seconds in [seconds_on_gpu(run)]]
     return pd.DataFrame([{"what": what, "images/s": f"{rate:,.0f}", "200 epochs (min)": f"{200 * EPOCH / rate / 60:.1f}"} for what, rate in found])
@@ -107,11 +108,6 @@ def gpu_said(loaded: list) -> str:
     return (f"**On an {runs[0].info['device'].removeprefix('NVIDIA ').split()[0]} the paper's own training takes minutes**: {len(runs)} runs of "
             f"{paper.network(runs[0].config.architecture)}, {lengths} epochs, side by side on one GPU, took {minutes:.0f} minutes. The released log has "
             f"about {OFFICIAL_MINUTES} for one run, on an older card.")
-
-
-def load_precision(folder: Path) -> list[dict]:
-    """What benchmarks/precision.py measured."""
-    return _read(folder, "precision-*.json")
 
 
 def precision_table(one: dict) -> pd.DataFrame:

@@ -44,7 +44,7 @@ def train(config: Config, runs_dir: Path, device: str | None = None) -> Path:
     """
     path = Path(runs_dir) / config.run_id
     if path.exists():
-        require_same(runs.load(path, verify=True).info["config"], config, path)
+        require_same(runs.load(path).info["config"], config, path)
         print(f"{config.run_id}: complete, nothing to train")
         return path
     with part(runs_dir, config.run_id) as folder:

@@ -9,7 +9,6 @@ are scored again. --download fetches image sets that are not on this machine; --
 """
 
 import argparse
-import csv
 import math
 from pathlib import Path
 
@@ -134,9 +133,7 @@ def _code(run: Result) -> str:
 
 def _history(run: Result) -> str:
     """All epochs are there, with the learning rates of the schedule and accuracies that so many images can have."""
-    config, name = run.config, run.config.id_dataset
-    with open(run.path / "history.csv", newline="", encoding="utf-8") as file:
-        rows = [{key: float(value) if value else math.nan for key, value in row.items()} for row in csv.DictReader(file)]
+    config, name, rows = run.config, run.config.id_dataset, run.history.to_dict("records")
     if len(rows) != config.epochs + 1 or any(row["epoch"] != epoch for epoch, row in enumerate(rows)):
         raise RunError(f"{run.id}: history.csv has {len(rows) - 1} epochs, the settings say {config.epochs}")
     steps = TRAIN_IMAGES[name] // config.batch_size
