@@ -59,8 +59,9 @@ def test_the_net_is_named_where_one_schedule_gives_both_signs():
 
 def test_energy_is_told_by_the_side_of_the_offset(tmp_path):
     said = netsize.cause(lines(energy=[8, -9, -8, -8], gradnorm=[6, 5, -24, -41]), SIDES)
-    assert "With a mean logit above 0 its FPR95 falls in 1 of 2 networks (change in points: resnet20 -9.0, n = 3; wrn40_2 +2.0, n = 1). With" in said
-    assert "below 0 its FPR95 falls in 0 of 1 networks (change in points: wrn10_1 +8.0, n = 2). On f − m, without the offset, it falls in 3 of 3" in said
+    assert ("(below): with a mean logit above 0 its FPR95 falls in 1 of 2 networks, with a mean logit below 0 its FPR95 falls in 0 of 1 networks. "
+            "On f − m, without the offset, it falls in 3 of 3") in said
+    assert netsize.sided_table(SIDES).iloc[1].tolist() == ["wrn40_2", "above 0", "1", "+2.0"]
     write_grid(tmp_path, seeds=(1, 2))
     loaded = results.load_all(tmp_path, everything=True)
     found = netsize.sided(loaded)

@@ -244,6 +244,7 @@ async function show() {
     }
     block.dataset.milliseconds = Math.round(performance.now() - begun);
     find(".ask-title").textContent = source.title;
+    find(".ask-brief").textContent = verdicts.join("\n");
     find(".ask-said").textContent = `${source.title}, ${said}. ${verdicts.join(". ")}.`;
     block.dataset.answered = mine;
   });

@@ -7,7 +7,7 @@ const element = (tag, attributes = {}, ...children) => {
   return made;
 };
 
-export const verdict = (isIn) => (isIn ? "✓ in" : "✕ out");
+export const verdict = (isIn) => (isIn ? "● in" : "○ out");
 const verdictElement = (isIn) => element("b", { class: isIn ? "ask-in" : "ask-out" }, verdict(isIn));
 const percent = (p) => `${(100 * p).toFixed(p > 0.9995 || p < 0.0005 ? 2 : 1)}\u00a0%`;
 export const number = (x) => x.toPrecision(3).replace("-", "−");
@@ -53,7 +53,7 @@ export function histogram(measured, value) {
 // One cell a level: accepted or not, the level of the slider framed.
 export function strip(verdicts, level, amount) {
   const cells = verdicts.map((isIn, i) => element("span",
-    { class: `${isIn ? "ask-in" : "ask-out"}${i === level ? " ask-now" : ""}` }, isIn ? "✓" : "✕"));
+    { class: `${isIn ? "ask-in" : "ask-out"}${i === level ? " ask-now" : ""}` }, isIn ? "●" : "○"));
   const first = verdicts.indexOf(false);
   const said = first === -1 ? "accepts it at every level" : first === 0 ? "rejects it unchanged"
     : `first rejects it at level ${first} (${amount(first)})`;

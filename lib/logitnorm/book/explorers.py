@@ -272,12 +272,13 @@ STYLE = """\
 .explorer label{display:block;min-width:0}
 .explorer select,.explorer input{display:block;width:100%;margin:.2rem 0 0;font:inherit}
 .explorer select{color:inherit;background:var(--pst-color-background,Canvas)}
-.explorer select{border:1px solid currentColor;padding:.2rem}
+.explorer select{border:1px solid currentColor;padding:.2rem 1.6rem .2rem .2rem;text-overflow:ellipsis}
 .explorer button{font:inherit;padding:.3rem .7rem;color:inherit;background:var(--pst-color-background,Canvas);cursor:pointer}
 .explorer button{border:1px solid currentColor;border-radius:.3rem;align-self:end}
 .explorer :is(select,input,button):focus-visible{outline:3px solid var(--pst-color-primary,#0072B2);outline-offset:2px}
 .explorer table{width:100%;margin:.8rem 0 0}
 .explorer th[scope=row]{text-align:left;font-weight:normal}
+.explorer thead th:not(:first-child){text-align:right}
 .explorer td{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .explorer-plots{margin-top:.8rem}
 .explorer-plot{min-width:0;background:white;color:black;border-radius:.3rem}

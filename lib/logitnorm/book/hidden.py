@@ -163,9 +163,9 @@ def fitting_figure(found: pd.DataFrame):
         ax.annotate("the paper's own training", (row["train_accuracy"], row["s"]), (-10, 0), textcoords="offset points", ha="right", va="center")
     for net, part in rows.groupby("architecture"):
         end = part[part["epoch"] == part["epoch"].max()][["train_accuracy", "s"]].max()
-        beside, where = {"wrn10_1": ((-12, 6), "right"), "wrn10_2": ((-6, 8), "right"), "wrn40_2": ((-10, 0), "right")}.get(
-            net, ((10, -18 if net == "resnet20" else 0), "left"))
-        ax.annotate(paper.network(net), end, beside, textcoords="offset points", ha=where)
+        beside, where = {"wrn10_1": ((-12, 6), "right"), "wrn10_2": ((-6, 24), "right"), "wrn40_2": ((-10, 0), "right")}.get(
+            net, ((10, -18 if net == "resnet20" else -34), "left"))
+        ax.annotate(paper.network(net), end, beside, textcoords="offset points", ha=where, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8})
     for tau in taus:
         ax.scatter([], [], color=colors[tau], edgecolor="black", linewidth=0.3, s=40, label=f"{1 / tau:.3g}")
     ax.legend(title="asked for, 1/τ", loc="upper left")
@@ -208,7 +208,7 @@ def repair_figure(repaired: pd.DataFrame):
     wide = rows.drop_duplicates(["run", "score"]).pivot(index=["run"], columns="score", values="fpr95").join(
         rows.drop_duplicates("run").set_index("run")[keys]).dropna(subset=["energy_t1", "energy_centred"])
     parts = list(wide.groupby(keys, dropna=False))
-    fig, ax = plt.subplots(figsize=(6.4, 1.6 + 0.3 * len(parts)))
+    fig, ax = plt.subplots(figsize=(6.4, 1.6 + 0.5 * len(parts)))
     names = []
     for at, ((method, ID, net, tau), part) in enumerate(parts):
         look, mean = METHODS[method], part[["energy_t1", "energy_centred", "msp"]].mean()
@@ -218,14 +218,13 @@ def repair_figure(repaired: pd.DataFrame):
         ax.scatter(mean["energy_t1"], at, marker="o", facecolor="white", edgecolor=look.color, s=50, zorder=3)
         ax.scatter(mean["energy_centred"], at, marker=look.marker, color=look.color, s=50, zorder=3)
         ax.scatter(mean["msp"], at, marker="|", color="black", s=90, zorder=4)
-        names.append(f"{paper.LABELS[method]}{'' if np.isnan(tau) else f' τ {tau:g}'}, {paper.title(ID)}, "
-                     f"{net} ({len(part)})")
+        names.append(f"{'CE' if np.isnan(tau) else 'LN'}, {paper.title(ID)},\n{net} ({len(part)})")
     ax.scatter([], [], marker="o", facecolor="white", edgecolor="black", label="Energy, T = 1")
     ax.scatter([], [], marker="s", color="black", label="the same on f − m")
     ax.scatter([], [], marker="|", color="black", label="MSP")
-    ax.set_yticks(range(len(parts)), names, fontsize=9)
+    ax.set_yticks(range(len(parts)), names, fontsize=11)
     ax.set(xlabel="mean FPR95 (%) ↓", xlim=(0, 100))
-    ax.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.3, -0.9 / fig.get_figheight()), ncol=3)
+    fig.legend(fontsize=11, loc="outside lower center", ncol=3)
     return fig
 
 

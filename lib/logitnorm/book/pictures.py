@@ -89,7 +89,7 @@ def score_densities(runs: list, name: str):
                 ax.plot(curve["msp"], curve["density"], color=look.color, linestyle=":", label=f"{kind}, paper")
             if run:
                 score = run.score("msp", run.config.id_dataset if kind == "ID" else name)
-                ax.hist(score, 50, density=True, color=look.color, alpha=0.4, label=f"{kind}, this book")
+                ax.hist(score, 50, density=True, label=f"{kind}, this book", **plots.filled(look))
                 said.append(f"{paper.LABELS[method]}, {kind}: mean {score.mean():.2f}")
         ax.set(title=paper.LABELS[method], ylabel="density")
     axes[0].legend()
@@ -203,7 +203,7 @@ def feature_lengths(runs: list):
         inside, outside = [np.linalg.norm(run.tensor(f"{name}/features").astype(float), axis=1)
                            for name in (run.config.id_dataset, run.config.history_ood)]
         for lengths, look, name in ((inside, plots.ID, run.config.id_dataset), (outside, plots.OOD, run.config.history_ood)):
-            ax.hist(lengths, 50, density=True, color=look.color, hatch=look.hatch, alpha=0.5, label=paper.title(name))
+            ax.hist(lengths, 50, density=True, label=paper.title(name), **plots.filled(look))
         ax.set(title=f"{run.config.size}: {paper.method_title(run.config)}", ylabel="density", xlim=(0, None))
         ax.legend()
         said.append(f"{paper.method_title(run.config)} at size {run.config.size}: mean {inside.mean():.2f} on ID images, "
@@ -477,7 +477,7 @@ def confidence_histogram(run):
     said = []
     for names, look in (([run.config.id_dataset], plots.ID), (run.config.ood_sets, plots.OOD)) if run else ():
         c = expit(run.score("confidence", *names))
-        ax.hist(c, np.linspace(0, 1, 51), density=True, color=look.color, hatch=look.hatch, alpha=0.5, label=look.label)
+        ax.hist(c, np.linspace(0, 1, 51), density=True, label=look.label, **plots.filled(look))
         said.append(f"{look.label}: mean {c.mean():.2f}, standard deviation {c.std():.2f}")
     ax.set(xlabel="confidence c", ylabel="density", xlim=(0, 1))
     if run:

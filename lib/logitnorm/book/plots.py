@@ -156,8 +156,12 @@ def edges(values, bins: int) -> np.ndarray:
 
 def histogram(ax, values, bins, look: Look, label: str = "") -> None:
     """Draw the share of the values (percent) in each bin; those outside go into the outer bins."""
-    ax.hist(np.clip(values, bins[0], bins[-1]), bins, weights=np.full(len(values), 100 / len(values)), color=look.color,
-            hatch=look.hatch, alpha=0.5, label=label or look.label)
+    ax.hist(np.clip(values, bins[0], bins[-1]), bins, weights=np.full(len(values), 100 / len(values)), label=label or look.label, **filled(look))
+
+
+def filled(look: Look) -> dict:
+    """How ax.hist draws a histogram that may lie over another: its outline has the full colour, which must stand out; the inside half of it."""
+    return {"histtype": "stepfilled", "facecolor": (look.color, 0.4), "edgecolor": look.color, "linewidth": 1.3, "hatch": look.hatch}
 
 
 def dumbbells(lines: pd.DataFrame, xlabel: str, ends: tuple[str, str] = ("Cross-entropy", "LogitNorm"), xlim=(0, 100)):
@@ -246,10 +250,10 @@ def switch(figures: dict, name: str, legend: str, caption: str, photos: bool = F
         data = base64_of(fig.savefig, format="webp", dpi=110 if photos else 130, facecolor="white",
                          pil_kwargs={"quality": 75} if photos else {"lossless": True})
         plt.close(fig)
-        buttons.append(f'<label><input type="radio" name="{name}" id="{name}-{i}"{" checked" * (i == 0)}> '
+        buttons.append(f'<label><input type="radio" name="{name}" id="{name}-choice-{i}"{" checked" * (i == 0)}> '
                        f"{escape(label)}</label>")
         panes.append(f'<div class="{name}-{i}"><p>{escape(label)}</p><img class="{PHOTOGRAPH if photos else DRAWING}" src="data:image/webp;base64,{data}" alt="{escape(alt)}"></div>')
-        rules.append(f".switch:has(#{name}-{i}:checked) .{name}-{i}")
+        rules.append(f".switch:has(#{name}-choice-{i}:checked) .{name}-{i}")
     return displayed(f"<style>{', '.join(rules)} {{ display: block; }}</style>"
                      f'<figure class="switch"><fieldset><legend>{escape(legend)}</legend>{" ".join(buttons)}</fieldset>'
                      f"{''.join(panes)}<figcaption>{escape(caption)}</figcaption></figure>")

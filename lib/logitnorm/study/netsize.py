@@ -131,6 +131,12 @@ def sided(loaded: list) -> pd.DataFrame:
     return found.assign(change=found["end"] - found["network"].map(start)).drop(columns="end")
 
 
+def sided_table(found: pd.DataFrame) -> pd.DataFrame:
+    """`sided` as a table to read."""
+    return pd.DataFrame({"network": found["network"], "mean logit": found["above"].map({True: "above 0", False: "below 0"}), "n": found["n"].astype(str),
+                         "change of Energy's FPR95 (points)": [f"{change:+.1f}" for change in found["change"]]})
+
+
 def cause(lines: pd.DataFrame, sides: pd.DataFrame) -> str:
     """Markdown: what the runs say to 'is it the net, the schedule or the loss that makes Energy and GradNorm worse?'; sides: of `sided`."""
     ours, said = lines[lines["net"] != PAPER], []
@@ -152,10 +158,9 @@ def cause(lines: pd.DataFrame, sides: pd.DataFrame) -> str:
         for above, word in ((True, "above"), (False, "below")):
             part = sides[sides["above"] == above]
             if len(part):
-                each = "; ".join(f"{row.network} {row.change:+.1f}, n = {row.n}" for row in part.itertuples())
-                parts.append(f"with a mean logit {word} 0 its FPR95 falls in {(part['change'] < 0).sum()} of {len(part)} networks (change in points: {each})")
+                parts.append(f"with a mean logit {word} 0 its FPR95 falls in {(part['change'] < 0).sum()} of {len(part)} networks")
         change = ours.pivot(index="net", columns="number", values="change")
-        said.append(f"**Energy: the sign of the offset counts, and does not decide alone.** {'. '.join(one[0].upper() + one[1:] for one in parts)}. "
+        said.append(f"**Energy: the sign of the offset counts, and does not decide alone.** LogitNorm's networks taken apart by it (below): {', '.join(parts)}. "
                     f"On f − m, without the offset, it falls in {(change['Energy of f − m'] < 0).sum()} of {len(change)} ([why](hidden_temperature.html)). "
                     "GradNorm reads the softmax, which is blind to the offset.")
     return "\n\n".join(said)

@@ -192,11 +192,11 @@ def calibration_table(loaded: list, every: bool = True) -> pd.DataFrame:
     ):
         for normalised in (False, True) if c.method in TAU else (False,):
             soft = pd.DataFrame([on_softmax(run, normalised) for run in group])
-            found.append({"loss": paper.LABELS[c.method] + (f", τ {c.tau:g}" if c.method in TAU else ""),
-                          "softmax of": "f / (τ‖f‖)" if normalised else "f", "ID": paper.title(c.id_dataset),
-                          "net": paper.trained(c), "n": str(len(group)),
-                          "ECE": paper.spread(soft["ece"], 1), "ECE after TS": paper.spread(soft["ece_ts"], 1)})
-    return pd.DataFrame(found)
+            found.append({("", "run"): f"{paper.title(c.id_dataset)}, {paper.trained(c)}, {paper.LABELS[c.method]}"
+                                       + f" τ {c.tau:g}" * (c.method in TAU) + f" ({len(group)})",
+                          ("", "softmax of"): "f / (τ‖f‖)" if normalised else "f", ("ECE", "raw"): paper.spread(soft["ece"], 1),
+                          ("ECE", "after TS"): paper.spread(soft["ece_ts"], 1)})
+    return paper.grouped_columns(found)
 
 
 def calibration_pairs(runs: list) -> pd.DataFrame:
