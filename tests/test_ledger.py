@@ -1,6 +1,7 @@
 """The ledger's rule against cases worked by hand, its claims against the papers' tables, and the pages it feeds."""
 
 import re
+from types import SimpleNamespace
 
 import fake_runs
 import numpy as np
@@ -86,13 +87,18 @@ def test_verdict_at_the_papers_size(said, wanted):
 
 @pytest.mark.parametrize("said, wanted", [
     (["same direction"], "direction agrees"), (["no change, as in the paper"], "direction agrees"),
-    (["opposite direction"], "direction does not agree"), ([], "direction does not agree"),
+    (["opposite direction"], "direction does not agree"),
     (["no clear change", "opposite direction"], "direction does not agree"),
     (["change, the paper has none"], "direction does not agree"),
     (["same direction", "opposite direction"], "direction agrees in part"),
     (["no clear change", "no clear change"], "no clear change")])  # within the spread: no disagreement
 def test_verdict_elsewhere_judges_the_direction_only(said, wanted):
     assert ledger.verdict(numbers("baseline", *said, exact=False)) == f"stand-in: {wanted}"
+
+
+def test_without_a_baseline_nothing_is_compared():
+    rows = numbers("no baseline", "no baseline", exact=False)
+    assert ledger.verdict(rows) == plots.NOT_RUN and ledger.lowered("reproduced", rows) == "reproduced"
 
 
 @pytest.mark.parametrize("exact, good, best, less", [
@@ -233,9 +239,13 @@ def test_learned_confidence_shows_where_it_ran():
     rows = ledger.learned_confidence([], frame, architecture="wrn28_10", **ask)
     assert rows["paper"].tolist() == [36.7, 24.9] and rows["ours"].tolist() == [60, 40]
     assert ledger.verdict(rows) == "stand-in: direction agrees"
-    own = frame.assign(architecture="wrn28_10", size="full", value=frame["value"] - 20)
-    rows = ledger.learned_confidence([], pd.concat([frame, own]), architecture="wrn28_10", **ask)
-    assert rows["ours"].tolist() == [40, 20] and rows["verdict"].tolist() == ["reproduced", "reproduced"]
+    own = frame.assign(architecture="vgg13", size="full")
+    for changed, exact in (({}, True), ({"lr": 0.001}, False), ({"milestones": (80, 140)}, False)):
+        loaded = [SimpleNamespace(id=run, config=SimpleNamespace(**ledger.OWN_TRAINING["cifar10"] | changed)) for run in own["run"]]
+        rows = ledger.learned_confidence(loaded, pd.concat([frame, own]), architecture="vgg13", **ask)
+        assert rows["ours"].tolist() == [60, 40] and rows["exact"].tolist() == [exact, exact]
+        wide = ledger.learned_confidence(loaded, pd.concat([frame, own.assign(architecture="wrn28_10")]), architecture="wrn28_10", **ask)
+        assert not wide["exact"].any(), "only its VGG13 is trained here as there"
     # a baseline without its Cutout is none, and a wide ResNet does not stand in for VGG
     plain = frame[(frame["method"] != "cross_entropy") | (frame["cutout"] == 0)]
     assert ledger.verdict(ledger.learned_confidence([], plain, architecture="wrn28_10", **ask)) == plots.NOT_RUN

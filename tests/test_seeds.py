@@ -25,7 +25,7 @@ def test_pairs_stand_seed_by_seed():
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_chance_of_a_wrong_order_is_that_of_all_draws(count):
     a, b = [50.0, 60.0, 70.0, 80.0], [45.0, 55.0, 72.0, 75.0]
-    means = [[np.mean(pick) for pick in itertools.combinations(side, count)] for side in (a, b)]
+    means = [[np.mean(pick) for pick in itertools.product(side, repeat=count)] for side in (a, b)]
     counted = [0.5 * (y == x) + (y > x) for x, y in itertools.product(*means)]  # LogitNorm's mean is the lower one
     assert seeds.wrong(np.transpose([a, b]), count) == pytest.approx(100 * np.mean(counted), abs=1e-9 if count == 1 else 1)
 

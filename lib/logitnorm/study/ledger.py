@@ -57,7 +57,10 @@ VERDICTS = {"reproduced": "good", "partly": "fair", "not reproduced": "bad", "st
             "stand-in: direction does not agree": "bad",
             paper.NOT_RUN: "open", paper.NOT_MEASURED: "open", NOT_JUDGED: "open"}  # verdict -> how it is marked
 MARKS = {"good": "✓", "fair": "≈", "bad": "✗", "unclear": "?", "open": "○"}  # a sign beside each verdict, never colour alone
-EPOCHS = {"cifar10": 200, "svhn": 160}  # of Learned Confidence's own training, by ID set
+# Learned Confidence's own trainings (the commands in its released code), by ID set, of the network that is trained here as there.
+OWN_TRAINING = {"cifar10": dict(epochs=200, lr=0.1, milestones=(60, 120, 160), gamma=0.2, nesterov=True, cutout=16),
+                "svhn": dict(epochs=160, lr=0.01, milestones=(80, 120), nesterov=True, cutout=20)}
+OWN_NETWORK = "vgg13"
 OVERLAP_POINTS = 5.0  # tolerance for the shared area of two densities, which the paper's figure gives roughly
 
 
@@ -155,11 +158,13 @@ def verdict(shown: pd.DataFrame) -> str:
         if all(word == "reproduced" for word in said):
             return "reproduced"
         return "partly" if any(word in ("reproduced", "partly") for word in said) else "not reproduced"
-    said = [word for word in said if word != "baseline"]
+    said = [word for word in said if word not in ("baseline", "no baseline")]
+    if not said:
+        return paper.NOT_RUN
     agree = [word in AGREES for word in said]
-    if agree and all(agree):
+    if all(agree):
         return "stand-in: direction agrees"
-    if said and all(word == "no clear change" for word in said):
+    if all(word == "no clear change" for word in said):
         return "stand-in: no clear change"
     return "stand-in: direction agrees in part" if any(agree) else "stand-in: direction does not agree"
 
@@ -172,7 +177,7 @@ def lowered(word: str, among: pd.DataFrame) -> str:
 
 def _agreeing(among: pd.DataFrame) -> tuple[int, int]:
     """How many of the numbers that were run are reproduced or, on stand-ins, change as the paper's do; of how many."""
-    judged = among[among["ours"].notna() & (among["verdict"] != "baseline")]
+    judged = among[among["ours"].notna() & ~among["verdict"].isin(["baseline", "no baseline"])]
     return int(judged["verdict"].isin(["reproduced", *AGREES]).sum()), len(judged)
 
 
@@ -280,8 +285,8 @@ def learned_confidence(loaded: list, frame: pd.DataFrame, id_dataset: str, archi
         mine = same
     parts = [paper.where(mine, method=method, score=["", score]) for method, score in methods.items()]
     both = pd.concat(parts)
-    exact = bool(len(both)) and mine is same and bool((both["size"] == "full").all()) and all(
-        run.config.epochs >= EPOCHS[id_dataset] for run in loaded if run.id in set(both["run"]))
+    exact = bool(len(both)) and mine is same and architecture == OWN_NETWORK and all(
+        getattr(run.config, name) == value for run in loaded if run.id in set(both["run"]) for name, value in OWN_TRAINING[id_dataset].items())
     out = judge([table[method] for method in methods], [part["value"] for part in parts], exact,
                 [paper.FLOORS[metric]] * 2, least=paper.LEAST[metric])
     out.attrs.update(runs=list(both["run"].unique()), decimals=2 if metric == "accuracy" else 1)  # as printed
@@ -414,7 +419,7 @@ def _tally(among: pd.DataFrame) -> str:
         return ""
     exact = among.loc[among["ours"].notna(), "exact"].eq(True)
     if exact.all():
-        return f"{agreeing} of {len(among)} numbers reproduced"
+        return f"{agreeing} of {judged} numbers reproduced"
     return f"{agreeing} of {judged} {'numbers and changes' if exact.any() else 'changes'} agree"
 
 

@@ -49,7 +49,7 @@ def effects(loaded: list) -> pd.DataFrame:
             lines.append({"net": name, "network": _network(c), "epochs": c.epochs,
                           "n": min(map(len, of.values())), "fit": fit, "number": number, "start": start.mean(),
                           "end": end.mean(), "change": end.mean() - start.mean(),
-                          "noise": paper.noise(start.std(), end.std(), paper.LEAST.get(metric, 0.0))})
+                          "noise": paper.noise(start.std(), end.std(), paper.floor(metric, start.mean(), paper.LEAST))})
     theirs = paper.numbers("2", "3", "4", "5", "6", "text-4.2")
     theirs = paper.where(theirs, id_dataset="cifar10", architecture="wrn40_2", ood_dataset=["average", ""])
     theirs = theirs.drop_duplicates(["method", "score", "metric"])

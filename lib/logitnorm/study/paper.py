@@ -126,10 +126,11 @@ def ours(loaded: list) -> pd.DataFrame:
     """Tidy frame of the loaded runs, with averages over the far OOD sets and last-epoch norms added.
 
     Adds rows ood_dataset "average" (only where all of the run's `ood_sets` are there) and metrics logit_norm_id,
-    logit_norm_ood; adds columns paper_id, paper_set, paper_architecture and exact (see the module's verdict rule).
+    logit_norm_ood; adds columns paper_id, paper_set, paper_architecture, setting (what the training changes of its size's, in words) and exact (see
+    the module's verdict rule; DenseNet, whose depth the paper does not print, never is).
     """
     if not loaded:
-        return pd.DataFrame(columns=[*results.TIDY, "paper_id", "paper_set", "paper_architecture", "exact"])
+        return pd.DataFrame(columns=[*results.TIDY, "paper_id", "paper_set", "paper_architecture", "setting", "exact"])
     tidy = results.tidy(loaded).fillna({"score": "", "ood_dataset": ""})
     whole = {row["run"]: row for row in tidy.drop_duplicates("run").to_dict("records")}
     cells = {run.id: {} for run in loaded}  # plain dictionaries: a frame for each run would take ten times as long
@@ -154,7 +155,9 @@ def ours(loaded: list) -> pd.DataFrame:
     frame["paper_architecture"] = frame["architecture"].map(counterpart_architecture)
     same_set = (frame["paper_set"] == frame["ood_dataset"]) & (
         (frame["ood_dataset"] != "average") | frame["run"].map(official))
-    same_training = {run.id: not set(run.config.changed) - {"dropout", *IN_EVERY_NAME, *IN_NO_NAME} for run in loaded}
+    changed = {run.id: {name: value for name, value in run.config.changed.items() if name not in IN_EVERY_NAME + IN_NO_NAME} for run in loaded}
+    frame["setting"] = frame["run"].map({run: str(values) for run, values in changed.items()})
+    same_training = {run: not set(values) - {"dropout"} for run, values in changed.items()}
     frame["exact"] = ((frame["size"] == "full") & frame["run"].map(same_training) & (frame["id_dataset"] == frame["paper_id"])
                       & (frame["architecture"] == frame["paper_architecture"]) & same_set)
     return frame
@@ -209,7 +212,7 @@ def compare(frame: pd.DataFrame, *tables: str) -> pd.DataFrame:
     mine = _means(for_tables(frame))
     rows = numbers(*tables).merge(mine, on=KEYS, how="left")
     base = numbers()[lambda all_: all_["method"] == BASELINE].merge(mine, on=KEYS, how="left")
-    base = base.drop_duplicates(KEYS).set_index([key for key in KEYS if key != "method"])[["paper", "ours", "sd"]]
+    base = base.drop_duplicates(KEYS).set_index([key for key in KEYS if key != "method"])
     ran = set(zip(mine["id_dataset"], mine["architecture"], mine["method"]))
     judged = [_judge(row, base, (row.id_dataset, row.architecture, row.method) in ran) for row in rows.itertuples()]
     return pd.concat([rows, pd.DataFrame(judged, index=rows.index)], axis=1)
@@ -262,9 +265,14 @@ def judged(number: float, ours: float, sd: float, exact: bool, floor: float, lea
 
 def _means(frame: pd.DataFrame) -> pd.DataFrame:
     keys = ["paper_id", "paper_architecture", "method", "score", "paper_set", "metric"]
-    # where a run holds both a paper's set and a stand-in for it, only the paper's own counts
+    # runs that differ in more than their seed make no mean: those of the setting with most seeds do
+    network, setting = keys[:3], ["architecture", "setting"]
+    seeds = frame.groupby([*network, *setting])["run"].nunique().sort_values(kind="stable").reset_index().drop_duplicates(network, keep="last")
+    frame = frame.merge(seeds[[*network, *setting]], on=[*network, *setting])
+    # where a run holds both a paper's set and a stand-in for it, only the paper's own counts; and of runs only those that are exact, where some are
     stands_in = frame["ood_dataset"] != frame["paper_set"]
     frame = frame.loc[stands_in.sort_values(kind="stable").index].drop_duplicates(["run", *keys])
+    frame = frame[frame["exact"] | ~frame.groupby(keys)["exact"].transform("any").astype(bool)]
     means = frame.groupby(keys, as_index=False).agg(
         ours=("value", "mean"), sd=("value", "std"), n=("run", "nunique"), exact=("exact", "all"),
         used=("ood_dataset", lambda names: ", ".join(dict.fromkeys(names))), net=("architecture", "first"))
@@ -274,9 +282,9 @@ def _means(frame: pd.DataFrame) -> pd.DataFrame:
 def _judge(row, base: pd.DataFrame, ran: bool) -> dict:
     # GODIN's own score does not exist for cross-entropy; its baseline is the softmax score
     key = (row.id_dataset, row.architecture, "msp" if row.score == "godin" else row.score, row.ood_dataset, row.metric)
-    there = row.method != BASELINE and key in base.index and not math.isnan(base.loc[key, "ours"])
+    there = row.method != BASELINE and key in base.index and not math.isnan(base.loc[key, "ours"]) and base.loc[key, "exact"] == row.exact
     out = judged(row.paper, row.ours, row.sd, row.exact, floor(row.metric, row.paper), floor(row.metric, row.paper, LEAST),
-                 tuple(base.loc[key]) if there else None)
+                 tuple(base.loc[key, ["paper", "ours", "sd"]]) if there else None)
     other = {NOT_RUN: NOT_MEASURED if ran else NOT_RUN, "baseline": "baseline" if row.method == BASELINE else "no baseline"}
     return {**out, "verdict": other.get(out["verdict"], out["verdict"])}
 

@@ -7,20 +7,20 @@ said something about the image. Scores of a softmax do not.
 import numpy as np
 import pandas as pd
 
-from logitnorm import metrics
+from logitnorm import data, metrics
 
 from . import offset, paper, scoring
 from .paper import where
 
-# Groups of OOD sets as OpenOOD has them for CIFAR, by the sets at hand.
-NEAR = ("cifar10", "cifar100", "tinyimagenet_resize")
-FAR = ("mnist", "svhn_part", "textures_part", "places_mini")
+# Groups of OOD sets as OpenOOD has them for CIFAR; a stand-in plays its set's part.
+NEAR = ("cifar10", "cifar100", "tinyimagenet")
+FAR = ("mnist", "svhn", "textures", "places365")
 
 
 def groups(run) -> dict[str, list[str]]:
     """The OOD sets of a run: the six that play the paper's, and OpenOOD's near and far ones among those scored."""
-    return {"six": list(run.config.ood_sets), "near": [name for name in NEAR if name in run.sets[1:]],
-            "far": [name for name in FAR if name in run.sets[1:]]}
+    return {"six": list(run.config.ood_sets), **{group: [name for name in run.sets[1:] if data.official(name) in names]
+                                                 for group, names in (("near", NEAR), ("far", FAR))}}
 
 
 def repairs(loaded: list) -> pd.DataFrame:
