@@ -86,6 +86,16 @@ def test_a_summary_in_another_language_has_the_runs_numbers(loaded, language):
     lines = ledger.build(loaded)
     said = front.summary(language, lines, loaded)
     assert "**{:.1f} → {:.1f} %**".format(*measured(loaded)) in said and "49.5 → 15.7 %" in said
+    run = paper.chosen(loaded["small"], "logitnorm")[0]
+    stand_ins = sum(name != paper.counterpart(name) for name in run.config.ood_sets)
+    numbers = list(map(int, re.findall(r"\d+", said.split("WRN-10-2", 1)[1])))[:4]
+    assert numbers == [12, 1, len(run.config.ood_sets), stand_ins], "network, epochs, seeds and sets are named"
+    assert "$c$" not in said
+    ran = lines["id"] == "confidence-vgg13-cifar10"
+    vgg13 = lines.assign(size=lines["size"].where(~ran, "small"), ours_short=lines["ours_short"].where(~ran, "46.6 → 48.6"))
+    vgg13["runs"] = [[run.id] if one else runs for one, runs in zip(ran, vgg13["runs"])]
+    last = front.summary(language, vgg13, loaded).splitlines()[-1]
+    assert "$c$" in last and "46.6 → 48.6 %" in last and "41.2 → 16.3 %" in last and "VGG13" in last
     empty = {"full": [], "small": []}
     assert "**" not in front.summary(language, ledger.build(empty), empty)
     page = (paths.ROOT / f"book/summary_{language}.md").read_text(encoding="utf-8")

@@ -89,7 +89,7 @@ def test_verdict_at_the_papers_size(said, wanted):
     (["same direction"], "direction agrees"), (["no change, as in the paper"], "direction agrees"),
     (["opposite direction"], "direction does not agree"),
     (["no clear change", "opposite direction"], "direction does not agree"),
-    (["change, the paper has none"], "direction does not agree"),
+    (["change, in the paper none of its sign"], "direction does not agree"), (["change, in the paper a small one of its sign"], "direction does not agree"),
     (["same direction", "opposite direction"], "direction agrees in part"),
     (["no clear change", "no clear change"], "no clear change")])  # within the spread: no disagreement
 def test_verdict_elsewhere_judges_the_direction_only(said, wanted):
@@ -246,6 +246,8 @@ def test_learned_confidence_shows_where_it_ran():
         assert rows["ours"].tolist() == [60, 40] and rows["exact"].tolist() == [exact, exact]
         wide = ledger.learned_confidence(loaded, pd.concat([frame, own.assign(architecture="wrn28_10")]), architecture="wrn28_10", **ask)
         assert not wide["exact"].any(), "only its VGG13 is trained here as there"
+    six = pd.concat([frame, frame.assign(ood_dataset="average", value=frame["value"] + 8)])
+    assert ledger.learned_confidence([], six, architecture="wrn28_10", **ask).attrs["beside"] == "over the six sets 68.0 → 48.0"
     # a baseline without its Cutout is none, and a wide ResNet does not stand in for VGG
     plain = frame[(frame["method"] != "cross_entropy") | (frame["cutout"] == 0)]
     assert ledger.verdict(ledger.learned_confidence([], plain, architecture="wrn28_10", **ask)) == plots.NOT_RUN
@@ -326,6 +328,23 @@ def test_html_groups_the_claims_by_what_became_of_them(small):
 def test_a_line_shows_the_numbers_alone(theirs, mine, short):
     shown = ledger.judge(theirs, mine, False, [1, 1], 1)
     assert [ledger._numbers(shown, column, short=True) for column in ("paper", "ours")] == [short, short]
+
+
+@pytest.mark.parametrize("mine, said", [([[50], [52.04]], " (one seed, 0.04 beyond the least change of 2)"),
+                                        ([[50], [48.6]], " (one seed, 0.60 short of the least change of 2)"), ([[50], [56]], None),
+                                        ([[50, 50], [52.04, 52.04]], None)])
+def test_a_verdict_by_a_hair_is_told(mine, said):
+    told = ledger._difference(ledger.judge([41.2, 16.3], mine, False, [5, 5], 2))
+    assert told.endswith(said) if said else "one seed" not in told
+
+
+def test_a_single_seed_of_energy_says_so_and_leads_to_the_page_on_seeds(tmp_path):
+    for seeds, alone in (((1,), True), ((1, 2), False)):
+        fake_runs.write_grid(tmp_path / str(alone), seeds=seeds)
+        rows = ledger.build(loaded(tmp_path / str(alone)))
+        assert ("one seed; Energy depends on it" in line(rows, "energy")["tally"]) == alone
+        soup = BeautifulSoup(lists.claims(rows, "c"), "html.parser")
+        assert bool(soup.select('#claim-energy a[href="../notebooks/seeds.html"]')) == alone
 
 
 def test_groups_of_runs():

@@ -229,8 +229,9 @@ def test_floors_and_least_by_metric():
 
 WAYS = {(1, 1): "same direction", (-1, -1): "same direction", (1, -1): "opposite direction",
         (-1, 1): "opposite direction", (1, 0): "no clear change", (-1, 0): "no clear change",
-        (0, 1): "change, the paper has none", (0, -1): "change, the paper has none",
+        (0, 1): "change, in the paper none of its sign", (0, -1): "change, in the paper none of its sign",
         (0, 0): "no change, as in the paper"}
+SMALL_TOO = "change, in the paper a small one of its sign"
 few = st.integers(-8, 8).map(lambda n: n / 4)  # so few that changes equal to their bound come up in every run
 change = few | st.floats(-100, 100, allow_subnormal=False).filter(lambda x: x == 0 or abs(x) > 1e-100)
 bound = few.map(abs) | st.floats(0, 20)
@@ -240,14 +241,16 @@ bound = few.map(abs) | st.floats(0, 20)
 def test_direction_compares_signs_beyond_the_noise(theirs, mine, noise, least):
     def sign(x, bound):
         return 1 if x > bound else -1 if x < -bound else 0
+    small = not sign(theirs, least) and sign(mine, noise) and sign(theirs, 0) == sign(mine, 0)  # the paper's is too small to count, and has the sign of ours
     hidden = not sign(theirs, least) and not sign(mine, noise) and sign(mine, least)  # the paper has no change, and ours cannot be told from one
-    assert paper.direction(theirs, mine, noise, least) == ("no clear change" if hidden else WAYS[sign(theirs, least), sign(mine, noise)])
+    assert paper.direction(theirs, mine, noise, least) == (
+        "no clear change" if hidden else SMALL_TOO if small else WAYS[sign(theirs, least), sign(mine, noise)])
 
 
 @pytest.mark.parametrize("mine, way, wanted", [
     (55, "", "reproduced"), (45, "opposite direction", "reproduced"), (55.5, "", "partly"), (60, "opposite direction", "partly"), (40, "", "partly"),
     (60.5, "", "not reproduced"), (39.5, "", "not reproduced"), (60.5, "same direction", "partly"), (0, "same direction", "partly"),
-    *((60.5, way, "not reproduced") for way in sorted(set(WAYS.values()) - {"same direction"}))])
+    *((60.5, way, "not reproduced") for way in sorted({SMALL_TOO, *WAYS.values()} - {"same direction"}))])
 def test_verdict_by_hand(mine, way, wanted):
     assert paper.verdict(mine, 50, 5, way) == wanted
 
@@ -374,7 +377,7 @@ def test_elsewhere_only_the_change_is_judged(base, mine, wanted):
 
 
 @pytest.mark.parametrize("mine, wanted", [(80, "no change, as in the paper"), (80.9, "no change, as in the paper"),
-                                          (81.1, "change, the paper has none"), (78.9, "change, the paper has none")])
+                                          (81.1, "change, in the paper none of its sign"), (78.9, "change, in the paper a small one of its sign")])
 def test_where_the_paper_has_no_change_there_is_no_ratio(mine, wanted):
     _, row = pair([80], [mine], ("", "", "accuracy"))  # Table 3: 94.75 and 94.69
     assert row["verdict"] == wanted and math.isnan(row["ratio"])
@@ -445,7 +448,8 @@ def test_without_runs_there_are_only_the_papers_numbers(table):
     theirs = paper.numbers(table)
     assert set(rows["verdict"]) == {plots.NOT_RUN} and nothing(rows)
     pd.testing.assert_frame_equal(rows[list(theirs.columns)], theirs)
-    assert paper.tally(rows) == f"Of {len(theirs)} numbers: {len(theirs)} not yet run."
+    lines = (theirs["method"] != "cross_entropy").sum()
+    assert paper.tally(rows) == f"Of {lines} lines: {lines} not yet run."
     assert paper.long(rows)["ours"].isna().all() and set(paper.long(rows)["verdict"]) == {plots.NOT_RUN}
     assert list(rows.columns) == ["table", *paper.KEYS, "paper", "ours", "sd", "n", "exact", "used", "net", "difference",
                                   "tolerance", "paper_change", "change", "ratio", "way", "verdict"]
@@ -536,7 +540,10 @@ def test_long_gives_no_ratio_beside_a_verdict_on_the_number_itself(paired):
 
 
 def test_tally(paired):
-    assert paper.tally(paired) == "Of 12 numbers: 10 not measured, 1 same direction, 1 no clear change."
+    assert paper.tally(paired) == "Of 7 lines: 5 not measured, 1 same direction, 1 no clear change."
+    exact = paper.compare(paper.ours([ce({("msp", "svhn", "fpr95"): 90}), made({("msp", "svhn", "fpr95"): 9})]), "1").query(
+        "id_dataset == 'cifar10' and metric == 'fpr95'")
+    assert paper.tally(exact) == ("Of 7 lines: 6 not measured, 1 reproduced. Of cross-entropy's own numbers there 1 is judged: 1 not reproduced.")
     assert paper.tally(paired[paired["verdict"] == "baseline"]) == "None of these numbers is judged."
 
 
@@ -577,8 +584,8 @@ def test_by_tau_takes_means_over_seeds_of_the_main_network():
 
     frame = paper.ours([at(0.1, 1, 90, 30, 5), at(0.01, 1, 80, 50, 9), at(0.01, 2, 84, 54, 1),
                         at(0.04, 1, 1, 1, 1, architecture="resnet34")])
-    assert paper.by_tau(frame).values.tolist() == [[0.01, 2, 82, 5, 52], [0.1, 1, 90, 5, 30]]
-    assert list(paper.by_tau(paper.ours([])).columns) == ["tau", "n", "accuracy", "noise", "far"]
+    assert paper.by_tau(frame).values.tolist() == [[0.01, 2, 82, 5, 52, "5.0 ± 5.7"], [0.1, 1, 90, 5, 30, "5.0"]]
+    assert list(paper.by_tau(paper.ours([])).columns) == ["tau", "n", "accuracy", "noise", "far", "noise_spread"]
 
 
 def test_spread_by_hand():

@@ -7,8 +7,9 @@ from logitnorm.study import paper
 from . import plots
 from .build import colab_url, repository
 
-JUDGED = """<p>Every verdict follows one rule. Its tolerances were fixed before the first run, some of its parts after small
-runs, all of it before any full one: <a href="../notebooks/ledger.html">the ledger</a> says what and when. 'Reproduced' is said only on the paper's own image sets, network and training. Elsewhere only the change from
+JUDGED = """<p>Every verdict follows one rule. Its tolerances were fixed before the first run, but for one that was made
+smaller after small runs; other parts were added after small runs, and one was made stricter when two full runs were there:
+<a href="../notebooks/ledger.html">the ledger</a> says what and when. 'Reproduced' is said only on the paper's own image sets, network and training. Elsewhere only the change from
 cross-entropy is judged: 'same direction', 'no clear change' where it is within the noise of the seeds, 'opposite
 direction'; a number in brackets is our change as a multiple of the paper's.</p>"""
 

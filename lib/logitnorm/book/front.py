@@ -127,26 +127,47 @@ def _changes(row: pd.Series) -> tuple[str, str]:
     return row["ours_short"].replace("→", "to"), row["theirs_short"].replace("→", "to")
 
 
-# The same two findings for readers of Japanese and Chinese; the arrow leads from cross-entropy to LogitNorm.
+# The same two findings for readers of Japanese and Chinese, with their conditions, and what became of c; an arrow leads from cross-entropy to
+# LogitNorm, or from the softmax to c.
 SUMMARIES = {
-    "ja": ("IDの95 %を受け入れるしきい値を通ってしまうOOD画像の割合は、損失を交差エントロピーからLogitNormに替えると **{ours} %**(論文では {theirs} %)。",
+    "ja": ("IDの95 %を受け入れるしきい値を通ってしまうOOD画像の割合(FPR95)は、損失を交差エントロピーからLogitNormに替えると **{ours} %**(論文では {theirs} %)。"
+           "条件は、CIFAR-10で学習した{net}({epochs}エポック、シード{seeds}個)、{sets}個のOOD集合の平均(うち{stand_ins}個は代わりの画像)です。",
            "この本での測定はまだありません(論文では {theirs} %)。",
-           "また、LogitNormは温度を自分で決めます。小さなネットワーク(WRN-10-2)では、$1/\\tau$ を {low} から {high} まで変えても、学習で実際に働く逆温度は **{trained}** です([](../notebooks/hidden_temperature.ipynb))。"),
-    "zh": ("在接受 95 % ID 图像的阈值下，被放行的 OOD 图像的比例在把损失由交叉熵换成 LogitNorm 之后为 **{ours} %**（论文：{theirs} %）。",
+           "また、LogitNormは温度を自分で決めます。小さなネットワーク(WRN-10-2)では、$1/\\tau$ を {low} から {high} まで変えても、実際に働く逆温度は **{trained}** です(テスト画像で測定、[](../notebooks/hidden_temperature.ipynb))。",
+           "論文のネットワークWRN-40-2では、$1/\\tau$ = {nominal} に対し {epoch} エポック後に {end} になります(学習画像で測定)。",
+           "Learned Confidenceでは、$c$ を使わない同じ学習のsoftmaxから $c$ に替えると、iSUNに対するFPR95は{each}([](../notebooks/learned_confidence.ipynb))。",
+           "{id_set}の{net}で {ours} %(論文の{their_net}では {theirs} %)"),
+    "zh": ("在接受 95 % ID 图像的阈值下，被放行的 OOD 图像的比例（FPR95）在把损失由交叉熵换成 LogitNorm 之后为 **{ours} %**（论文：{theirs} %）。"
+           "条件：在 CIFAR-10 上训练的 {net}（{epochs} 个 epoch，{seeds} 个随机种子），{sets} 个 OOD 集的平均（其中 {stand_ins} 个为替代图像）。",
            "本书尚无测量值（论文：{theirs} %）。",
-           "此外，LogitNorm 自己决定温度：在小网络（WRN-10-2）中，$1/\\tau$ 取 {low} 至 {high} 时，训练中实际起作用的逆温度都是 **{trained}**（[](../notebooks/hidden_temperature.ipynb)）。"),
+           "此外，LogitNorm 自己决定温度：在小网络（WRN-10-2）中，$1/\\tau$ 取 {low} 至 {high} 时，实际起作用的逆温度都是 **{trained}**（在测试图像上测量，[](../notebooks/hidden_temperature.ipynb)）。",
+           "论文的网络 WRN-40-2 在 $1/\\tau$ = {nominal} 时，{epoch} 个 epoch 后达到 {end}（在训练图像上测量）。",
+           "对于 Learned Confidence，由不带 $c$ 的同样训练的 softmax 换成 $c$ 之后，在 iSUN 上的 FPR95 为：{each}（[](../notebooks/learned_confidence.ipynb)）。",
+           "{id_set} 的 {net}：{ours} %（论文的 {their_net}：{theirs} %）"),
 }
 
 
 def summary(language: str, lines: pd.DataFrame, loaded: dict[str, list]) -> str:
-    """The findings of the first screen in Japanese or Chinese, as Markdown."""
-    measured, missing, temperature = SUMMARIES[language]
+    """The findings of the first screen and what became of c, in Japanese or Chinese, as Markdown."""
+    measured, missing, temperature, own_temperature, confidence, one = SUMMARIES[language]
     row = lines.set_index("id").loc["average-cifar10"]
-    said = (measured if row["size"] else missing).format(ours=row["ours_short"], theirs=row["theirs_short"])
+    used = paper.chosen(loaded[row["size"]], "logitnorm") if row["size"] else []
+    told = {"net": paper.network(used[0].config.architecture), "epochs": used[0].config.epochs, "seeds": len(used), "sets": len(used[0].config.ood_sets),
+            "stand_ins": sum(paper.counterpart(name) != name for name in used[0].config.ood_sets)} if used else {}
+    said = (measured if row["size"] else missing).format(ours=row["ours_short"], theirs=row["theirs_short"], **told)
     ends = offset.set_temperatures(loaded.get("small", []))
     if len(ends):
         trained = " – ".join(dict.fromkeys((f"{ends.min():.0f}", f"{ends.max():.0f}")))
         said += "\n\n" + temperature.format(low=f"{1 / ends.index.max():.0f}", high=f"{1 / ends.index.min():.0f}", trained=trained)
+    own = branches.own_stages(branches.histories(loaded.get("full", [])))
+    if len(own) > 1:
+        said += own_temperature.format(nominal=f"{own['nominal'].iloc[-1]:g}", epoch=own["epoch"].iloc[-1], end=f"{own['s'].iloc[-1]:.0f}")
+    ran = lines[lines["topic"].str.startswith("Confidence c, ") & lines["size"].ne("")]
+    if len(ran):
+        nets = {run.id: paper.network(run.config.architecture) for found in loaded.values() for run in found}
+        parts = [one.format(net=nets[row.runs[0]], ours=row.ours_short, theirs=row.theirs_short, **dict(zip(("their_net", "id_set"), row.topic.split(", ")[1:])))
+                 for row in ran.itertuples()]
+        said += "\n\n" + confidence.format(each=("、" if language == "ja" else "；").join(parts))
     return said + "\n"
 
 

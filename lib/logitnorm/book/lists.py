@@ -1,5 +1,6 @@
 """Lists of the pages, as HTML: the claims, what a run's run.json records, and the runs that nobody has trained yet."""
 
+import re
 from html import escape
 
 import pandas as pd
@@ -47,7 +48,7 @@ FIND = """(() => {
 
 def _claim(row: dict) -> str:
     more = [f'<a href="../{row["page"]}.html">{escape(row["where"])}</a> of {escape(ledger.PAPERS[row["paper"]])}']
-    more += [escape(row[key]) for key in ("difference", "tally") if row[key]]
+    more += [re.sub(r"\[(.+?)\]\((.+?)\)", r'<a href="\2">\1</a>', escape(row[key])) for key in ("difference", "tally") if row[key]]
     if "±" in row["ours"] or "n =" in row["ours"]:
         more.append(f"with spread and seeds: {escape(row['ours'])}")
     if row["runs"]:

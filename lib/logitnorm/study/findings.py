@@ -13,7 +13,7 @@ from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.neighbors import NearestNeighbors
 
-from logitnorm import metrics
+from logitnorm import metrics, scores
 
 from . import collapse, ledger, paper, scoring
 from . import confidence as confidence_  # a function here has the name
@@ -21,8 +21,10 @@ from .paper import where
 
 GROUP = ["id_dataset", "architecture"]
 MARKS = {"reproduced": "✓", "same direction": "✓", "no change, as in the paper": "✓", "partly": "≈",
-         "no clear change": "?", "change, the paper has none": "✗", "opposite direction": "✗", "not reproduced": "✗"}
-CHANGES = ("same direction", "opposite direction", "change, the paper has none")  # paper.direction's words for a change that is more than noise
+         "change, in the paper a small one of its sign": "≈", "no clear change": "?", "change, in the paper none of its sign": "✗",
+         "opposite direction": "✗", "not reproduced": "✗"}
+CHANGES = ("same direction", "opposite direction", "change, in the paper a small one of its sign",
+           "change, in the paper none of its sign")  # paper.direction's words for a change that is more than noise
 HOW = "[how to add a run](../book/rerun.html)"  # an output is not a page: its links are those of the HTML
 
 
@@ -43,11 +45,18 @@ def best(compared: dict) -> pd.DataFrame:
 
 
 def behind(loaded: dict, rows: pd.DataFrame) -> list:
-    """The runs whose means stand in the rows."""
+    """The runs whose means stand in the rows, in the rows' order of ID sets and networks."""
     wanted = set(rows.loc[rows["ours"].notna(), ["size", *GROUP, "method"]].itertuples(index=False, name=None))
-    return [run for size in loaded for run in paper.by_method(paper.of_methods(loaded[size], *paper.LABELS))
-            if (size, paper.counterpart(run.config.id_dataset),
-                paper.counterpart_architecture(run.config.architecture), run.config.method) in wanted]
+    groups = list(rows[["size", *GROUP]].drop_duplicates().itertuples(index=False, name=None))
+    keys = [((size, paper.counterpart(run.config.id_dataset), paper.counterpart_architecture(run.config.architecture)), run)
+            for size in loaded for run in paper.by_method(paper.of_methods(loaded[size], *paper.LABELS))]
+    found = [(groups.index(key), run) for key, run in keys if (*key, run.config.method) in wanted]
+    return [run for _, run in sorted(found, key=lambda one: one[0])]
+
+
+def every(*compared: dict) -> pd.DataFrame:
+    """The rows of every size of some {size: rows of paper.compare}, as `behind` takes them: a page with all sizes has all their runs behind it."""
+    return pd.concat([rows.assign(size=size) for one in compared for size, rows in one.items()], ignore_index=True)
 
 
 def setting(runs: list) -> str:
@@ -96,9 +105,9 @@ def starred(rows: pd.DataFrame, by: str = "ood_dataset") -> pd.Series:
 # ---- from cross-entropy to a method
 
 def ends(rows: pd.DataFrame, by: str, metric: str) -> pd.DataFrame:
-    """Per value of `by` what a method changes: columns label, theirs0, theirs1, ours0, ours1, sd0, sd1, verdict.
+    """Per value of `by` what a method changes: columns label, theirs0, theirs1, ours0, ours1, sd0, sd1, verdict0, verdict.
 
-    0 is cross-entropy and 1 the method. By "method" all have one cross-entropy row; else the rows hold one method.
+    0 is cross-entropy and 1 the method, which the verdict is of. By "method" all have one cross-entropy row; else the rows hold one method.
     """
     rows, lines = rows[rows["metric"] == metric], []
     base = rows[rows["method"] == paper.BASELINE]
@@ -109,17 +118,17 @@ def ends(rows: pd.DataFrame, by: str, metric: str) -> pd.DataFrame:
         star = "*" * bool(stars[row.Index])
         name = paper.LABELS.get(getattr(row, by)) or paper.title(getattr(row, by))
         lines.append({"label": name + star, "theirs0": first["paper"], "theirs1": row.paper, "ours0": first["ours"],
-                      "ours1": row.ours, "sd0": first["sd"], "sd1": row.sd, "verdict": row.verdict})
+                      "ours1": row.ours, "sd0": first["sd"], "sd1": row.sd, "verdict0": first["verdict"], "verdict": row.verdict})
     return pd.DataFrame(lines)
 
 
 def side_by_side(rows: pd.DataFrame, by: str, metrics: tuple, head: str, decimals: int = 1) -> pd.DataFrame:
     """A table to read: per value of `by` and metric 'cross-entropy → method', the paper's beside ours with its mark.
 
-    Columns are pairs (group, name), for plots.table. Where nothing ran, the paper's alone.
+    Where cross-entropy's own number is judged, its mark stands at its end. Columns are pairs (group, name), for plots.table. Where nothing ran, the paper's alone.
     """
-    def arrow(start, end):
-        return f"{paper.fixed(start, decimals)} → {paper.fixed(end, decimals)}"
+    def arrow(start, end, mark=""):
+        return f"{paper.fixed(start, decimals)}{f' {mark}' * bool(mark)} → {paper.fixed(end, decimals)}"
 
     lines = {}
     for metric in metrics:
@@ -127,7 +136,7 @@ def side_by_side(rows: pd.DataFrame, by: str, metrics: tuple, head: str, decimal
             line = lines.setdefault(row.label, {("", head): row.label})
             line[(paper.title(metric), "paper")] = arrow(row.theirs0, row.theirs1)
             if not math.isnan(row.ours1):
-                line[(paper.title(metric), "this book")] = f"{arrow(row.ours0, row.ours1)} {MARKS.get(row.verdict, '')}"
+                line[(paper.title(metric), "this book")] = f"{arrow(row.ours0, row.ours1, MARKS.get(row.verdict0, ''))} {MARKS.get(row.verdict, '')}"
     return paper.grouped_columns(list(lines.values())).fillna("")
 
 
@@ -226,7 +235,33 @@ def table1_meaning(rows: pd.DataFrame) -> str:
         text.append(f"On {paper.title(id_dataset)} LogitNorm's FPR95 is {_lower(sets)} on {holds} OOD sets"
                     + (f" (not on {', '.join(rest)})" if rest else "")
                     + f"; the mean changes by {mean['change']:+.1f} points, the paper's by {mean['paper_change']:+.1f}.")
-    return " ".join(text)
+        text.append(official(part))
+    return " ".join(filter(None, text))
+
+
+def official(rows: pd.DataFrame, by: str = "ood_dataset") -> str:
+    """Whether the FPR95s on official image sets, which alone are judged as numbers, are the paper's: of both losses, named by a column; "" without."""
+    part = rows[(rows["metric"] == "fpr95") & rows["exact"].eq(True) & (rows["ood_dataset"] != "average")]
+    base, after = (where(part, method=method) for method in (paper.BASELINE, "logitnorm"))
+    if base.empty or after.empty:
+        return ""
+    sets = [paper.title(name) for name in dict.fromkeys(part["ood_dataset"])]
+    text = f"On {paper.listed(sets)}, {'the one official set' if len(sets) == 1 else 'the official sets'} here, LogitNorm's FPR95 is {_held(after, by)}; " \
+           f"cross-entropy's is {_held(base, by)}"
+    extra = after["paper_change"].iloc[0] - after["change"].iloc[0]  # how much more LogitNorm lowers FPR95 here
+    if len(base) == len(after) == 1 and min(extra, base["difference"].iloc[0]) > 0 and base["verdict"].iloc[0] != "reproduced":
+        text += f", so {'part of ' * bool(base['difference'].iloc[0] < extra)}the larger gain comes from a weaker start"
+    return text + "."
+
+
+def _held(part: pd.DataFrame, by: str) -> str:
+    """'the paper's within the tolerance (16.7, paper 12.3)', or 'not (...)'; of several numbers 'in 2 of 3 cases (not ...)'."""
+    told = [f"{row.ours:.1f}, paper {paper.fixed(row.paper)}" for row in part.itertuples()]
+    good = part["verdict"].eq("reproduced").to_numpy()
+    if len(part) == 1:
+        return f"the paper's within the tolerance ({told[0]})" if good[0] else f"not ({told[0]})"
+    rest = [f"{paper.title(name)} {numbers}" for name, numbers, fine in zip(part[by], told, good) if not fine]
+    return f"the paper's within the tolerance in {good.sum()} of {len(part)} cases" + f" (not {'; '.join(rest)})" * bool(rest)
 
 
 def outside(loaded: dict) -> str:
@@ -280,6 +315,17 @@ def table2_meaning(rows: pd.DataFrame) -> str:
     return " ".join(parts)
 
 
+def more_seeds(compared: dict, loaded: dict) -> str:
+    """Where the numbers on CIFAR-10 are of one seed: what the first size with more seeds has by each score, as Markdown; "" elsewhere."""
+    shown = where(best(compared), id_dataset="cifar10", method="logitnorm").dropna(subset="change")
+    others = [where(rows, id_dataset="cifar10").assign(size=size) for size, rows in compared.items()]
+    more = next((part for part in others if (where(part, method="logitnorm").dropna(subset="change")["n"] > 1).any()), None)
+    if shown.empty or (shown["n"] > 1).any() or more is None:
+        return ""
+    return (f"The numbers on CIFAR-10 come from one seed of {paper.network(shown['net'].iloc[0])}. In {setting(behind(loaded, more))}, the average FPR95 is {lowered(more, 'score')}; see "
+            "[Size of the net](net_size.html) and [How many seeds](seeds.html).")
+
+
 def table3(rows: pd.DataFrame, runs: list) -> str:
     """The finding of Table 3 as Markdown: FPR95 and accuracy on each network."""
     fpr95, accuracy = ends(rows, "architecture", "fpr95"), ends(rows, "architecture", "accuracy")
@@ -289,10 +335,11 @@ def table3(rows: pd.DataFrame, runs: list) -> str:
         return f"**In the paper LogitNorm lowers FPR95 on {len(fpr95)} networks: {theirs}**; no run of it is here yet."
     after = where(rows, method="logitnorm", metric="fpr95").dropna(subset="change")
     lower = fell(after).sum()
-    ours = ", ".join(f"{line.ours0:.1f} to {line.ours1:.1f} %" for line in fpr95[ran].itertuples())
+    nets = [paper.network(net) + f" (for {paper.network(theirs)})" * (net != theirs) for net, theirs in after[["net", "architecture"]].to_numpy()]
+    ours = ", ".join(f"{net} {line.ours0:.1f} to {line.ours1:.1f} %" for net, line in zip(nets, fpr95[ran].itertuples()))
     cost = (accuracy["ours1"] - accuracy["ours0"])[ran].min()
     kept = f"accuracy changes by {cost:+.1f} points at worst" if cost < 0 else "accuracy falls on none"
-    return (f"**LogitNorm {_lower(after, 'lowers FPR95')} on {lower} of {ran.sum()} networks, from {ours} (paper: {theirs}), and {kept}**"
+    return (f"**LogitNorm {_lower(after, 'lowers FPR95')} on {lower} of {ran.sum()} networks: {ours} (paper: {theirs}); {kept}**"
             f"{_with(runs)}.")
 
 
@@ -371,7 +418,8 @@ def untrained(runs: list) -> str:
     before = [run.history.loc[run.history["epoch"] == 0, "norm_test"] for run in runs[:1]]
     highest = [run.history.loc[run.history["epoch"] >= 1, "norm_test"].max() for run in runs[1:]]
     said = "".join(f", and LogitNorm's first epochs (up to {value:.0f})" for value in highest if value > 2 * runs[0].history["norm_test"].iloc[-1])
-    return f" Not drawn: the norm before training, {before[0].iloc[0]:.1f}{said}." if before and len(before[0]) else ""
+    return f" Not drawn: the norm before training, {before[0].iloc[0]:.1f} with the batch norms' untouched running statistics (far smaller with a batch's " \
+           f"own, which the first step sees){said}." if before and len(before[0]) else ""
 
 
 def network_of(runs: list) -> str:
@@ -408,6 +456,40 @@ def figure4(runs: list) -> str:
     printed = where(paper.numbers("1"), id_dataset="cifar10", ood_dataset="svhn", metric="auroc").set_index("method")["paper"]
     return (f"**Under LogitNorm the scores of ID and OOD images overlap {word}: AUROC {ce:.1f} % under cross-entropy, {ln:.1f} % under "
             f"LogitNorm (paper, on SVHN: {printed['cross_entropy']:.1f} and {printed['logitnorm']:.1f})** ({shown(runs)}).")
+
+
+def overlap(loaded: dict) -> str:
+    """Markdown: the shared area that the ledger judges on Figure 4, at the first size that has both losses, and how it is measured; "" without runs."""
+    both = of_first_size(loaded, "cross_entropy", "logitnorm")
+    if not all(both):
+        return ""
+    shown = ledger.overlap(sum(both, []), None)
+    (ce, ln), theirs = shown["ours"], shown["paper"]
+    return (f"[The ledger](ledger.html) judges the area under both densities, ID and OOD: **{ce:.1f} % under cross-entropy, {ln:.1f} % under LogitNorm** (the paper's "
+            f"curves: {theirs[0]:.1f} and {theirs[1]:.1f} %). Ours are kernel density estimates for it, Gaussian with Scott's bandwidth ({setting(sum(both, []))}; OOD: "
+            f"{paper.title(both[0][0].config.history_ood)}).")
+
+
+def scaled(runs: list) -> str:
+    """Markdown: what dividing the logits by the fitted temperature does to MSP's FPR95, of LogitNorm's run in a pair; "" where its logits were not kept."""
+    for run in runs[1:]:
+        ID, OOD = run.config.id_dataset, run.config.history_ood
+        if run.has(f"{ID}/logits") and run.has(f"{OOD}/logits"):
+            T = run.metrics.set_index("metric")["value"]["temperature"]
+            after = metrics.fpr95(*(scores.msp(run.tensor(f"{name}/logits").astype(float) / T) for name in (ID, OOD)))
+            before = run.separated("msp", OOD)[0]
+            lead = "Rescale for showing, detect with the raw softmax: at" if after > before + paper.LEAST["fpr95"] else "Rescaling does not clearly cost detection here: at"
+            return f"**{lead} T = {T:.2f}** LogitNorm's FPR95 on {paper.title(OOD)} is {after:.1f} instead of {before:.1f} % ({setting([run])})."
+    return ""
+
+
+def normalised(runs: list) -> str:
+    """Markdown: how the normalised softmax of LogitNorm detects beside the raw one and cross-entropy's, of a pair; "" without."""
+    if len(runs) < 2:
+        return ""
+    ce, raw, soft = runs[0].far("msp"), runs[1].far("msp"), runs[1].far("msp_normalised")
+    word = "worse than" if soft > raw + paper.LEAST["fpr95"] else "better than" if soft < raw - paper.LEAST["fpr95"] else "about as well as"
+    return (f"**It detects {word} the raw softmax**: mean FPR95 over the six sets {soft:.1f} %, by the raw softmax {raw:.1f} %, by cross-entropy's {ce:.1f} % ({setting(runs)}).")
 
 
 def examples(runs: list) -> tuple[dict, dict]:
@@ -479,9 +561,14 @@ def figure5(curve: pd.DataFrame) -> str:
     mine = curve.loc[curve["ours"].idxmin()]
     n = int(curve["ours"].notna().sum())
     sure = curve["way"].isin(CHANGES).any()
+    start = curve.loc[curve["tau"] == 0.04].iloc[0]
+    there = curve.dropna(subset=["ours", "paper_change"])
+    hidden = [abs(row.paper_change) <= paper.noise(start["sd"], row.sd, paper.LEAST["fpr95"]) for row in there.itertuples()]
+    blind = (f"; with a standard deviation of {start['sd']:.1f} over the seeds there, no change as large as the paper's (up to {there['paper_change'].abs().max():.1f} "
+             "points) could be told either") if hidden and all(hidden) else ", so the paper's curve is not seen"
     return (f"**Of {n} values of τ the lowest average FPR95 lies at τ = {mine['tau']:g} ({mine['ours']:.1f} %), in the paper at "
             f"τ = {theirs['tau']:g} ({paper.fixed(theirs['paper'])} %)"
-            + ("" if sure else "; here no value differs clearly from τ = 0.04, so the paper's curve is not seen") + "**.")
+            + ("" if sure else f"; here no value differs clearly from τ = 0.04{blind}") + "**.")
 
 
 def tau_table(curve: pd.DataFrame) -> pd.DataFrame:
@@ -506,7 +593,9 @@ def tau_choice(choice: pd.DataFrame) -> str:
     best_ = {name: choice.loc[choice[name].idxmax() if name == "accuracy" else choice[name].idxmin(), "tau"]
              for name in ("noise", "accuracy", "far") if choice[name].notna().any()}
     said = {"noise": "noise would choose", "accuracy": "ID accuracy", "far": "the lowest FPR95 on the six sets is at"}
-    text = "; ".join(f"{said[name]} τ = {value:g}" for name, value in best_.items())
+    spreads = choice.set_index("tau")["noise_spread"].dropna()
+    more = f" (FPR95 on noise {spreads[best_['noise']]} % there, {spreads[0.04]} % at τ = 0.04)" if "±" in spreads.get(0.04, "") and best_.get("noise", 0.04) != 0.04 else ""
+    text = "; ".join(f"{said[name]} τ = {value:g}{more * (name == 'noise')}" for name, value in best_.items())
     return text[:1].upper() + text[1:] + "."
 
 

@@ -24,7 +24,7 @@ Where more numbers are counted beside those that decide (the whole table, say) a
 
 The first of the sizes asked for at which all of the claim's numbers exist is the one that is shown.
 
-When it was written: the rule for a single number (logitnorm.study.paper) before any run; this one when seed 1 of the first
+When it was written: the rule for a single number (logitnorm.study.paper, which says what changed) before any run; this one when seed 1 of the first
 two runs of size small was there; the paragraph on lowering, 'no clear change', and what figure5, godin and the lines of
 learned confidence are compared with (see claims.yaml) after more of them. No run of size full was there at any of
 these times.
@@ -51,7 +51,7 @@ AGREES = ("same direction", "no change, as in the paper")
 LOWER = {"reproduced": "partly", "stand-in: direction agrees": "stand-in: direction agrees in part"}
 # What a line says beside two changes, where their signs do not already say it.
 ASIDES = {"no change, as in the paper": " (no change in either)", "no clear change": " (within twice the spread of the difference over seeds)",
-          "change, the paper has none": " (none)"}
+          "change, in the paper a small one of its sign": " (too small to count)", "change, in the paper none of its sign": " (too small to count)"}
 VERDICTS = {"reproduced": "good", "partly": "fair", "not reproduced": "bad", "stand-in: direction agrees": "good",
             "stand-in: direction agrees in part": "fair", "stand-in: no clear change": "unclear",
             "stand-in: direction does not agree": "bad",
@@ -120,7 +120,10 @@ def _row(entry: dict, loaded: dict, frames: dict, compared: dict, networks: dict
     computed, complete = "computed" in shown, shown["ours"].notna().all()
     tally = _tally(among)
     if "beside" in entry and complete:
-        tally = "; ".join(filter(None, [tally, *_beside(entry["beside"], [run for run in loaded[size] if run.id in used])]))
+        alone = ["one seed; Energy depends on it ([How many seeds](../notebooks/seeds.html))"] * bool((shown["n"] == 1).any())
+        tally = "; ".join(filter(None, [tally, *_beside(entry["beside"], [run for run in loaded[size] if run.id in used]), *alone]))
+    if complete and shown.attrs.get("beside"):
+        tally = "; ".join(filter(None, [tally, shown.attrs["beside"]]))
     ours = [_numbers(shown, "ours", short) for short in (False, True)] if complete else [verdict(shown), ""]
     return row | dict(size="" if computed or not complete else size, theirs=_numbers(shown, "paper"), ours=ours[0],
                       theirs_short=_numbers(shown, "paper", short=True), ours_short=ours[1], difference=_difference(shown),
@@ -192,7 +195,7 @@ def judge(theirs: list[float], mine: list, exact: bool, tolerance: list[float], 
     sd = [values.std(ddof=1) if len(values) > 1 else np.nan for values in mine]
     base = theirs[0], mean[0], sd[0]
     return pd.DataFrame([
-        dict(paper=number, ours=mean[i], sd=sd[i], n=len(mine[i]), exact=exact,
+        dict(paper=number, ours=mean[i], sd=sd[i], n=len(mine[i]), exact=exact, least=least,
              **paper.judged(number, mean[i], sd[i], exact, tolerance[i], least, base if i else None))
         for i, number in enumerate(theirs)])
 
@@ -290,6 +293,10 @@ def learned_confidence(loaded: list, frame: pd.DataFrame, id_dataset: str, archi
     out = judge([table[method] for method in methods], [part["value"] for part in parts], exact,
                 [paper.FLOORS[metric]] * 2, least=paper.LEAST[metric])
     out.attrs.update(runs=list(both["run"].unique()), decimals=2 if metric == "accuracy" else 1)  # as printed
+    six = [paper.where(frame, run=list(part["run"]), method=method, score=score, ood_dataset="average", metric=metric)["value"].mean()
+           for part, (method, score) in zip(parts, methods.items())] if ood else [np.nan]
+    if not np.isnan(six).any():
+        out.attrs["beside"] = f"over the six sets {' → '.join(f'{value:.1f}' for value in six)}"
     return out
 
 
@@ -401,9 +408,18 @@ def _difference(shown: pd.DataFrame) -> str:
         parts = [f"{row['difference']:+.2f} (tolerance {row['tolerance']:.2f})" for row in shown.to_dict("records")]
         return ", ".join(parts)
     changes = shown[shown["change"].notna()]
-    parts = [f"change {row['change']:+.2f}, the paper's {row['paper_change']:+.2f}{ASIDES.get(row['verdict'], '')}"
+    parts = [f"change {row['change']:+.2f}, the paper's {row['paper_change']:+.2f}{ASIDES.get(row['verdict'], '')}{_by_a_hair(row, shown)}"
              for row in changes.to_dict("records")]
     return "; ".join(parts)
+
+
+def _by_a_hair(row: dict, shown: pd.DataFrame) -> str:
+    """Of a change in single seeds how near it is to the least change, where that is within half of it; "" elsewhere."""
+    least = row["least"] if "least" in row else paper.floor(row["metric"], row["paper"], paper.LEAST)
+    beyond = abs(row["change"]) - least
+    if (shown["n"] > 1).any() or abs(beyond) > least / 2:
+        return ""
+    return f" (one seed, {abs(beyond):.2f} {'beyond' if beyond > 0 else 'short of'} the least change of {least:g})"
 
 
 def _changes(shown: pd.DataFrame) -> list[tuple[float, float]]:

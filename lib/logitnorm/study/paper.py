@@ -1,7 +1,7 @@
 """The paper's printed numbers beside ours, with a tolerance and a verdict.
 
-The verdict rule, fixed before any run was looked at
-----------------------------------------------------
+The verdict rule, with tolerances from before the first run but for one (the last paragraph says what was changed)
+----------------------------------------------------------------------------------------------------------------
 All numbers are percent (norms excepted). `floor` is 5 points for FPR95; 2 points for AUROC, AUPR, accuracy
 and calibration error, 0.5 for it after temperature scaling; 20 % of the printed value for a logit norm (the
 paper's norms come from one run).
@@ -25,7 +25,9 @@ a missing sd counting as 0.
 
     same direction              both change, with one sign        opposite direction   both change, other sign
     no change, as in the paper  neither changes                   no clear change      only the paper's changes, or the paper has
-    change, the paper has none  only ours changes                                      none and ours is above `least`, not above noise
+                                                                                       none and ours is above `least`, not above noise
+    change, in the paper a small one of its sign    only ours changes; the paper's, which is too small to count, has the sign of ours
+    change, in the paper none of its sign           only ours changes; the paper's is 0 or has the other sign
 
 *Other* rows (stand-in images, another size than `full`, fewer epochs): only this change is judged, and its size is
 given as ours / paper's; the cross-entropy row itself says 'baseline'. A missing run says 'not yet run',
@@ -33,7 +35,8 @@ and an image set missing from a run that exists says 'not measured'.
 
 Changed later, before any run of size `full`: calibration error after temperature scaling had the floor and `least` of
 calibration error, several times what the paper prints. Changed when two runs of size `full` were there: a change of ours above
-`least` that the spread hides was 'no change, as in the paper' where the paper has none; it is 'no clear change'.
+`least` that the spread hides was 'no change, as in the paper' where the paper has none; it is 'no clear change'. The two
+words for where only ours changes were one, 'change, the paper has none', and judge a claim alike.
 """
 
 import math
@@ -234,7 +237,7 @@ def direction(paper_change: float, change: float, noise: float, least: float) ->
     if theirs and mine:
         return "same direction" if paper_change * change > 0 else "opposite direction"
     if mine:
-        return "change, the paper has none"
+        return "change, in the paper a small one of its sign" if paper_change * change > 0 else "change, in the paper none of its sign"
     return "no clear change" if theirs or abs(change) > least else "no change, as in the paper"
 
 
@@ -441,7 +444,7 @@ def joint(frame: pd.DataFrame, *methods: str) -> pd.DataFrame:
 
 def by_tau(frame: pd.DataFrame, paper_id: str = "cifar10") -> pd.DataFrame:
     """LogitNorm on the main network at each tau (rows of `ours`): columns tau, n (seeds), then means over seeds of
-    accuracy, noise (FPR95 on Gaussian noise) and far (FPR95 averaged over the far OOD sets), all by MSP.
+    accuracy, noise (FPR95 on Gaussian noise) and far (FPR95 averaged over the far OOD sets), all by MSP; noise_spread: `spread` of noise.
     """
     frame = where(main_network(frame, paper_id), method="logitnorm", score=["", "msp"])
     wanted = {"accuracy": ("", "accuracy"), "noise": ("gaussian_noise", "fpr95"), "far": ("average", "fpr95")}
@@ -449,8 +452,9 @@ def by_tau(frame: pd.DataFrame, paper_id: str = "cifar10") -> pd.DataFrame:
     for tau, part in frame.groupby("tau"):
         cells = {name: where(part, ood_dataset=ood_set, metric=metric)["value"].mean()
                  for name, (ood_set, metric) in wanted.items()}
-        lines.append({"tau": tau, "n": part["seed"].nunique()} | cells)
-    return pd.DataFrame(lines, columns=["tau", "n", *wanted])
+        on_noise = where(part, ood_dataset="gaussian_noise", metric="fpr95")["value"]
+        lines.append({"tau": tau, "n": part["seed"].nunique(), "noise_spread": spread(on_noise, 1)} | cells)
+    return pd.DataFrame(lines, columns=["tau", "n", *wanted, "noise_spread"])
 
 
 def spread(values: pd.Series, decimals: int = 2) -> str | None:
@@ -482,13 +486,15 @@ def _said(cell: pd.Series) -> str:
 
 
 def tally(compared: pd.DataFrame) -> str:
-    """One sentence that counts the verdicts."""
-    counts = compared["verdict"].value_counts()
-    counts = counts[counts.index != "baseline"]
+    """One sentence that counts the verdicts, a line for each number of a method; then those of cross-entropy's own numbers, where any is judged."""
+    base = compared["method"] == BASELINE
+    counts = compared.loc[~base, "verdict"].value_counts()
     if counts.empty:
         return "None of these numbers is judged."
-    parts = [f"{n} {words}" for words, n in counts.items()]
-    return f"Of {counts.sum()} numbers: " + ", ".join(parts) + "."
+    text = f"Of {counts.sum()} lines: " + ", ".join(f"{n} {words}" for words, n in counts.items()) + "."
+    own = compared.loc[base & compared["exact"].eq(True), "verdict"].value_counts()
+    return text + (f" Of cross-entropy's own numbers there {own.sum()} {'is' if own.sum() == 1 else 'are'} judged: "
+                   + ", ".join(f"{n} {words}" for words, n in own.items()) + ".") * bool(len(own))
 
 
 def plainly(loaded: list, size: str) -> str:
