@@ -10,10 +10,10 @@ import itertools
 import multiprocessing
 import re
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from yaml.constructor import SafeConstructor
 
 from logitnorm import data, paths, runs
 from logitnorm.config import SIZES, Config, ConfigError
@@ -37,16 +37,8 @@ class ExperimentsError(ValueError):
 
 # Reading ---------------------------------------------------------------------------------------------------
 
-@dataclass(frozen=True)
-class Setting:
-    """A value of the file and the line it stands on, counted from 1."""
-
-    value: object
-    line: int
-
-
-def read(file: Path) -> list[tuple[int, dict[str, Setting]]]:
-    """The entries of the file: pairs (line of the entry, its settings with the line of each).
+def read(file: Path) -> list[tuple[int, dict[str, object], dict[str, int]]]:
+    """The entries of the file: (line of the entry, its settings, the line of each setting); lines are counted from 1.
 
     Only the form is checked here: mappings, known names, no name twice, plain values.
     """
@@ -64,9 +56,12 @@ def read(file: Path) -> list[tuple[int, dict[str, Setting]]]:
     if not isinstance(node, yaml.SequenceNode):
         raise ExperimentsError(f"{file}, line {line}: the file must have runs: a list of entries "
                                "'- {size: ..., method: ...}'")
-    return [(_line(entry), {name: Setting(_plain(file, value), where) for name, (where, value)
-                            in _mapping(file, entry, f"run {number}", KNOWN).items()})
-            for number, entry in enumerate(node.value, start=1)]
+    found = []
+    for number, entry in enumerate(node.value, start=1):
+        settings = _mapping(file, entry, f"run {number}", KNOWN)
+        found.append((_line(entry), {name: _plain(file, value) for name, (_, value) in settings.items()},
+                      {name: line for name, (line, _) in settings.items()}))
+    return found
 
 
 def configs(file: Path = FILE, size: str | None = None, only: str = "") -> list[Config]:
@@ -76,24 +71,24 @@ def configs(file: Path = FILE, size: str | None = None, only: str = "") -> list[
     Raises ExperimentsError for the first mistake in the file, whatever was asked for.
     """
     found: dict[str, tuple[Config, int]] = {}
-    for number, (line, entry) in enumerate(read(file), start=1):
+    for number, (line, entry, lines) in enumerate(read(file), start=1):
         if "size" not in entry:  # no silent one: a forgotten size would be 200 epochs on a GPU
             raise ExperimentsError(f"{file}, line {line}: run {number} has no size; known: {', '.join(SIZES)}")
         lists = [name for name in LISTS if name in entry]
         for name in lists:
-            if entry[name].value == [] or name == "seeds" and not isinstance(entry[name].value, list):
-                raise ExperimentsError(f"{file}, line {entry[name].line}: {name} of run {number} must be a list of "
-                                       f"numbers such as [1, 2, 3], got {entry[name].value!r}")
-        every = [entry[name].value if isinstance(entry[name].value, list) else [entry[name].value] for name in lists]
+            if entry[name] == [] or name == "seeds" and not isinstance(entry[name], list):
+                raise ExperimentsError(f"{file}, line {lines[name]}: {name} of run {number} must be a list of "
+                                       f"numbers such as [1, 2, 3], got {entry[name]!r}")
+        every = [entry[name] if isinstance(entry[name], list) else [entry[name]] for name in lists]
         for values in itertools.product(*every):
-            settings = {name: setting.value for name, setting in entry.items()} | dict(zip(lists, values))
+            settings = entry | dict(zip(lists, values))
             if "seeds" in settings:
                 settings["seed"] = settings.pop("seeds")
             try:
                 config = Config(**settings)
             except ConfigError as error:
-                at = entry.get("seeds" if error.field == "seed" else error.field)
-                raise ExperimentsError(f"{file}, line {at.line if at else line}: run {number}: {error}") from None
+                at = lines.get("seeds" if error.field == "seed" else error.field, line)
+                raise ExperimentsError(f"{file}, line {at}: run {number}: {error}") from None
             if config.run_id in found:
                 raise ExperimentsError(f"{file}, line {line}: the run {config.run_id} is listed twice, first in line "
                                        f"{found[config.run_id][1]}; change a seed or delete one entry")
@@ -145,14 +140,11 @@ def _mapping(file, node, where: str, allowed) -> dict:
 
 def _plain(file, node):
     """The value of a YAML node as plain Python; a tag such as !!python/object is refused by the safe loader."""
-    loader = yaml.SafeLoader("")
     try:
-        return loader.construct_object(node, deep=True)
+        return SafeConstructor().construct_document(node)
     except yaml.YAMLError as error:
         reason = getattr(error, "problem", error)
         raise ExperimentsError(f"{file}, line {_line(node)}: not plain YAML: {reason}") from None
-    finally:
-        loader.dispose()
 
 
 # What is in data/runs --------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ says so where our change is within the noise, or goes the other way.
 """
 
 import math
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -62,8 +63,7 @@ def every(*compared: dict) -> pd.DataFrame:
 def setting(runs: list) -> str:
     """'WRN-40-2, 30 epochs, 1 seed': networks, lengths and seeds of a loss."""
     nets = list(dict.fromkeys(paper.net(run.config) for run in runs))
-    seeds = sorted({sum(other.config.method == run.config.method and other.config.architecture == run.config.architecture
-                        and other.config.id_dataset == run.config.id_dataset for other in runs) for run in runs})
+    seeds = sorted(Counter((run.config.method, run.config.architecture, run.config.id_dataset) for run in runs).values())
     counts = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
     return f"{'; '.join(nets)}{'; ' if len(nets) > 1 else ', '}{counts} seed{'s' * (seeds[-1] > 1)}"
 
