@@ -483,11 +483,11 @@ def test_joint_gives_each_method_its_own_score_on_the_main_network():
                         made({**on(SMALL_SETS, 50), **on(SMALL_SETS, 20, score="cosine")}, **SMALL, method="godin"),
                         made(on(SMALL_SETS, 1), **{**SMALL, "architecture": "vgg13"}, method="learned_confidence")])
     table = paper.joint(frame, "cross_entropy", "logitnorm", "godin", "learned_confidence", "logit_penalty")
-    assert table[["loss", "score", "FPR95 ↓ (%)"]].fillna("").values.tolist() == [
+    assert table[["loss", "score", "FPR95 ↓ (%)"]].fillna(plots.NOT_RUN).values.tolist() == [
         ["Cross-entropy", "Softmax (MSP)", "62.00 ± 2.83"], ["LogitNorm", "Softmax (MSP)", "40.00"],
         ["GODIN", "Softmax (MSP)", "50.00"], ["GODIN", "GODIN's cosine", "20.00"],
         ["Learned Confidence", "Softmax (MSP)", "50.00"], ["Learned Confidence", "confidence c", "30.00"],
-        ["Learned Confidence", "confidence c, input step", ""], ["LogitPenalty", "Softmax (MSP)", ""]]
+        ["Learned Confidence", "confidence c, input step", plots.NOT_RUN], ["LogitPenalty", "Softmax (MSP)", plots.NOT_RUN]]
     assert table["seeds"].tolist() == ["2", "1", "1", "1", "1", "1", "1", "0"]
 
 
