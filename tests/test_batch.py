@@ -356,16 +356,14 @@ def test_the_executed_notebook_needs_a_file_of_its_own_and_parameters_need_text(
         assert sentence in said and len(said.splitlines()) == 1
 
 
-def test_a_folder_to_check_must_exist(tmp_path, capsys):
-    assert experiments.main(["--check", "--runs-dir", str(tmp_path / "none")]) == 1
-    assert "none does not exist; name a folder that holds run folders" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("arguments", [["--size", "smoke", "--only", "logitnorm"], ["--check"]])
-def test_a_runs_folder_that_is_a_file_gets_one_sentence(tmp_path, capsys, arguments):
+@pytest.mark.parametrize("arguments, folder, sentence", [
+    (["--check"], "none", "none does not exist; name a folder that holds run folders"),
+    (["--check"], "file", "file is a file; name a folder for the runs"),
+    (["--size", "smoke", "--only", "logitnorm"], "file", "file is a file; name a folder for the runs")])
+def test_a_runs_folder_that_is_none_gets_one_sentence(tmp_path, capsys, arguments, folder, sentence):
     (tmp_path / "file").write_text("")
-    assert experiments.main([*arguments, "--runs-dir", str(tmp_path / "file")]) == 1
+    assert experiments.main([*arguments, "--runs-dir", str(tmp_path / folder)]) == 1
     said = capsys.readouterr().err
-    assert "file is a file; name a folder for the runs" in said and len(said.splitlines()) == 1
+    assert sentence in said and len(said.splitlines()) == 1
     with pytest.raises(runs.RunError, match="cannot hold run folders"), writing.part(tmp_path / "file", "r"):
         pytest.fail("a run in a file")

@@ -29,6 +29,12 @@ def small(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def built(small):
+    """The ledger of those runs."""
+    return ledger.build(loaded(small))
+
+
 def loaded(folder):
     return results.by_size(folder, ledger.SIZES)
 
@@ -157,9 +163,8 @@ def test_without_runs_nothing_is_claimed(tmp_path):
     assert (rows["ours_short"] == rows["ours"])[rows["id"].isin(computed)].all()
 
 
-def test_a_small_run_is_judged_by_its_direction(small):
-    rows = ledger.build(loaded(small))
-    row = line(rows, "average-cifar10")
+def test_a_small_run_is_judged_by_its_direction(small, built):
+    row = line(built, "average-cifar10")
     frame = paper.ours(results.load_all(small)).query(
         "ood_dataset == 'average' and metric == 'fpr95' and score == 'msp'").groupby("method")["value"].mean()
     assert row["size"] == "small" and row["verdict"] == "stand-in: direction agrees"
@@ -167,7 +172,7 @@ def test_a_small_run_is_judged_by_its_direction(small):
     assert re.fullmatch(rf"{ce:.2f} ± \S+ → {ln:.2f} ± \S+ \(n = 3\)", row["ours"])
     assert row["ours_short"] == f"{ce:.1f} → {ln:.1f}" and row["theirs_short"] == "49.5 → 15.7"
     assert row["difference"] == f"change {ln - ce:+.2f}, the paper's -33.87"
-    assert len(row["runs"]) == 6 and line(rows, "average-cifar100")["verdict"] == plots.NOT_RUN
+    assert len(row["runs"]) == 6 and line(built, "average-cifar100")["verdict"] == plots.NOT_RUN
 
 
 @pytest.mark.parametrize("best, verdict", [(0.04, "direction agrees"), (0.1, "direction agrees in part")])
@@ -296,31 +301,29 @@ def test_the_propositions_are_computed_and_can_fail(monkeypatch):
 
 # ---------------------------------------------------------------- in words
 
-def test_html_links_pages_and_runs(small):
-    rows = ledger.build(loaded(small))
-    soup = BeautifulSoup(lists.claims(rows, "All <claims>"), "html.parser")
+def test_html_links_pages_and_runs(small, built):
+    soup = BeautifulSoup(lists.claims(built, "All <claims>"), "html.parser")
     lines = {row["id"].removeprefix("claim-"): row for row in soup.find_all("tr", id=True)}
-    assert sorted(lines) == sorted(rows["id"])
+    assert sorted(lines) == sorted(built["id"])
     assert soup.caption.text == "All <claims>" and all(th.has_attr("scope") for th in soup.find_all("th"))
     links = [a["href"] for a in lines["svhn"].find_all("a")]
     assert links[0] == "../notebooks/table1.html" and len(links) == 3  # the page, and the runs of two methods
     shown = BeautifulSoup("".join(lists.facts(run) for run in results.load_all(small)), "html.parser")
     for link in links[1:]:
         assert shown.find(id=link.split("#")[1]), f"no anchor for {link}"
-    for row in rows.to_dict("records"):
+    for row in built.to_dict("records"):
         theirs, ours, verdict = lines[row["id"]].find_all("td")
         assert verdict["title"] == row["verdict"] and ledger.MARKS[ledger.VERDICTS[row["verdict"]]] in verdict.text
         assert lines[row["id"]].strong.text == row["topic"] and "±" not in theirs.text + ours.text
         assert ours.text == "" or "±" not in row["ours"] or row["ours"] in lines[row["id"]].details.text
 
 
-def test_html_groups_the_claims_by_what_became_of_them(small):
-    rows = ledger.build(loaded(small))
-    soup = BeautifulSoup(lists.claims(rows, "c"), "html.parser")
+def test_html_groups_the_claims_by_what_became_of_them(built):
+    soup = BeautifulSoup(lists.claims(built, "c"), "html.parser")
     for body, (name, kinds) in zip(soup.find_all("tbody"), ledger.GROUPS):
-        wanted = [name for name, word in zip(rows["id"], rows["verdict"]) if ledger.VERDICTS[word] in kinds]
+        wanted = [name for name, word in zip(built["id"], built["verdict"]) if ledger.VERDICTS[word] in kinds]
         assert [row["id"] for row in body.find_all("tr", id=True)] == [f"claim-{name}" for name in wanted]
-        assert body.th.text == f"{name}: {len(wanted)} of {len(rows)}"
+        assert body.th.text == f"{name}: {len(wanted)} of {len(built)}"
 
 
 @pytest.mark.parametrize("theirs, mine, short", [
@@ -352,20 +355,18 @@ def test_groups_of_runs():
         "a-tau0.04-seed{1,3}": "a-tau0.04-seed1", "b-seed{2}": "b-seed2"}
 
 
-def test_summary_counts_every_line(small):
-    rows = ledger.build(loaded(small))
-    total, held, failed, unclear, still, *how = map(int, re.findall(r"\d+", ledger.summary(rows)))
-    assert (total, held + failed + unclear + still) == (len(rows), len(rows)) and sum(how) == held
-    assert held == sum(ledger.VERDICTS[word] == "good" for word in rows["verdict"])
-    assert "3 proved or computed" in ledger.summary(rows) and "in their numbers" not in ledger.summary(rows)
+def test_summary_counts_every_line(built):
+    total, held, failed, unclear, still, *how = map(int, re.findall(r"\d+", ledger.summary(built)))
+    assert (total, held + failed + unclear + still) == (len(built), len(built)) and sum(how) == held
+    assert held == sum(ledger.VERDICTS[word] == "good" for word in built["verdict"])
+    assert "3 proved or computed" in ledger.summary(built) and "in their numbers" not in ledger.summary(built)
 
 
-def test_the_picture_of_all_claims_has_a_line_for_each_that_changes(small):
-    rows = ledger.build(loaded(small))
-    figure, alt = pictures.claims(rows)
-    changed = {row["topic"] for row in rows.to_dict("records") if row["changes"]}
+def test_the_picture_of_all_claims_has_a_line_for_each_that_changes(built):
+    figure, alt = pictures.claims(built)
+    changed = {row["topic"] for row in built.to_dict("records") if row["changes"]}
     assert {label.get_text()[2:] for label in figure.axes[0].get_yticklabels()} == changed
-    theirs, mine = rows.set_index("id").loc["svhn", "changes"][0]
+    theirs, mine = built.set_index("id").loc["svhn", "changes"][0]
     assert round(theirs, 2) == -42.3 and f"paper -42.3, this book {mine:+.1f} (" in alt
     assert "No run yet" in pictures.claims(ledger.build({"full": []}))[1]
 

@@ -1,7 +1,6 @@
 """The library alone: what its wheel holds, and that it works where Jupyter, papermill and Snakemake are missing."""
 
 import ast
-import email
 import os
 import re
 import shutil
@@ -15,7 +14,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from packaging.specifiers import SpecifierSet
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -78,16 +76,12 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
                      if path.suffix in (".py", ".yaml")}
 
 
-def test_the_wheels_metadata_is_the_projects(wheel):
+def test_the_wheel_brings_the_licence_and_needs_none_of_the_books_tools(wheel):
     with zipfile.ZipFile(wheel) as archive:
-        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
-        found = email.message_from_bytes(archive.read(name))
-        licences = [name for name in archive.namelist() if name.endswith("LICENSE")]
-    assert (found["Name"], found["Version"]) == ("logitnorm", PROJECT["version"])
-    assert SpecifierSet(found["Requires-Python"]) == SpecifierSet(PROJECT["requires-python"])
-    assert found["Summary"] == PROJECT["description"] and found["License-Expression"] == PROJECT["license"]
-    assert found["Description-Content-Type"] == "text/markdown" and "# LogitNorm" in found.get_payload() and licences
-    needed = {re.match(r"[\w.-]+", line)[0] for line in found.get_all("Requires-Dist") if "extra ==" not in line}
+        [metadata] = [archive.read(name).decode() for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        assert any(name.endswith("LICENSE") for name in archive.namelist())
+    assert f"License-Expression: {PROJECT['license']}\n" in metadata and "# LogitNorm" in metadata
+    needed = {re.match(r"[\w.-]+", line)[0] for line in re.findall("^Requires-Dist: (.*)$", metadata, re.M) if "extra ==" not in line}
     assert not needed & {"jupyter-book", "ipykernel", "papermill", "snakemake", "nbformat", "pytest"}
     assert {"torch", "numpy", "safetensors"} <= needed
 

@@ -9,16 +9,6 @@ from logitnorm.study import intervention, offset, predictions, repair, results
 SMALL = {"architecture": "wrn10_2", "n_id": 60, "n_ood": 20}
 
 
-@pytest.mark.parametrize("change, held", [((-0.31, 3.0), True), ((-0.2, 9.0), False), ((-2.0, 2.9), False)])
-def test_the_judge_of_a_fixed_temperature_sets_it_beside_the_one_that_moves(monkeypatch, change, held):
-    found = pd.DataFrame([{"method": method, "seed": seed, "nll": 0.5, "s": 9.2, "accuracy": 83.7 + a, "msp": 60.3 + b}
-                          for method, (a, b) in (("logitnorm", (9, -9)), ("one_temperature", (0, 0)), ("centred_logitnorm", change)) for seed in (1, 2, 3)])
-    monkeypatch.setattr(intervention, "alternatives", lambda loaded: found)
-    assert predictions.JUDGES["fixed-temperature"]([], None, None, [])[0] is held
-    monkeypatch.setattr(intervention, "alternatives", lambda loaded: found[:-1])
-    assert predictions.JUDGES["fixed-temperature"]([], None, None, [])[0] is None
-
-
 def test_every_prediction_has_a_judge_and_open_ones_say_so(logit_runs):
     entries = predictions.made()
     assert [entry["id"] for entry in entries] == list(predictions.JUDGES)
@@ -77,14 +67,18 @@ def test_one_run_can_decide_a_prediction_about_all():
     ("one-offset", "one_offset", (0.6, 6.0, 1.0), True), ("one-offset", "one_offset", (-0.7, 0.0, 0.0), False),
     ("one-offset", "one_offset", (0.0, 7.0, 0.0), False), ("one-offset", "one_offset", (0.0, 0.0, 2.0), False),
     ("one-temperature", "one_temperature", (-0.9, 5.0, 0.0), True), ("one-temperature", "one_temperature", (-0.7, 9.0, 0.0), False),
-    ("one-temperature", "one_temperature", (-3.0, 4.0, 0.0), False)])
-def test_judges_of_the_two_heads(monkeypatch, name, method, change, held):
-    plain, other = ({"accuracy": 83.0 + a, "msp": 55.0 + b, "s": 12.0 + c} for a, b, c in ((0, 0, 0), change))
-    found = pd.DataFrame([{"method": of, "seed": seed, "nll": 0.5, **values} for of, values in (("logitnorm", plain), (method, other)) for seed in (1, 2, 3)])
-    monkeypatch.setattr(intervention, "alternatives", lambda loaded: found)
-    assert predictions.JUDGES[name]([], None, None, [])[0] is held
-    monkeypatch.setattr(intervention, "alternatives", lambda loaded: found[:-1])
-    assert predictions.JUDGES[name]([], None, None, [])[0] is None
+    ("one-temperature", "one_temperature", (-3.0, 4.0, 0.0), False), ("fixed-temperature", "centred_logitnorm", (-0.31, 3.0, 0.0), True),
+    ("fixed-temperature", "centred_logitnorm", (-0.2, 9.0, 0.0), False), ("fixed-temperature", "centred_logitnorm", (-2.0, 2.9, 0.0), False)])
+def test_judges_of_the_two_heads_and_of_a_fixed_temperature(monkeypatch, name, method, change, held):
+    """A fixed temperature stands beside the one that moves, not beside LogitNorm."""
+    of = {"logitnorm": (0, 0, 0), method: change}
+    if name == "fixed-temperature":
+        of = {"logitnorm": (9, -9, 0), "one_temperature": (0, 0, 0), method: change}
+    found = pd.DataFrame([{"method": method, "seed": seed, "nll": 0.5, "accuracy": 83.0 + a, "msp": 55.0 + b, "s": 12.0 + c}
+                          for method, (a, b, c) in of.items() for seed in (1, 2, 3)])
+    for rows, said in ((found, held), (found[:-1], None)):
+        monkeypatch.setattr(intervention, "alternatives", lambda loaded, rows=rows: rows)
+        assert predictions.JUDGES[name]([], None, None, [])[0] is said
 
 
 def test_the_papers_own_training_is_judged_by_what_was_predicted_of_it():

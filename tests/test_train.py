@@ -25,6 +25,7 @@ from safetensors.numpy import load_file
 SMOKE = dict(size="smoke", id_dataset="digits", architecture="wrn10_1", batch_size=32, lr=0.05, nesterov=True, schedule="onecycle",
              dropout=0.1, ood_sets=["brick", "text"], extra_sets=(), history_ood="text",
              keep_model=True)
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,11 +46,15 @@ def finished(images, tmp_path_factory):
 def few(images):
     """96 digits, on the CPU, ready for a trainer."""
     digits = data.load("digits", "train")
-    return train.resident(data.ImageSet(digits.images[:96], digits.labels[:96]), 10, torch.device("cpu"))
+    return train.resident(data.ImageSet(digits.images[:96], digits.labels[:96]), 10, CPU)
 
 
 def small(**settings):
     return Config(**{**SMOKE, "schedule": "steps", "epochs": 2, **settings})
+
+
+def trainer_of(few, **settings):
+    return train.Trainer(small(**settings), few, CPU)
 
 
 def test_defaults_are_the_papers():
@@ -80,13 +85,11 @@ def test_one_cycle_rises_linearly_and_falls_as_a_cosine():
     assert all(a > b for a, b in zip(lr[200:], lr[201:]))
 
 
-def test_first_step_is_sgd_by_hand():
+def test_first_step_is_sgd_by_hand(few):
     """One step of the loop equals p - lr (g + wd p), on every parameter, BatchNorm and biases included."""
-    c = Config(**{**SMOKE, "dropout": 0.0, "schedule": "steps", "nesterov": False, "lr": 0.1, "batch_size": 64},
-               epochs=1)
-    digits = data.load("digits", "train")
-    few = train.resident(data.ImageSet(digits.images[:64], digits.labels[:64]), 10, torch.device("cpu"))
-    trainer, twin = (train.Trainer(c, few, torch.device("cpu")) for _ in range(2))
+    few = tuple(part[:64] for part in few)
+    trainer, twin = (trainer_of(few, dropout=0.0, nesterov=False, lr=0.1, batch_size=64, epochs=1) for _ in range(2))
+    c = trainer.config
     before = {k: v.detach().clone() for k, v in trainer.net.named_parameters()}
     draw = torch.Generator().manual_seed(c.seed * 1_000_003)
     order = torch.randperm(64, generator=draw)
@@ -210,20 +213,13 @@ def test_where_a_nan_loss_is_found():
 
 
 @pytest.mark.parametrize("wrong, sentence", [
-    (dict(method="mixup"), "method should be 'cross_entropy', .*got 'mixup'"),
-    (dict(tau=0.0), "tau should be greater than 0, got 0.0"),
-    (dict(tau=math.nan), "tau should be a finite number"),
-    (dict(seed=-1), "seed should be greater than or equal to 0, got -1"),
-    (dict(seed=True), "seed should be a whole number, got True"),
-    (dict(epochs=0), "epochs should be greater than or equal to 1, got 0"),
-    (dict(batch_size=1), "batch_size should be greater than or equal to 2"),
-    (dict(lr=0.0), "lr should be greater than 0"),
-    (dict(lr=math.inf), "lr should be a finite number"),
-    (dict(lr="0.1"), "lr should be a number .*got the text '0.1'"),
-    (dict(momentum=0.0), "momentum should be greater than 0"),
-    (dict(momentum=1.0), "momentum should be less than 1"),
-    (dict(weight_decay=-1e-4), "weight_decay should be greater than or equal to 0"),
-    (dict(gamma=0.0), "gamma should be greater than 0"),
+    (dict(method="mixup"), "method should be 'cross_entropy', .*got 'mixup'"), (dict(tau=0.0), "tau should be greater than 0, got 0.0"),
+    (dict(tau=math.nan), "tau should be a finite number"), (dict(seed=-1), "seed should be greater than or equal to 0, got -1"),
+    (dict(seed=True), "seed should be a whole number, got True"), (dict(epochs=0), "epochs should be greater than or equal to 1, got 0"),
+    (dict(batch_size=1), "batch_size should be greater than or equal to 2"), (dict(lr=0.0), "lr should be greater than 0"),
+    (dict(lr=math.inf), "lr should be a finite number"), (dict(lr="0.1"), "lr should be a number .*got the text '0.1'"),
+    (dict(momentum=0.0), "momentum should be greater than 0"), (dict(momentum=1.0), "momentum should be less than 1"),
+    (dict(weight_decay=-1e-4), "weight_decay should be greater than or equal to 0"), (dict(gamma=0.0), "gamma should be greater than 0"),
     (dict(odin_temperature=0.0), "odin_temperature should be greater than 0"),
     (dict(odin_epsilon=math.nan), "odin_epsilon should be a finite number, got nan"),
     (dict(confidence_epsilon=-1.0), "confidence_epsilon should be greater than or equal to 0"),
@@ -233,20 +229,15 @@ def test_where_a_nan_loss_is_found():
     (dict(extra_sets=["mnist", "mnist"]), "extra_sets should name each set once"),
     (dict(size=""), "size should be 'smoke', 'small', 'medium' or 'full', got ''"),
     (dict(architecture="wrn10_0"), "unknown architecture 'wrn10_0'; known: wrnDEPTH_WIDTH"),
-    (dict(schedule="cosine"), "schedule should be 'steps' or 'onecycle', got 'cosine'"),
-    (dict(warmup=1.0), "warmup should be less than 1"),
-    (dict(dropout=1.0), "dropout should be less than 1"),
-    (dict(precision="float8"), "precision should be 'float32', .*got 'float8'"),
-    (dict(penalty=-1.0), "penalty should be greater than or equal to 0"),
-    (dict(budget=0.0), "budget should be greater than 0"),
-    (dict(cutout=40), "cutout should be less than or equal to 32"),
-    (dict(architecture="resnet34"), "resnet34 has no dropout"),
+    (dict(schedule="cosine"), "schedule should be 'steps' or 'onecycle', got 'cosine'"), (dict(warmup=1.0), "warmup should be less than 1"),
+    (dict(dropout=1.0), "dropout should be less than 1"), (dict(precision="float8"), "precision should be 'float32', .*got 'float8'"),
+    (dict(penalty=-1.0), "penalty should be greater than or equal to 0"), (dict(budget=0.0), "budget should be greater than 0"),
+    (dict(cutout=40), "cutout should be less than or equal to 32"), (dict(architecture="resnet34"), "resnet34 has no dropout"),
     (dict(size="small", id_dataset="svhn"), "should not name svhn_part, the ID set of the same run or a part of it"),
     (dict(taw=0.04), "unknown setting 'taw' of a run; did you mean 'tau'. the settings are: size, .*tau"),
     (dict(id_dataset="svhnn"), "id_dataset should be one of cifar10, .*got 'svhnn'"),
     (dict(history_ood="nothing"), "history_ood should be one of .*got 'nothing'"),
-    (dict(id_dataset="isun"), "id_dataset should be a set with classes to train on: cifar10, .*got 'isun'"),
-])
+    (dict(id_dataset="isun"), "id_dataset should be a set with classes to train on: cifar10, .*got 'isun'")])
 def test_settings_that_cannot_be_trained_are_refused_in_one_sentence(tmp_path, wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
         training.train(Config(**wrong), tmp_path)
@@ -279,7 +270,7 @@ def test_a_batch_larger_than_the_set_is_refused(tmp_path):
 
 
 def test_bfloat16_keeps_weights_and_loss_in_float32(few):
-    trainer = train.Trainer(small(precision="bfloat16"), few, torch.device("cpu"))
+    trainer = trainer_of(few, precision="bfloat16")
     inside = []
     trainer.net.blocks[0].conv1.register_forward_hook(lambda _, __, out: inside.append(out.dtype))
     first, second = trainer.train_epoch(), trainer.train_epoch()
@@ -312,18 +303,17 @@ def test_each_method_has_its_loss():
 
 
 def test_the_budget_moves_lambda_once_per_step(few):
-    trainer = train.Trainer(small(method="learned_confidence", batch_size=32), few, torch.device("cpu"))
-    row = trainer.train_epoch()
+    row = trainer_of(few, method="learned_confidence", batch_size=32).train_epoch()
     # c starts near one half, so L_c is near log 2, above the budget of 0.3: three steps up
     assert row["confidence_loss"] > 0.3 and row["lambda"] == pytest.approx(0.1 / 0.99 ** 3, rel=1e-5)
-    trainer = train.Trainer(small(method="learned_confidence", batch_size=32, budget=5.0), few, torch.device("cpu"))
-    assert trainer.train_epoch()["lambda"] == pytest.approx(0.1 / 1.01 ** 3, rel=1e-5)
+    row = trainer_of(few, method="learned_confidence", batch_size=32, budget=5.0).train_epoch()
+    assert row["lambda"] == pytest.approx(0.1 / 1.01 ** 3, rel=1e-5)
 
 
 def test_cutout_reaches_the_net(few):
     seen = []
     for side in (0, 16):
-        trainer = train.Trainer(small(cutout=side, batch_size=96, dropout=0.0), few, torch.device("cpu"))
+        trainer = trainer_of(few, cutout=side, batch_size=96, dropout=0.0)
         trainer.net.stem.register_forward_pre_hook(lambda _, x: seen.append(x[0].detach().clone()))
         trainer.train_epoch()
     plain, cut = seen
@@ -335,8 +325,7 @@ def test_cutout_reaches_the_net(few):
 @pytest.mark.parametrize("method", METHODS)
 def test_an_epoch_draws_from_its_seed_alone(few, method):
     """With dropout and Cutout: whatever was drawn before, the same run takes the same steps, another seed others."""
-    one, again, other = (train.Trainer(small(method=method, seed=seed, dropout=0.3, cutout=16, batch_size=32), few,
-                                       torch.device("cpu")) for seed in (1, 1, 2))
+    one, again, other = (trainer_of(few, method=method, seed=seed, dropout=0.3, cutout=16, batch_size=32) for seed in (1, 1, 2))
     rows = [one.train_epoch()]
     torch.rand(7)  # somebody else draws, too
     rows += [again.train_epoch(), other.train_epoch()]
@@ -345,13 +334,15 @@ def test_an_epoch_draws_from_its_seed_alone(few, method):
         assert torch.equal(again.state()[name], tensor), name
 
 
-def test_a_run_interrupted_while_it_is_scored_is_scored_and_trained_no_further(tmp_path, monkeypatch, capsys):
-    def interrupted(*arguments):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("kind, becomes", [(KeyboardInterrupt, KeyboardInterrupt), (runs.RunError, runs.RunError), (ValueError, runs.RunError)])
+def test_a_run_that_ends_while_it_is_scored_keeps_its_checkpoint_and_is_trained_no_further(tmp_path, monkeypatch, capsys, kind, becomes):
+    """Interrupted, on a full disk, or with a score that is refused."""
+    def fails(*arguments):
+        raise kind("no space left")
     config = small(method="cross_entropy", epochs=1)
     with monkeypatch.context() as patch:
-        patch.setattr(training, "write_results", interrupted)
-        with pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "write_results", fails)
+        with pytest.raises(becomes, match="no space left"):
             training.train(config, tmp_path, "cpu")
     checkpoint = load_file(tmp_path / f"{config.run_id}.part" / "checkpoint.safetensors")
     monkeypatch.setattr(train.Trainer, "train_epoch", lambda trainer: pytest.fail("trained again"))
@@ -365,7 +356,7 @@ def test_a_run_may_go_on_elsewhere_and_says_so_but_not_from_an_early_version(few
     config, path = small(epochs=3), tmp_path / "checkpoint.safetensors"
 
     def start():
-        return training.start(config, tmp_path, few, torch.device("cpu"))
+        return training.start(config, tmp_path, few, CPU)
 
     begun, kept = start()
     training.save(begun, kept, tmp_path)
@@ -403,18 +394,6 @@ def test_a_run_that_is_in_use_is_left_alone(tmp_path):
     assert not (tmp_path / busy.run_id).exists()
 
 
-@pytest.mark.parametrize("kind", [runs.RunError, ValueError])
-def test_a_full_disk_or_a_bad_score_keeps_the_checkpoint(tmp_path, monkeypatch, kind):
-    config = small(method="cross_entropy", epochs=1)
-
-    def full(*arguments):
-        raise kind("no space left")
-    monkeypatch.setattr(training, "write_results", full)
-    with pytest.raises(runs.RunError, match="no space left"):
-        training.train(config, tmp_path, "cpu")
-    assert (tmp_path / f"{config.run_id}.part" / "checkpoint.safetensors").exists()
-
-
 def test_a_diverging_run_stops_with_its_name(tmp_path):
     bad = small(method="cross_entropy", epochs=1, lr=1e12)
     with pytest.raises(FloatingPointError, match=rf"{re.escape(bad.run_id)}: the training loss became (nan|inf) in epoch 1, step \d"):
@@ -440,7 +419,7 @@ def test_methods_with_a_head_score_with_it(tmp_path, method, own):
 def test_labels_out_of_range_are_refused(labels):
     images = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
     with pytest.raises(ValueError, match="labels from 0 to 9"):
-        train.resident(data.ImageSet(images, labels), 10, torch.device("cpu"))
+        train.resident(data.ImageSet(images, labels), 10, CPU)
 
 
 @pytest.mark.parametrize("features, expected, reason", [
@@ -455,10 +434,10 @@ def test_labels_out_of_range_are_refused(labels):
 ])
 def test_mixed_asks_the_processor(monkeypatch, features, expected, reason):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
-    precision, why = train.precision_on("mixed", torch.device("cpu"))
+    precision, why = train.precision_on("mixed", CPU)
     assert precision == expected and reason in why
     for asked in ("float32", "bfloat16"):  # who names a precision gets it on every processor
-        assert train.precision_on(asked, torch.device("cpu"))[0] == asked
+        assert train.precision_on(asked, CPU)[0] == asked
 
 
 @pytest.mark.parametrize("native, expected", [(True, "bfloat16"), (False, "float16")])
@@ -481,7 +460,7 @@ def test_a_step_never_asks_the_host_for_a_value(few, method, monkeypatch):
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
     meta = torch.device("meta")
     config = small(method=method, cutout=16, dropout=0.3)
-    drawn = train.Trainer(config, few, torch.device("cpu")).drawn
+    drawn = train.Trainer(config, few, CPU).drawn
     monkeypatch.setattr(train.Trainer, "draw", lambda self: [values.to(meta) for values in drawn])
     trainer = train.Trainer(config, (few[0].to(meta), few[1].to(meta)), meta)
     trainer.net.train()
@@ -507,12 +486,11 @@ def recording(monkeypatch):
 @pytest.mark.parametrize("method", ["logitnorm", "learned_confidence"])
 def test_recording_a_graph_leaves_no_trace(few, method, recording):
     """Recording runs a few steps first; weights, momentum, lambda and random numbers must be as without them."""
-    config = small(method=method, dropout=0.3, cutout=16)
-    plain, graphed = (train.Trainer(config, few, torch.device("cpu")) for _ in range(2))
+    plain, graphed = (trainer_of(few, method=method, dropout=0.3, cutout=16) for _ in range(2))
     recording.replay = graphed.step
     graphed.play, why = graph.recorded(graphed)
     assert why == "" and graphed.play == graphed.step
-    for _ in range(config.epochs):
+    for _ in range(2):
         expected, row = plain.train_epoch(), graphed.train_epoch()
         expected.pop("images_per_second"), row.pop("images_per_second")
         assert row == expected
@@ -521,7 +499,7 @@ def test_recording_a_graph_leaves_no_trace(few, method, recording):
 
 
 def test_a_replay_that_is_not_the_step_is_found_out_and_not_used(few, recording):
-    trainer = train.Trainer(small(), few, torch.device("cpu"))
+    trainer = trainer_of(few)
     before = {name: value.clone() for name, value in trainer.state().items()}
 
     def wrong():
@@ -538,7 +516,7 @@ def test_a_step_that_cannot_be_recorded_is_run_as_it_is(few, recording, monkeypa
     def refuse(*arguments, **options):
         raise RuntimeError("operation not permitted when stream is capturing")
     monkeypatch.setattr(torch.cuda, "graph", refuse)
-    trainer = train.Trainer(small(), few, torch.device("cpu"))
+    trainer = trainer_of(few)
     play, why = graph.recorded(trainer)
     assert play == trainer.step and "it could not be recorded (operation not permitted" in why
 
@@ -568,7 +546,7 @@ def test_svhn_is_an_id_set_whose_digits_are_not_mirrored(tmp_path, monkeypatch, 
     (tmp_path / "brick-test.npz").write_bytes((few_images / "brick-test.npz").read_bytes())
     monkeypatch.setenv("LOGITNORM_DATA", str(tmp_path))
     config = small(id_dataset="svhn", method="learned_confidence", cutout=20, epochs=1, ood_sets=["brick"], history_ood="brick")
-    trainer = train.Trainer(config, train.resident(data.load("svhn", "train"), 10, torch.device("cpu")), torch.device("cpu"))
+    trainer = train.Trainer(config, train.resident(data.load("svhn", "train"), 10, CPU), CPU)
     assert not trainer.draw()[3].any()
     run = results.load(training.train(config, tmp_path / "runs", "cpu"))
     assert run.sets == ["svhn", "brick"] and {"svhn-train", "svhn-test"} <= set(run.info["data"])

@@ -48,6 +48,16 @@ def check(folder, **more):
     return verify.verify(folder, root / "experiments.yaml", root / "known", **more)
 
 
+def refused(folder, sentence):
+    with pytest.raises(RunError, match=sentence):
+        check(folder)
+
+
+def not_opened(archive, sentence):
+    with pytest.raises(RunError, match=sentence), parcel.opened(archive):
+        pytest.fail("it was opened")
+
+
 def edit_history(folder, change):
     with open(folder / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -130,8 +140,7 @@ def test_swapped_weights(run, change, sentence):
     path = run / "model.safetensors"
     writing.write_tensors(path, change(safetensors.torch.load_file(path)), {"run_id": run.name})
     reseal(run)
-    with pytest.raises(RunError, match=sentence):
-        check(run)
+    refused(run, sentence)
 
 
 def better_scores(arrays):
@@ -152,37 +161,30 @@ def a_few_better_scores(arrays):
      "the labels in scores.safetensors are not those of digits")])
 def test_edited_scores_whose_metrics_and_checksums_follow(run, change, sentence):
     edit_scores(run, change)
-    with pytest.raises(RunError, match=sentence):
-        check(run)
+    refused(run, sentence)
 
 
 def test_edited_metrics(run):
     text = (run / "metrics.csv").read_text()
     (run / "metrics.csv").write_text(re.sub("^msp,text,fpr95,.*$", "msp,text,fpr95,0.5", text, flags=re.M))
-    with pytest.raises(RunError, match="metrics.csv is damaged or was changed"):
-        check(run)
+    refused(run, "metrics.csv is damaged or was changed")
     reseal(run)
-    with pytest.raises(RunError, match="says 0.5 for msp text fpr95, but the run's scores give"):
-        check(run)
+    refused(run, "says 0.5 for msp text fpr95, but the run's scores give")
 
 
 def test_another_tau_in_the_settings_than_in_the_name(run):
     edit_json(run, lambda info: info["config"].update(tau=0.08))
-    with pytest.raises(RunError, match="the settings in run.json say smoke-digits-wrn10_1-logitnorm-tau0.08"):
-        check(run)
+    refused(run, "the settings in run.json say smoke-digits-wrn10_1-logitnorm-tau0.08")
     renamed = run.rename(run.with_name(run.name.replace("0.04", "0.08")))
     edit_json(renamed, lambda info: info.update(run_id=renamed.name))
-    with pytest.raises(RunError, match="model.safetensors say smoke-digits-wrn10_1-logitnorm-tau0.04"):
-        check(renamed)
+    refused(renamed, "model.safetensors say smoke-digits-wrn10_1-logitnorm-tau0.04")
 
 
 def test_other_settings_than_experiments_yaml_says(run):
     edit_json(run, lambda info: info["config"].update(odin_epsilon=0.1))
-    with pytest.raises(RunError, match="was trained with odin_epsilon = 0.1, but experiments.yaml says 0.0014"):
-        check(run)
+    refused(run, "was trained with odin_epsilon = 0.1, but experiments.yaml says 0.0014")
     edit_json(run, lambda info: info["config"].update(no_such=1))
-    with pytest.raises(RunError, match="settings that this version does not know .unknown setting 'no_such'"):
-        check(run)
+    refused(run, "settings that this version does not know .unknown setting 'no_such'")
 
 
 @pytest.mark.parametrize("code, sentence", [
@@ -190,8 +192,7 @@ def test_other_settings_than_experiments_yaml_says(run):
     ({"commit": "cd" * 20}, "by commit cdcdcdcdcd, which this repository does not have")])
 def test_code_that_nobody_can_look_up(run, code, sentence):
     edit_json(run, lambda info: info["code"].update(code))
-    with pytest.raises(RunError, match=sentence):
-        check(run)
+    refused(run, sentence)
 
 
 def set_last(**values):
@@ -208,8 +209,7 @@ def set_last(**values):
     (set_last(test_accuracy="90"), "run.json says a test accuracy of")])
 def test_a_history_that_cannot_be(run, change, sentence):
     edit_history(run, change)
-    with pytest.raises(RunError, match=sentence):
-        check(run)
+    refused(run, sentence)
 
 
 def test_training_on_test_images_as_far_as_it_shows(run, monkeypatch):
@@ -218,8 +218,7 @@ def test_training_on_test_images_as_far_as_it_shows(run, monkeypatch):
             suspect(patch)
             check(run)
     edit_json(run, lambda info: info["data"].update({"digits-train": info["data"]["digits-test"]}))
-    with pytest.raises(RunError, match="digits-train and digits-test have the same checksum"):
-        check(run)
+    refused(run, "digits-train and digits-test have the same checksum")
 
 
 def test_other_images_than_the_finished_runs_had(run):
@@ -229,12 +228,10 @@ def test_other_images_than_the_finished_runs_had(run):
     edit_json(known, lambda info: info.update(data={"digits-train": sums["digits-train"]}))
     assert "1 of 4 image sets" in check(run)[5]
     edit_json(known, lambda info: info.update(data={"digits-train": "1" * 64}))
-    with pytest.raises(RunError, match="its digits-train are other images than those of the finished runs"):
-        check(run)
+    refused(run, "its digits-train are other images than those of the finished runs")
     edit_json(known, lambda info: info.update(data={}))
     edit_json(run, lambda info: info["data"].update({"text-test": "1" * 64}))
-    with pytest.raises(RunError, match="was scored on other images of text than those on this machine"):
-        check(run)
+    refused(run, "was scored on other images of text than those on this machine")
 
 
 # ---------------------------------------------------------------- files that must not be opened
@@ -246,32 +243,25 @@ def test_a_pickle_under_the_name_of_safetensors_is_not_opened(run, bomb, name, w
     with open(run / name, "wb") as file:
         write(file)
     reseal(run)
-    with pytest.raises(RunError, match=f"{name} is a pickle under the name of a safetensors file; it was not opened"):
-        check(run)
+    refused(run, f"{name} is a pickle under the name of a safetensors file; it was not opened")
 
 
 def test_files_that_no_run_has(run, tmp_path):
     torch.save({}, run / "model.pt")
-    with pytest.raises(RunError, match="holds model.pt; a run has .* weights only as safetensors"):
-        check(run)
+    refused(run, "holds model.pt; a run has .* weights only as safetensors")
     (run / "model.pt").unlink()
     (run / "history.csv").rename(tmp_path / "elsewhere.csv")
     (run / "history.csv").symlink_to(tmp_path / "elsewhere.csv")
-    with pytest.raises(RunError, match=r"holds history.csv \(a link\)"):
-        check(run)
+    refused(run, r"holds history.csv \(a link\)")
     (run.parent / "link").symlink_to(run)
-    with pytest.raises(RunError, match="is a link; name the run folder itself"):
-        check(run.parent / "link")
+    refused(run.parent / "link", "is a link; name the run folder itself")
 
 
 def test_a_run_in_progress_a_missing_one_and_a_file_that_run_json_does_not_know(run):
-    with pytest.raises(RunError, match="does not exist; name a run folder"):
-        check(run.with_name("nowhere"))
+    refused(run.with_name("nowhere"), "does not exist; name a run folder")
     edit_json(run, lambda info: info["files"].pop("model.safetensors"))
-    with pytest.raises(RunError, match="run.json lists .*, but the folder holds .*model.safetensors"):
-        check(run)
-    with pytest.raises(RunError, match="is a run in progress"):
-        check(run.rename(run.with_name(f"{run.name}.part")))
+    refused(run, "run.json lists .*, but the folder holds .*model.safetensors")
+    refused(run.rename(run.with_name(f"{run.name}.part")), "is a run in progress")
 
 
 def archive(path, members):
@@ -296,17 +286,14 @@ def link(name, target="/etc/passwd"):
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_an_archive_that_leads_anywhere_else_is_refused_before_anything_is_written(tmp_path, members, sentence, monkeypatch):
     monkeypatch.setattr(parcel.Path, "write_bytes", lambda *given: pytest.fail("something was written"))
-    with pytest.raises(RunError, match=sentence), parcel.opened(archive(tmp_path / "a.zip", members)):
-        pytest.fail("it was opened")
+    not_opened(archive(tmp_path / "a.zip", members), sentence)
 
 
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     path = archive(tmp_path / "a.zip", [("run/scores.safetensors", bytes(parcel.MOST_BYTES + 1))])
     assert path.stat().st_size < parcel.MOST_BYTES / 500
     monkeypatch.setattr(zipfile.ZipFile, "read", lambda *given: pytest.fail("it was unpacked"))
-    with pytest.raises(RunError, match="would unpack to 200 MB, more than any run has .* nothing was unpacked"):
-        with parcel.opened(path):
-            pytest.fail("it was opened")
+    not_opened(path, "would unpack to 200 MB, more than any run has .* nothing was unpacked")
 
 
 def test_a_bomb_that_lies_about_its_size_gives_no_more_than_it_says(tmp_path):
@@ -315,14 +302,12 @@ def test_a_bomb_that_lies_about_its_size_gives_no_more_than_it_says(tmp_path):
     size = (10_000_000).to_bytes(4, "little")
     assert content.count(size) == 2  # the local header and the directory
     path.write_bytes(content.replace(size, (100).to_bytes(4, "little")))
-    with pytest.raises(RunError, match="is no readable archive"), parcel.opened(path):
-        pytest.fail("it was opened")
+    not_opened(path, "is no readable archive")
 
 
 def test_a_file_that_is_no_archive(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"not at all")
-    with pytest.raises(RunError, match="is no readable archive"), parcel.opened(tmp_path / "a.zip"):
-        pytest.fail("it was opened")
+    not_opened(tmp_path / "a.zip", "is no readable archive")
 
 
 @pytest.mark.parametrize("kind, where, what", [(zipfile.ZIP_DEFLATED, None, b"\xff"), (zipfile.ZIP_BZIP2, None, b"\xff"),
@@ -339,8 +324,7 @@ def test_a_damaged_or_encrypted_archive_is_one_sentence_and_other_errors_pass(tm
     for at in (6, directory + 8) if where else (30 + len("run/run.json"),):  # the flags, or the first byte of the stream
         content[at:at + 1] = what
     path.write_bytes(content)
-    with pytest.raises(RunError, match="is no readable archive .* write it again"), parcel.opened(path):
-        pytest.fail("it was opened")
+    not_opened(path, "is no readable archive .* write it again")
 
 
 def test_a_damaged_run_is_not_packed(run):
