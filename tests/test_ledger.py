@@ -235,7 +235,7 @@ def test_norm_growth_reads_the_first_and_the_last_epoch(small):
 
 def test_learned_confidence_shows_where_it_ran():
     frame = pd.DataFrame([
-        dict(run=f"r{seed}-{method}", size="small", paper_id="cifar10", architecture="wrn10_2", method=method,
+        dict(run=f"r{seed}-{method}-{cutout}", size="small", paper_id="cifar10", architecture="wrn10_2", method=method,
              cutout=cutout, score=score, ood_dataset="isun", metric="fpr95", value=value)
         for method, cutout, score, value in (
             ("cross_entropy", 16, "msp", 60.0), ("learned_confidence", 16, "confidence", 40.0),
