@@ -236,7 +236,7 @@ def test_learned_confidence_shows_where_it_ran():
     own = frame.assign(architecture="wrn28_10", size="full", value=frame["value"] - 20)
     rows = ledger.learned_confidence([], pd.concat([frame, own]), architecture="wrn28_10", **ask)
     assert rows["ours"].tolist() == [40, 20] and rows["verdict"].tolist() == ["reproduced", "reproduced"]
-    six = pd.concat([frame, frame.assign(ood_dataset="average", value=frame["value"] + 8)])
+    six = pd.concat([frame, frame[frame["cutout"] > 0].assign(ood_dataset="average", value=frame["value"] + 8)])
     assert ledger.learned_confidence([], six, architecture="wrn28_10", **ask).attrs["beside"] == "over the six sets 68.0 → 48.0"
     # a baseline without its Cutout is none, and a wide ResNet does not stand in for VGG
     plain = frame[(frame["method"] != "cross_entropy") | (frame["cutout"] == 0)]
