@@ -93,13 +93,6 @@ def test_the_scores_of_the_page_are_those_of_the_library():
         ask.score_values("cross_entropy", "absent", f, None)
 
 
-def test_the_site_gets_the_demo_only_where_a_page_asks(tmp_path):
-    (tmp_path / "_static").mkdir()
-    (tmp_path / "page.html").write_text("<p>text</p>")
-    build.finish(tmp_path)
-    assert list((tmp_path / "_static").iterdir()) == []
-
-
 # ---------------------------------------------------------------- the page
 
 PAGE = """<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8"><title>Ask</title>

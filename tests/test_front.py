@@ -99,6 +99,7 @@ def test_a_summary_in_another_language_has_the_runs_numbers(loaded, language):
     empty = {"full": [], "small": []}
     assert "**" not in front.summary(language, ledger.build(empty), empty)
     page = (paths.ROOT / f"book/summary_{language}.md").read_text(encoding="utf-8")
+    assert f"\nlanguage: {language.replace('zh', 'zh-Hans')}\n" in page and "分布外" in page
     assert f"generated/summary_{language}.md" in page and not re.search(r"\d\d\.\d", page), "a number that nothing computes"
 
 

@@ -2,12 +2,12 @@
 
 import ast
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -325,11 +325,6 @@ def test_every_results_notebook_works_in_the_sparse_clone_and_fetches_single_fil
     assert int(done.stdout.split()[-1]) > 0
 
 
-def in_clone(book, program):
-    return subprocess.run([sys.executable, "-c", program], cwd=book, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": str(ROOT / "lib"), "LOGITNORM_ROOT": str(book)})
-
-
 @pytest.mark.slow
 def test_the_light_clone_of_the_readme_is_light_and_reads_a_run(tmp_path):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -339,8 +334,9 @@ def test_the_light_clone_of_the_readme_is_light_and_reads_a_run(tmp_path):
     book = tmp_path / "logitnorm-book"
     downloaded = sum(path.stat().st_size for path in book.glob(".git/objects/**/*") if path.is_file()) / 1e6
     assert 0.75 < downloaded / int(stated) < 1.25
-    done = in_clone(book, "from logitnorm import paths; from logitnorm.study import results\n"
-                          "print(results.load_all(paths.RUNS)[0].tensor('cifar10/logits').shape)")
+    done = run_setup(book, "from logitnorm import paths; from logitnorm.study import results\n"
+                           "print(results.load_all(paths.RUNS)[0].tensor('cifar10/logits').shape)",
+                     PYTHONPATH=str(ROOT / "lib"), LOGITNORM_ROOT=str(book))
     assert done.returncode == 0 and done.stdout.startswith("(10000, "), done.stderr
     assert len(list(book.glob("data/runs/*/scores.safetensors"))) == 1
 
@@ -377,40 +373,22 @@ def test_a_file_of_a_run_is_fetched_when_it_is_read_and_only_with_its_checksum(t
     assert len(read(0)) == 40  # what is there needs no network
 
 
-@cache
-def names_of(module):
-    """(file, names at the top level) of a module of the library; None where there is no such module."""
-    place = ROOT / "lib" / module.replace(".", "/")
-    file = next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
-    if file is None:
-        return None
-    found = {path.stem for path in place.glob("*.py")} | {path.name for path in place.glob("*/")}
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            found.add(node.name)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            found |= {alias.asname or alias.name for alias in node.names}
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-    return found
+def is_there(name):
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
 
 
 def unknown_names(source):
     """What a notebook's code asks of the library that the library has not."""
-    modules, missing = {}, []
     nodes = list(ast.walk(ast.parse(source)))
-    for node in nodes:
-        if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "logitnorm":
-            for alias in node.names:
-                if names_of(f"{node.module}.{alias.name}") is not None:
-                    modules[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-                elif alias.name not in (names_of(node.module) or ()):
-                    missing.append(f"{node.module}.{alias.name}")
-    for node in nodes:
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
-            if node.attr not in names_of(modules[node.value.id]):
-                missing.append(f"{modules[node.value.id]}.{node.attr}")
-    return missing
+    names = {alias.asname or alias.name: f"{node.module}.{alias.name}" for node in nodes
+             if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "logitnorm" for alias in node.names}
+    asked = [f"{names[node.value.id]}.{node.attr}" for node in nodes
+             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names]
+    return [name for name in (*names.values(), *asked) if not is_there(name)]
 
 
 def test_the_search_for_unknown_names_finds_them():

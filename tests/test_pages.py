@@ -72,11 +72,3 @@ def test_the_questions_quote_the_infimum_rightly():
 def test_the_repositorys_address_on_the_citing_page():
     url = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
     assert url in (ROOT / "book" / "cite.md").read_text()
-
-
-@pytest.mark.parametrize("page, language, word", [("summary_ja", "ja", "分布外"),
-                                                  ("summary_zh", "zh-Hans", "分布外")])
-def test_the_summaries_say_their_language_and_type_no_number(page, language, word):
-    text = (ROOT / "book" / f"{page}.md").read_text()
-    assert f"\nlanguage: {language}\n" in text and word in text
-    assert not re.search(r"\d+\.\d\d", text)  # what they include is computed, see test_front
