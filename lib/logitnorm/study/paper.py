@@ -1,7 +1,7 @@
 """The paper's printed numbers beside ours, with a tolerance and a verdict.
 
-The verdict rule, with tolerances from before the first run but for one (the last paragraph says what was changed)
-----------------------------------------------------------------------------------------------------------------
+The verdict rule (its last paragraph says what came when)
+---------------------------------------------------------
 All numbers are percent (norms excepted). `floor` is 5 points for FPR95; 2 points for AUROC, AUPR, accuracy
 and calibration error, 0.5 for it after temperature scaling; 20 % of the printed value for a logit norm (the
 paper's norms come from one run).
