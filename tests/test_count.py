@@ -31,6 +31,8 @@ def test_the_second_papers_methods_count_with_cutout_on_their_family(tmp_path):
     own = line(table, "Learned Confidence, Table 1, CIFAR-10, WRN-28-10")
     # accuracy and five metrics on LSUN-R and iSUN; TinyImageNet is not among these runs' sets
     assert own["ours"] == 11 and table["ours"].sum() == own["ours"]
+    write_run(tmp_path, method="learned_confidence", architecture="densenet_bc_22_12", cutout=16)
+    assert line(count.second_paper(results.load_all(tmp_path)), "Learned Confidence, Table 1, CIFAR-10, DenseNet-BC")["ours"] == 11
 
 
 def test_the_command_prints_the_sum(tmp_path, capsys):
