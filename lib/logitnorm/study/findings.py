@@ -125,7 +125,7 @@ def ends(rows: pd.DataFrame, by: str, metric: str) -> pd.DataFrame:
 def side_by_side(rows: pd.DataFrame, by: str, metrics: tuple, head: str, decimals: int = 1) -> pd.DataFrame:
     """A table to read: per value of `by` and metric 'cross-entropy → method', the paper's beside ours with its mark.
 
-    Where cross-entropy's own number is judged, its mark stands at its end. Columns are pairs (group, name), for plots.table. Where nothing ran, the paper's alone.
+    Where cross-entropy's own number is judged and missed, its mark stands at its end. Columns are pairs (group, name), for plots.table. Where nothing ran, the paper's alone.
     """
     def arrow(start, end, mark=""):
         return f"{paper.fixed(start, decimals)}{f' {mark}' * bool(mark)} → {paper.fixed(end, decimals)}"
@@ -136,7 +136,8 @@ def side_by_side(rows: pd.DataFrame, by: str, metrics: tuple, head: str, decimal
             line = lines.setdefault(row.label, {("", head): row.label})
             line[(paper.title(metric), "paper")] = arrow(row.theirs0, row.theirs1)
             if not math.isnan(row.ours1):
-                line[(paper.title(metric), "this book")] = f"{arrow(row.ours0, row.ours1, MARKS.get(row.verdict0, ''))} {MARKS.get(row.verdict, '')}"
+                missed = MARKS.get(row.verdict0, "").replace("✓", "")
+                line[(paper.title(metric), "this book")] = f"{arrow(row.ours0, row.ours1, missed)} {MARKS.get(row.verdict, '')}"
     return paper.grouped_columns(list(lines.values())).fillna("")
 
 
