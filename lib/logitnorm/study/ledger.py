@@ -50,7 +50,7 @@ NOT_JUDGED = "not judged"
 AGREES = ("same direction", "no change, as in the paper")
 LOWER = {"reproduced": "partly", "stand-in: direction agrees": "stand-in: direction agrees in part"}
 # What a line says beside two changes, where their signs do not already say it.
-ASIDES = {"no change, as in the paper": " (no change in either)", "no clear change": " (within twice the spread of the difference over seeds)",
+ASIDES = {"no change, as in the paper": " (no change in either)", "no clear change": " (within twice the spread of the difference over seeds, or too small to count)",
           "change, in the paper a small one of its sign": " (too small to count)", "change, in the paper none of its sign": " (too small to count)"}
 VERDICTS = {"reproduced": "good", "partly": "fair", "not reproduced": "bad", "stand-in: direction agrees": "good",
             "stand-in: direction agrees in part": "fair", "stand-in: no clear change": "unclear",
