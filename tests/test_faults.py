@@ -78,7 +78,7 @@ def sealed_until(folder, steps):
         type(folder).unlink = counted(type(folder).unlink)
         type(folder).write_text = counted(type(folder).write_text)
         writing.file_sha256 = counted(writing.file_sha256)
-        writing.finish(folder, {"run_id": "r"})
+        writing.finish(folder, {"run_id": "r", "config": {}})
     return child(seal)
 
 
@@ -111,7 +111,7 @@ def test_half_a_file_of_a_killed_write_is_not_sealed_with_the_run(tmp_path):
     with writing.part(tmp_path, "r") as folder:
         (folder / "history.csv").write_text("epoch\n0\n")
         (folder / "scores.safetensors.tmp").write_bytes(b"half")
-        final = writing.finish(folder, {"run_id": "r"})
+        final = writing.finish(folder, {"run_id": "r", "config": {}})
     assert list(results.load(final).info["files"]) == ["history.csv"]
 
 
@@ -207,7 +207,7 @@ def test_damaged_scores_are_refused_and_nothing_is_overwritten(tmp_path, damage)
     left = file.read_bytes()
     config = Config(**json.loads((folder / "run.json").read_text())["config"])
     for attempt in (lambda: results.load_all(tmp_path), lambda: training.train(config, tmp_path, "cpu")):
-        with pytest.raises(runs.RunError, match="scores.safetensors is damaged or was changed .* restore it or delete"):
+        with pytest.raises(runs.RunError, match="scores.safetensors is damaged or was changed .* restore it, or delete"):
             attempt()
     assert file.read_bytes() == left and [path.name for path in tmp_path.iterdir()] == [folder.name]
 
