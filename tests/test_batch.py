@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from fake_runs import edit_json, write_run
 from logitnorm import data, runs
+from logitnorm.__main__ import main
 from logitnorm.book import build, runner
 from logitnorm.config import Config
 from logitnorm.paths import ROOT
@@ -204,10 +205,12 @@ def test_lists_stand_for_one_run_each(tmp_path):
     ("seeds: [1, 2]", "seeds: 1", 10, ["seeds of run 2 must be a list of numbers such as [1, 2, 3], got 1"]),
     ("runs:", "run:", 1, ["unknown setting 'run' of the file", "Known: runs"]),
     (GOOD, "", 1, ["must be lines 'name: value'"]),
+    ("epochs: 2", "epochs: 2  # \udce9", 4, ["not UTF-8"]),
+    ("epochs: 2", "id_dataset: digits\n    batch_size: 1438", 5, ["batch_size should be at most 1437, the training images of digits, got 1438"]),
 ])
 def test_a_mistake_is_named_with_its_line_and_what_is_allowed(tmp_path, old, new, line, parts):
     assert old in GOOD
-    (tmp_path / "e.yaml").write_text(GOOD.replace(old, new, 1))
+    (tmp_path / "e.yaml").write_text(GOOD.replace(old, new, 1), errors="surrogateescape")
     with pytest.raises(experiments.ExperimentsError) as caught:
         experiments.configs(tmp_path / "e.yaml")
     sentence = str(caught.value)
@@ -241,7 +244,9 @@ def stored(tmp_path):
 def check(root, monkeypatch, capsys):
     monkeypatch.setattr(experiments, "FILE", root / "e.yaml")
     code = experiments.main(["--check", "--runs-dir", str(root / "runs")])
-    return code, capsys.readouterr().err.splitlines()
+    said = capsys.readouterr()
+    assert said.out == ("1 runs are whole and as e.yaml lists them\n" if code == 0 else "")
+    return code, said.err.splitlines()
 
 
 def test_a_run_whose_settings_changed_since_is_not_published(stored, monkeypatch, capsys):
@@ -260,6 +265,11 @@ def test_a_run_on_the_official_sets_is_as_listed_too(stored, monkeypatch, capsys
     shutil.rmtree(stored / "runs")
     write_run(stored / "runs", n_id=20, n_ood=10, **{**FINISHED, "ood_sets": ("svhn",), "history_ood": "svhn"})
     assert check(stored, monkeypatch, capsys) == (0, [])
+    (stored / "runs" / "lost").mkdir()
+    (stored / "runs" / "dangling").symlink_to(stored / "nothing")
+    (stored / "runs" / "note.ipynb").touch()
+    code, [dangling, lost] = check(stored, monkeypatch, capsys)
+    assert code == 1 and "dangling is no folder" in dangling and "lost is not a complete run: run.json is missing; restore it, or" in lost
 
 
 def test_official_names_the_papers_sets_and_nothing_without_a_download():
@@ -284,7 +294,7 @@ def test_official_is_what_is_trained(monkeypatch, capsys):
 def test_a_run_that_fails_ends_no_list(monkeypatch, capsys, together):
     errors = {1: data.DataError("no network"), 2: runs.RunError("in use"), 3: None}
     if together == "2":
-        monkeypatch.setattr(experiments, "ProcessPoolExecutor", lambda count, context: ThreadPoolExecutor(count))
+        monkeypatch.setattr(experiments, "ProcessPoolExecutor", lambda count, *of_processes: ThreadPoolExecutor(count))
         errors[1] = RuntimeError("out of memory")
 
     def train(config, runs_dir):
@@ -332,6 +342,7 @@ def test_together_trains_in_processes_of_their_own(tmp_path, monkeypatch, capfd,
 
 
 @pytest.mark.parametrize("name, value, sentence", [
+    ("epochs", "[1", "parameter epochs is not valid YAML: "), ("batch_size", "50001", "batch_size should be at most 50000, the training"),
     ("epochs", "-3", "epochs should be greater than or equal to 1, got -3"), ("method", "logitnrom", "method should be 'cross_entropy', "),
     ("preset", "fast", "preset should be one of quick, small, medium, full, got 'fast'"), ("size", "huge", "size should be 'smoke', "),
     ("runs_dir", __file__, "test_batch.py is a file; name a folder for the runs"),
@@ -349,15 +360,29 @@ def test_the_executed_notebook_needs_a_file_of_its_own_and_parameters_need_text(
     monkeypatch.setattr(runner, "check_kernel", lambda: pytest.fail("it got as far as the kernel"))
     notebook = shutil.copy(ROOT / "notebooks/fig1.ipynb", tmp_path)
     (tmp_path / "latin.yaml").write_bytes(b"runs_dir: \xe9")
+    (tmp_path / "number.yaml").write_text("1: 2")
     for arguments, sentence in (([str(tmp_path)], "is a folder; name a new one"), ([notebook], "is the notebook itself; name a new one"),
-                                ([str(tmp_path / "o.ipynb"), "-f", str(tmp_path / "latin.yaml")], "a parameter is not valid YAML: 'utf-8'")):
+                                ([f"{notebook}/o.ipynb"], "fig1.ipynb: File exists); name another file"),
+                                ([f"{tmp_path}/o.ipynb", "-p", "sizes", '["smoke", "nano"]'], "sizes should be a list of one or more of smoke, "),
+                                ([f"{tmp_path}/o.ipynb", "-f", str(tmp_path)], f"{tmp_path} cannot be read (Is a directory); name a YAML file"),
+                                ([f"{tmp_path}/o.ipynb", "-f", f"{tmp_path}/number.yaml"], "number.yaml: expected lines 'name: value'"),
+                                ([f"{tmp_path}/o.ipynb", "-f", f"{tmp_path}/latin.yaml"], "latin.yaml is not valid YAML: 'utf-8'")):
         assert runner.main([notebook, *arguments]) == 1
         said = capsys.readouterr().err
         assert sentence in said and len(said.splitlines()) == 1
 
 
+def test_an_interrupted_list_ends_without_a_traceback(monkeypatch, tmp_path, capsys):
+    def interrupted(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_train", interrupted)
+    assert main(["experiments", "--size", "smoke", "--only", "cross", "--runs-dir", str(tmp_path)]) == 130
+    assert "interrupted; no epoch was complete, so nothing is kept: execute this cell again, or give" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("arguments, folder, sentence", [
-    (["--check"], "none", "none does not exist; name a folder that holds run folders"),
+    (["--check"], "none", "none does not exist; name a folder that holds run folders"), (["--check"], "", "holds no finished run; name a folder"),
     (["--check"], "file", "file is a file; name a folder for the runs"),
     (["--size", "smoke", "--only", "logitnorm"], "file", "file is a file; name a folder for the runs")])
 def test_a_runs_folder_that_is_none_gets_one_sentence(tmp_path, capsys, arguments, folder, sentence):
@@ -365,5 +390,5 @@ def test_a_runs_folder_that_is_none_gets_one_sentence(tmp_path, capsys, argument
     assert experiments.main([*arguments, "--runs-dir", str(tmp_path / folder)]) == 1
     said = capsys.readouterr().err
     assert sentence in said and len(said.splitlines()) == 1
-    with pytest.raises(runs.RunError, match="cannot hold run folders"), writing.part(tmp_path / "file", "r"):
+    with pytest.raises(runs.RunError, match="cannot hold a run"), writing.part(tmp_path / "file", "r"):
         pytest.fail("a run in a file")

@@ -154,6 +154,22 @@ def test_cache_directory_defaults_to_the_users(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert data.cache_dir() == tmp_path / ".cache" / "logitnorm"
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # knows nobody
+    refused(lambda: data.load("brick"), "home directory", "set LOGITNORM_DATA to a folder")
+
+
+@pytest.mark.parametrize("where, said", [("pathlib.Path.exists", "set LOGITNORM_DATA to a folder"), ("zipfile.ZipFile", "change its permissions")])
+def test_images_of_another_user_are_not_called_damaged(cache, monkeypatch, capsys, where, said):
+    store(cache, "brick-test.npz", images=random_images(2, 32, 32, 3))
+
+    def denied(*given):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(where, denied)  # root may read what a test forbids
+    assert main(["brick"]) == 1
+    [sentence] = capsys.readouterr().err.splitlines()
+    assert said in sentence and "damaged" not in sentence
 
 
 @pytest.mark.parametrize("shape", [(40, 50, 3), (50, 40, 3), (64, 64, 3), (36, 36, 3), (20, 31, 3), (28, 28)])

@@ -17,9 +17,9 @@ import nbformat
 import pytest
 import torch
 from fake_runs import write_run
-from logitnorm import runs
+from logitnorm import data, runs, train
 from logitnorm.config import Config
-from logitnorm.study import results, training, writing
+from logitnorm.study import provenance, results, training, writing
 from small_book import snakemake
 from test_batch import RUN, tiny_root
 
@@ -78,7 +78,7 @@ def sealed_until(folder, steps):
         type(folder).unlink = counted(type(folder).unlink)
         type(folder).write_text = counted(type(folder).write_text)
         writing.file_sha256 = counted(writing.file_sha256)
-        writing.finish(folder, {"run_id": "r"})
+        writing.finish(folder, {"run_id": "r", "config": {}})
     return child(seal)
 
 
@@ -111,7 +111,7 @@ def test_half_a_file_of_a_killed_write_is_not_sealed_with_the_run(tmp_path):
     with writing.part(tmp_path, "r") as folder:
         (folder / "history.csv").write_text("epoch\n0\n")
         (folder / "scores.safetensors.tmp").write_bytes(b"half")
-        final = writing.finish(folder, {"run_id": "r"})
+        final = writing.finish(folder, {"run_id": "r", "config": {}})
     assert list(results.load(final).info["files"]) == ["history.csv"]
 
 
@@ -197,6 +197,22 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on_from_it(tmp_p
     assert lines[-1] == f"complete ['{Config(**TINY, epochs=3).run_id}'] 4"
 
 
+# ---------------------------------------------------------------- nobody reads, or the terminal has few letters
+
+@pytest.mark.parametrize("program, said", [("study.say('a'); study.say('b')", None), ("main(['--help']); study.say('█')", "?")])
+def test_a_reader_that_goes_away_and_a_terminal_with_few_letters_end_nothing(program, said):
+    reading, writing = os.pipe()
+    if said is None:
+        os.close(reading)
+    done = subprocess.run([sys.executable, "-c", f"from logitnorm import study; from logitnorm.__main__ import main; {program}"],
+                          stdout=writing, stderr=subprocess.PIPE, env={**ENVIRONMENT, "PYTHONIOENCODING": "latin-1"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    os.close(writing)
+    if said:
+        with open(reading) as file:
+            assert file.read().splitlines()[-1] == said
+
+
 # ---------------------------------------------------------------- damaged scores, other settings
 
 @pytest.mark.parametrize("damage", [lambda b: b[:len(b) // 2], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b""])
@@ -207,7 +223,7 @@ def test_damaged_scores_are_refused_and_nothing_is_overwritten(tmp_path, damage)
     left = file.read_bytes()
     config = Config(**json.loads((folder / "run.json").read_text())["config"])
     for attempt in (lambda: results.load_all(tmp_path), lambda: training.train(config, tmp_path, "cpu")):
-        with pytest.raises(runs.RunError, match="scores.safetensors is damaged or was changed .* restore it or delete"):
+        with pytest.raises(runs.RunError, match="scores.safetensors is damaged or was changed .* restore it, or delete"):
             attempt()
     assert file.read_bytes() == left and [path.name for path in tmp_path.iterdir()] == [folder.name]
 
@@ -221,6 +237,40 @@ def test_a_checkpoint_of_other_settings_is_refused_and_kept(tmp_path):
     with pytest.raises(runs.RunError, match="was trained with odin_epsilon = 0.5, not 0.0014; delete the folder"):
         training.train(config, tmp_path, "cpu")
     assert (folder / "checkpoint.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("state", [{"seconds": None}, {"seconds": {"train": None, "total": 0}}, {"epoch": "x"}, {"epoch": 99}, {"epoch": -1},
+                                   {"history": None}])
+def test_a_checkpoint_whose_state_is_damaged_is_refused_and_kept(tmp_path, state):
+    config = Config(**TINY, epochs=3)
+    images = train.resident(data.load("digits", "train"), 10, torch.device("cpu"))
+    trainer, kept = training.start(config, tmp_path, images, torch.device("cpu"))
+    training.save(trainer, kept, tmp_path)
+    path = tmp_path / "checkpoint.safetensors"
+    tensors, saved = training.read_checkpoint(path)
+    training.write_checkpoint(path, tensors, saved | state)
+    before = path.read_bytes()
+    with pytest.raises(runs.RunError, match="checkpoint.safetensors is damaged: its state is none of a training of 3 epochs; delete it"):
+        training.start(config, tmp_path, images, torch.device("cpu"))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name, sentence", [("", "is no folder; .* or move away what lies in its place"), (".part", "cannot hold a run")])
+def test_what_lies_in_the_place_of_a_run_is_refused_before_the_training(tmp_path, monkeypatch, name, sentence):
+    config = Config(**TINY, epochs=3)
+    monkeypatch.setattr(training, "_train", lambda *given: pytest.fail("it trained"))
+    (tmp_path / f"{config.run_id}{name}").symlink_to(tmp_path / "nothing")
+    with pytest.raises(runs.RunError, match=sentence):
+        training.train(config, tmp_path, "cpu")
+
+
+def test_a_training_whose_commit_nobody_knows_says_so_at_its_start(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(provenance, "git", lambda *command: None)
+    images = train.resident(data.load("digits", "train"), 10, torch.device("cpu"))
+    for size, commit, said in (("small", "main", 1), ("small", "ab" * 20, 0), ("smoke", "main", 0)):
+        monkeypatch.setenv("LOGITNORM_COMMIT", commit)
+        training.start(Config(**{**TINY, "size": size}, epochs=3), tmp_path, images, torch.device("cpu"))
+        assert capsys.readouterr().err.count("`verify` will refuse this run: no commit is known (main); train in a clone") == said
 
 
 # ---------------------------------------------------------------- papermill and Snakemake, killed

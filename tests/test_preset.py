@@ -95,10 +95,10 @@ def test_whoever_interrupts_is_told_how_to_go_on_and_the_checkpoint_stays(few_im
 
     monkeypatch.setattr(preset.Trainer, "train_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        preset.train(run, tmp_path)
+        training.train(run, tmp_path)
     assert f"the last checkpoint is in {tmp_path / run.run_id}.part: execute this cell again" in capsys.readouterr().out
     monkeypatch.setattr(preset.Trainer, "train_epoch", train_epoch)
-    path = preset.train(run, tmp_path)
+    path = training.train(run, tmp_path)
     said = capsys.readouterr().out
     assert "continuing after epoch 1" in said and len(re.findall("█{20}  epoch 3/3", said)) == 1
     assert "█" * 6 + "░" * 14 not in said and runs.load(path).id == run.run_id

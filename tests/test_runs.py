@@ -58,12 +58,21 @@ def test_an_altered_or_missing_file_is_refused_with_its_name(run_folder, name):
 
 
 def test_a_folder_without_or_with_a_damaged_run_json_is_refused(run_folder):
-    for damaged in (b'{"run_id": ', b'{"files": {}, "device": "\xff"}', b'{"files": []}', b"[]"):
+    for damaged in (b'{"run_id": ', b'{"files": {}, "device": "\xff"}', b'{"files": []}', b"[]", b'{"files": {}, "config": {}}',
+                    b'{"files": {}, "config": [], "run_id": "r"}', b'{"files": {}, "config": {}, "run_id": 1}'):
         (run_folder / "run.json").write_bytes(damaged)
         with pytest.raises(runs.RunError, match="run.json is damaged"):
             results.load(run_folder)
     (run_folder / "run.json").unlink()
-    with pytest.raises(runs.RunError, match="is not a complete run"):
+    with pytest.raises(runs.RunError, match="is not a complete run: run.json is missing; restore it, or delete the folder and train"):
+        results.load(run_folder)
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "run.json"])
+def test_a_folder_in_the_place_of_a_file_is_named_with_what_to_do(run_folder, name):
+    (run_folder / name).unlink()
+    (run_folder / name).mkdir()
+    with pytest.raises(runs.RunError, match=f"{name} cannot be read .Is a directory.; make it a file that you may read, or restore it"):
         results.load(run_folder)
 
 
@@ -78,7 +87,7 @@ def test_a_second_net_another_length_or_rate_is_in_no_average(tmp_path):
 
 def test_an_archive_and_settings_of_another_version_are_refused_when_a_run_is_read(tmp_path):
     (tmp_path / "run.zip").write_bytes(b"PK")
-    with pytest.raises(runs.RunError, match="run.zip is a file; unpack it"):
+    with pytest.raises(runs.RunError, match="run.zip is no folder; name a run folder, unpack an archive"):
         results.load(tmp_path / "run.zip")
     folder = write_run(tmp_path, n_id=20, n_ood=10)
     info = json.loads((folder / "run.json").read_text())
@@ -100,6 +109,9 @@ def test_load_all_and_tidy(tmp_path):
             results.by_size(tmp_path, sizes)
     with pytest.raises(runs.RunError, match="nowhere does not exist; name a folder"):
         results.load_all(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(runs.RunError, match="file is a file; name a folder"):
+        results.load_all(tmp_path / "file")
     frame = results.tidy(found)
     assert list(frame) == results.TIDY
     assert frame[frame.method == "cross_entropy"].tau.isna().all()

@@ -188,7 +188,7 @@ def test_other_settings_than_experiments_yaml_says(run):
 
 
 @pytest.mark.parametrize("code, sentence", [
-    ({"commit": None}, "says no commit"), ({"commit": "main"}, "says no commit"), ({"dirty": True}, "differs from its commit"),
+    ({"commit": None}, r"no commit is known \(none\).*set LOGITNORM_COMMIT=<40 hex digits>"), ({"commit": "main"}, r"known \(main\)"), ({"dirty": True}, "differs from its commit"),
     ({"commit": "cd" * 20}, "by commit cdcdcdcdcd, which this repository does not have")])
 def test_code_that_nobody_can_look_up(run, code, sentence):
     edit_json(run, lambda info: info["code"].update(code))
@@ -332,6 +332,15 @@ def test_a_damaged_run_is_not_packed(run):
     with pytest.raises(RunError, match="history.csv is damaged"):
         parcel.pack(run)
     assert parcel.main([str(run)]) == 1
+
+
+def test_what_cannot_be_packed_or_written_is_told_without_a_word_on_space(run, capsys):
+    (run.parent / "README.md").touch()
+    assert parcel.main([str(run.parent / "README.md")]) == 1
+    run.with_name(f"{run.name}.zip").mkdir()
+    assert parcel.main([str(run)]) == 1
+    file, folder = capsys.readouterr().err.splitlines()
+    assert "README.md is no folder; name a run folder" in file and f"see that {run.parent} can be written" in folder and "space" not in folder
 
 
 # ---------------------------------------------------------------- the command and its answer to a pull request

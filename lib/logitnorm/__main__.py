@@ -4,6 +4,7 @@ import importlib
 import sys
 
 from logitnorm import paths
+from logitnorm.study import print_anywhere
 
 COMMANDS = {"experiments": "logitnorm.study.experiments",  # train the runs of experiments.yaml
             "verify": "logitnorm.study.verify",  # is a run what it says?
@@ -20,6 +21,7 @@ OF_THE_BOOK = ("book", "count")  # these read files of the repository, which a w
 
 def main(arguments: list[str]) -> int:
     """Run a command; its exit status, or SystemExit with what is wrong with the arguments."""
+    print_anywhere()
     if arguments in (["--help"], ["-h"]):
         print(USAGE)
         return 0
@@ -28,7 +30,10 @@ def main(arguments: list[str]) -> int:
     if arguments[0] in OF_THE_BOOK and "--help" not in arguments and not (paths.ROOT / "_config.yml").is_file():
         sys.exit(f"error: `{arguments[0]}` reads files of the book, and {paths.ROOT} is no checkout of it; set LOGITNORM_ROOT to "
                  "a checkout")
-    return importlib.import_module(COMMANDS[arguments[0]]).main(arguments[1:])
+    try:
+        return importlib.import_module(COMMANDS[arguments[0]]).main(arguments[1:])
+    except KeyboardInterrupt:
+        return 130  # as a shell says it; a training has told how it goes on
 
 
 if __name__ == "__main__":

@@ -123,8 +123,7 @@ class Config(BaseModel):
     @classmethod
     def _has_classes(cls, name: str) -> str:
         if data.SETS[name].num_classes < 2:
-            raise ValueError("should be a set with classes to train on: "
-                             + ", ".join(n for n, s in data.SETS.items() if s.num_classes > 1))
+            raise ValueError(f"should be a set with classes to train on: {', '.join(n for n, s in data.SETS.items() if s.num_classes > 1)}")
         return name
 
     @field_validator("ood_sets", "extra_sets", "history_ood")
@@ -199,8 +198,7 @@ def _in_one_sentence(error: ValidationError) -> ConfigError:
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(field, Config.model_fields, n=1)
         hint = f" did you mean {near[0]!r}?" if near else ""
-        return ConfigError(f"unknown setting {field!r} of a run;{hint} the settings are: "
-                           + ", ".join(Config.model_fields), field)
+        return ConfigError(f"unknown setting {field!r} of a run;{hint} the settings are: {', '.join(Config.model_fields)}", field)
     name = field + "".join(f"[{index}]" for index in found["loc"][1:])
     said = (f"should be {WANTED[kind]}" if kind in WANTED else
             found["msg"].removeprefix("Value error, ").removeprefix("Input "))

@@ -20,6 +20,8 @@ import safetensors.numpy
 
 from .config import Config
 
+RESTORE = "restore it, or delete the folder and train the run again"
+
 
 class RunError(RuntimeError):
     """A run folder that cannot be used, with the file's name and what to do."""
@@ -61,18 +63,19 @@ def load(path: Path, verify: bool = True, but: Collection[str] = ()) -> Run:
     """Read a run folder; verify compares every file, `but` for these, with its sha256 and refuses a damaged run."""
     path = Path(path)
     try:
+        if not path.is_dir():
+            raise RunError(f"{path} is no folder; name a run folder, unpack an archive of one, or move away what lies in its place")
         info = json.loads((path / "run.json").read_text())
-        files = {**info["files"]}
-    except FileNotFoundError:
-        raise RunError(f"{path} is not a complete run: it has no run.json; start its training again") from None
+        files, _ = {**info["files"]}, {**info["config"], "name": info["run_id"] + ""}
+        for name in sorted(files.keys() - but) if verify else ():
+            if Path(name).name != name:
+                raise RunError(f"{path / 'run.json'} lists {name!r}, which is no file of its folder; {RESTORE}")
+            if file_sha256(path / name) != files[name]:
+                raise RunError(f"{path / name} is damaged or was changed (sha256 differs from run.json); {RESTORE}")
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is not a complete run: {Path(error.filename).name} is missing; {RESTORE}") from None
+    except OSError as error:
+        raise RunError(f"{error.filename or path} cannot be read ({error.strerror}); make it a file that you may read, or {RESTORE}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:  # no JSON or no text, no files, another kind of value
-        raise RunError(f"{path / 'run.json'} is damaged ({error}); restore it or train the run again") from error
-    for name in sorted(files.keys() - but) if verify else ():
-        if Path(name).name != name:
-            raise RunError(f"{path / 'run.json'} lists {name!r}, which is no file of its folder; restore it or train the run again")
-        if not (path / name).exists():
-            raise RunError(f"{path / name} is missing; restore it or delete the folder and train the run again")
-        if file_sha256(path / name) != files[name]:
-            raise RunError(f"{path / name} is damaged or was changed (sha256 differs from run.json); "
-                           "restore it or delete the folder and train the run again")
+        raise RunError(f"{path / 'run.json'} is damaged ({error}); {RESTORE}") from error
     return Run(path, info)

@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from logitnorm.paths import ROOT
-from logitnorm.study import report
+from logitnorm.study import report, say
 
 BARE_PYTHON = ("python", "python3", f"python3.{sys.version_info.minor}")
 
@@ -91,9 +91,13 @@ def _fit(notebook, name, value, known):
 
 
 def check_run(notebook: Path, given: dict) -> None:
-    """RunnerError for a folder of runs that is a file and, of a notebook whose parameters are those of a run, for
-    settings that cannot be trained."""
-    settings = {**parameters(notebook), **given}
+    """RunnerError for a folder of runs that is a file, for sizes that there are not and, of a notebook whose parameters are
+    those of a run, for settings that cannot be trained."""
+    defaults = parameters(notebook)
+    settings = {**defaults, **given}
+    known = ["smoke", *defaults.get("sizes", ())]  # config.SIZES, without the import of torch
+    if "sizes" in given and (not given["sizes"] or any(size not in known for size in given["sizes"])):
+        raise RunnerError(f"{notebook}: sizes should be a list of one or more of {', '.join(known)}, got {given['sizes']!r}")
     if (folder := settings.get("runs_dir")) and Path(ROOT, folder).is_file():
         raise RunnerError(f"{notebook}: runs_dir {folder} is a file; name a folder for the runs")
     if not {"id_dataset", "architecture", "method"} <= set(settings):
@@ -101,11 +105,12 @@ def check_run(notebook: Path, given: dict) -> None:
     if str(folder).startswith("+"):
         raise RunnerError(f"{notebook}: runs_dir {folder} is for notebooks that read runs; training writes into {folder[1:]}")
     from logitnorm.config import Config  # they import torch, which no other notebook needs here
-    from logitnorm.study import preset
+    from logitnorm.data import DataError
+    from logitnorm.study import preset, training
 
     try:
-        preset.config(settings.get("preset", "full"), **{name: settings.get(name) for name in Config.model_fields})
-    except ValueError as error:
+        training.require_batch(preset.config(settings.get("preset", "full"), **{name: settings.get(name) for name in Config.model_fields}))
+    except (ValueError, DataError) as error:
         raise RunnerError(f"{notebook}: {error}") from error
 
 
@@ -135,6 +140,13 @@ def run(notebook: Path, out: Path, given: dict | None = None) -> Path:
     check_run(notebook, given)
     if out.is_dir() or out.resolve() == notebook.resolve():
         raise RunnerError(f"{out} is {'a folder' if out.is_dir() else 'the notebook itself'}; name a new one, e.g. build/{notebook.name}")
+    part = out.with_name(out.stem + ".part.ipynb")  # papermill wants the ending .ipynb
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise RunnerError(f"{out} cannot be written ({error.filename}: {error.strerror}); name another file") from error
     check_kernel()
     import papermill
     from papermill.exceptions import PapermillExecutionError
@@ -144,11 +156,9 @@ def run(notebook: Path, out: Path, given: dict | None = None) -> Path:
         from . import kernels
 
         warm = {"kernel_manager_class": kernels.manager()}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.stem + ".part.ipynb")  # papermill wants the ending .ipynb
     failed = out.with_name(out.name + ".failed.ipynb")
     name = _shown(notebook)
-    print(f"{name}: running", flush=True)
+    say(f"{name}: running")
     start = time.monotonic()
     try:
         papermill.execute_notebook(str(notebook), str(part), parameters=given, kernel_name="python3", cwd=str(ROOT),
@@ -165,15 +175,33 @@ def run(notebook: Path, out: Path, given: dict | None = None) -> Path:
         raise RunnerError(f"{name}: the run broke off: {type(error).__name__}: {_one_line(error)}") from error
     os.replace(part, out)
     failed.unlink(missing_ok=True)
-    print(f"{name}: done in {time.monotonic() - start:.0f} s", flush=True)
+    say(f"{name}: done in {time.monotonic() - start:.0f} s")
     return out
+
+
+def _given(notebook: Path, file: Path | None, pairs: list) -> dict:
+    """The parameters of the command line, those of the file first; RunnerError names what cannot be read."""
+    given, source = {}, file
+    try:
+        if file:
+            given = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+            if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
+                raise RunnerError(f"{file}: expected lines 'name: value'")
+        defaults = parameters(notebook)
+        for source, value in pairs:
+            given[source] = value if isinstance(defaults.get(source), str) else _literal(value)
+    except OSError as error:
+        raise RunnerError(f"{error.filename} cannot be read ({error.strerror}); name a YAML file with parameters") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise RunnerError(f"{'parameter ' * (source != file)}{source} is not valid YAML: {_one_line(error)}") from error
+    return given
 
 
 def _literal(text: str):
     """A value from the command line: a Python literal (1e-3, [80, 140]) or else YAML (true, null, a bare word)."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError):
         return yaml.safe_load(text)
 
 
@@ -187,7 +215,7 @@ class _Prefixed:
         *lines, self.rest = (self.rest + text).split("\n")
         for line in lines:
             if line.strip():
-                print(f"{self.name}: {line}", flush=True)
+                say(f"{self.name}: {line}")
 
     def flush(self):
         pass
@@ -211,19 +239,7 @@ def main(arguments=None) -> int:
     parser.add_argument("-f", dest="file", type=Path, help="a YAML file with several parameters")
     options = parser.parse_args(arguments)
     try:
-        given = {}
-        if options.file:
-            if not options.file.is_file():
-                raise RunnerError(f"{options.file}: no such parameter file")
-            given = yaml.safe_load(options.file.read_text(encoding="utf-8")) or {}
-            if not isinstance(given, dict):
-                raise RunnerError(f"{options.file}: expected lines 'name: value'")
-        defaults = parameters(options.notebook)
-        for name, value in options.pairs:
-            given[name] = value if isinstance(defaults.get(name), str) else _literal(value)
-        run(options.notebook, options.out, given)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        return report(RunnerError(f"a parameter is not valid YAML: {_one_line(error)}"))
+        run(options.notebook, options.out, _given(options.notebook, options.file, options.pairs))
     except RunnerError as error:
         return report(error)
     return 0

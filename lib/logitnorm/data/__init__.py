@@ -44,9 +44,8 @@ def load(name: str, split: str = "test") -> ImageSet:
     elif name in embedded.NAMES:
         images, labels = embedded.make(name, split)
     elif info.stands_in_for:
-        raise DataError(f"{path} does not exist: {name} only stands in for the official set {info.stands_in_for} and has "
-                        f"no download, so put that file there or use {info.stands_in_for} (for the runs of "
-                        "experiments.yaml: --official).")
+        raise DataError(f"{path} does not exist: {name} only stands in for the official set {info.stands_in_for} and has no download, so "
+                        f"put that file there or use {info.stands_in_for} (for the runs of experiments.yaml: --official).")
     else:
         raise DataError(f"{path} does not exist: run `python -m logitnorm data {name}`, which downloads and checks it.")
     if images.shape[1:] != (SIZE, SIZE, 3):
@@ -66,9 +65,10 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
             if "images" in arrays:
                 return arrays["images"], arrays["labels"] if "labels" in arrays else None
             found = ", ".join(arrays) or "nothing"
+    except PermissionError:
+        raise DataError(f"{path} may not be read: change its permissions, or set LOGITNORM_DATA to another folder.") from None
     except Exception as error:  # one changed byte makes zipfile, zlib or NumPy's header parser raise many kinds
-        raise DataError(f"{path} cannot be read, it is damaged or incomplete ({error}): delete it and load the set again."
-                        ) from error
+        raise DataError(f"{path} cannot be read, it is damaged or incomplete ({error}): delete it and load the set again.") from error
     raise DataError(f"{path} holds no array `images`, but {found}: write it with np.savez(path, images=...).")
 
 

@@ -34,16 +34,19 @@ def crop_flip(padded: Tensor, index: Tensor, top: Tensor, left: Tensor, flip: Te
     return rows.gather(2, places[:, None].expand(-1, size, -1)).unflatten(2, (size, channels))
 
 
+def _draw(count: int, generator: torch.Generator, *below: int) -> tuple[Tensor, ...]:
+    """`count` whole numbers below each of these, uniformly, and as many fair coins; drawn on the generator's device, in this order."""
+    numbers = [torch.randint(n, (count,), generator=generator, device=generator.device) for n in below]
+    return *numbers, torch.rand(count, generator=generator, device=generator.device) < 0.5
+
+
 def draw_crops(padded: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
     """(top, left, flip) of `count` RandomCrops and RandomHorizontalFlips(0.5) of images of a padded set.
 
     Offsets are uniform over the positions of a 32 x 32 square in the padded image: 9 x 9 for the
     paper's padding of 4. All draws come from `generator`, on its device, in the order top, left, flip.
     """
-    device = generator.device
-    top = torch.randint(padded.shape[1] - SIZE + 1, (count,), generator=generator, device=device)
-    left = torch.randint(padded.shape[2] - SIZE + 1, (count,), generator=generator, device=device)
-    return top, left, torch.rand(count, generator=generator, device=device) < 0.5
+    return _draw(count, generator, padded.shape[1] - SIZE + 1, padded.shape[2] - SIZE + 1)
 
 
 def draw_cutouts(count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -51,10 +54,7 @@ def draw_cutouts(count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
 
     DeVries and Taylor's released code cuts with probability one half, wherever the centre falls.
     """
-    device = generator.device
-    row = torch.randint(SIZE, (count,), generator=generator, device=device)
-    column = torch.randint(SIZE, (count,), generator=generator, device=device)
-    return row, column, torch.rand(count, generator=generator, device=device) < 0.5
+    return _draw(count, generator, SIZE, SIZE)
 
 
 def cutout(x: Tensor, row: Tensor, column: Tensor, on: Tensor, side: int) -> Tensor:

@@ -43,8 +43,7 @@ def digits(split: str) -> tuple[np.ndarray, np.ndarray]:
 
     digits = load_digits()
     grey = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    train, test = train_test_split(np.arange(len(grey)), test_size=360, stratify=digits.target, random_state=0)
-    chosen = train if split == "train" else test
+    chosen = train_test_split(np.arange(len(grey)), test_size=360, stratify=digits.target, random_state=0)[split != "train"]
     return grey[chosen], digits.target[chosen]
 
 

@@ -56,8 +56,12 @@ def official(name: str) -> str:
 
 def cache_dir() -> Path:
     """LOGITNORM_DATA if set, else logitnorm/ in the user's cache directory (XDG_CACHE_HOME or ~/.cache)."""
-    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    return Path(os.environ.get("LOGITNORM_DATA") or user_cache / "logitnorm").expanduser()
+    try:
+        folder = Path(os.environ.get("LOGITNORM_DATA") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "logitnorm")).expanduser()
+        (folder / "any").exists()
+        return folder
+    except (RuntimeError, OSError) as error:  # no home is known, or the folder is another user's
+        raise DataError(f"the image sets have no folder ({error}): set LOGITNORM_DATA to a folder for the images.") from None
 
 
 def file(name: str, split: str) -> Path:

@@ -1,7 +1,22 @@
 """The evidence: from run folders to verdicts."""
 
+import io
 import os
 import sys
+
+
+def say(line: str) -> None:
+    """Print a line of progress at once; where nobody reads it any more (`| head -1`), the work goes on in silence."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_anywhere() -> None:
+    """What this terminal has no letter for is printed as a question mark, and ends nothing."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def report(error: Exception) -> int:

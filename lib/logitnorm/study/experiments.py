@@ -20,8 +20,8 @@ from logitnorm.config import SIZES, Config, ConfigError
 from logitnorm.data import DataError
 from logitnorm.runs import RunError
 
-from . import report, scoring
-from .training import difference, train
+from . import print_anywhere, report, say, scoring
+from .training import difference, require_batch, train
 
 FILE = paths.ROOT / "experiments.yaml"
 
@@ -47,6 +47,9 @@ def read(file: Path) -> list[tuple[int, dict[str, object], dict[str, int]]]:
     except OSError as error:
         raise ExperimentsError(f"{file} cannot be read ({error.strerror}); set LOGITNORM_ROOT to a checkout of "
                                "the book, where experiments.yaml lies") from None
+    except UnicodeDecodeError as error:
+        line = error.object[:error.start].count(b"\n") + 1
+        raise ExperimentsError(f"{file}, line {line}: not UTF-8 ({error.reason}); save the file in that encoding") from None
     except yaml.YAMLError as error:
         line = error.problem_mark.line + 1 if getattr(error, "problem_mark", None) else 1
         reason = getattr(error, "problem", None) or error
@@ -85,7 +88,7 @@ def configs(file: Path = FILE, size: str | None = None, only: str = "") -> list[
             if "seeds" in settings:
                 settings["seed"] = settings.pop("seeds")
             try:
-                config = Config(**settings)
+                config = require_batch(Config(**settings))
             except ConfigError as error:
                 at = lines.get("seeds" if error.field == "seed" else error.field, line)
                 raise ExperimentsError(f"{file}, line {at}: run {number}: {error}") from None
@@ -149,6 +152,11 @@ def _plain(file, node):
 
 # What is in data/runs --------------------------------------------------------------------------------------
 
+def finished(runs_dir: Path) -> list[Path]:
+    """What should be a finished run: all that lies in runs_dir but runs in progress, notebooks, archives and what is hidden."""
+    return sorted(path for path in Path(runs_dir).iterdir() if path.suffix not in (".part", ".ipynb", ".zip") and path.name[0] != ".")
+
+
 def problems(runs_dir: Path = paths.RUNS, file: Path = FILE) -> list[str]:
     """Why the finished runs below runs_dir must not be published, one sentence each; empty if they may be.
 
@@ -157,7 +165,7 @@ def problems(runs_dir: Path = paths.RUNS, file: Path = FILE) -> list[str]:
     """
     planned = {config.run_id: config for config in configs(file)}
     found = []
-    for folder in sorted(p.parent for p in Path(runs_dir).glob("*/run.json") if not p.parent.name.endswith(".part")):
+    for folder in finished(runs_dir):
         try:
             run = runs.load(folder)
             config = run.config
@@ -187,12 +195,21 @@ def unlike(config: Config, listed: Config, file: Path) -> str:
     return f"{name} = {getattr(config, name)!r}, but {Path(file).name} says {getattr(listed, name)!r}" if name else ""
 
 
+interrupted = False
+
+
 def _train(config: Config, runs_dir: Path) -> str:
     """Train one run, in this process or one of its own; "" or, in one sentence, why it is not complete."""
+    global interrupted
     try:
-        print(f"wrote {train(config, runs_dir)}", flush=True)
+        if interrupted:
+            raise KeyboardInterrupt
+        say(f"wrote {train(config, runs_dir)}")
     except Exception as error:  # it concerns this run, be it PyTorch's own; the others can go on
         return str(error) if config.run_id in str(error) else f"{config.run_id}: {error}"
+    except KeyboardInterrupt:
+        interrupted = bool(multiprocessing.parent_process())  # the pool has one more run for this process
+        raise
     return ""
 
 
@@ -219,8 +236,13 @@ def main(arguments: list[str] | None = None) -> int:
         if args.check and not args.runs_dir.is_dir():
             raise ValueError(f"--runs-dir {args.runs_dir} does not exist; name a folder that holds run folders")
         if args.check:
+            count = len(finished(args.runs_dir))
+            if not count and args.runs_dir != paths.RUNS:
+                raise ValueError(f"--runs-dir {args.runs_dir} holds no finished run; name a folder that holds run folders")
             for sentence in problems(args.runs_dir, FILE):
                 failed = report(RunError(sentence))
+            if not failed:
+                print(f"{count} runs are whole and as {FILE.name} lists them")
             return failed
         chosen = configs(FILE, args.size, args.only)
         if args.official:
@@ -228,21 +250,24 @@ def main(arguments: list[str] | None = None) -> int:
         if not chosen:
             raise ValueError(f"no run of {FILE.name} matches --size {args.size} --only {args.only!r}; see --list")
         if args.list:
-            print("\n".join(config.run_id for config in chosen))
+            say("\n".join(config.run_id for config in chosen))
             return 0
         if args.together > 1:  # each in a process of its own, which does not share this one's memory of a GPU
-            with ProcessPoolExecutor(args.together, multiprocessing.get_context("spawn")) as pool:
+            with ProcessPoolExecutor(args.together, multiprocessing.get_context("spawn"), print_anywhere) as pool:
                 said = [pool.submit(_train, config, args.runs_dir) for config in chosen]
                 for config, one in zip(chosen, said):
                     try:
                         reason = one.result()
+                    except KeyboardInterrupt:
+                        pool.shutdown(cancel_futures=True)
+                        raise
                     except Exception as error:  # PyTorch's own, or a process that the system ended
                         reason = f"{config.run_id}: {type(error).__name__}: {error}"
                     if reason:
                         failed = report(RunError(reason))
             return failed
         for number, config in enumerate(chosen, start=1):
-            print(f"[{number}/{len(chosen)}] {config.run_id}", flush=True)
+            say(f"[{number}/{len(chosen)}] {config.run_id}")
             if reason := _train(config, args.runs_dir):
                 failed = report(RunError(reason))
     except (DataError, ValueError, OSError) as error:

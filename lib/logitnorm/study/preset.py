@@ -88,19 +88,6 @@ def download(run: Config) -> str:
             + (f" (without {', '.join(unknown)}, of which only the download knows the size)" if unknown else ""))
 
 
-def train(run: Config, runs_dir: Path = paths.RUNS) -> Path:
-    """training.train; whoever interrupts it is told how to go on."""
-    try:
-        return training.train(run, runs_dir)
-    except KeyboardInterrupt:
-        part = Path(runs_dir) / f"{run.run_id}.part"
-        kept = (f"the last checkpoint is in {part}" if (part / "checkpoint.safetensors").exists() else
-                "no epoch was complete, so nothing is kept")
-        print(f"interrupted; {kept}: execute this cell again, or give the same command, and the training goes on from there",
-              flush=True)
-        raise
-
-
 def hand_in(folder: Path) -> str:
     """Pack the run as one file; its path and, of a run that experiments.yaml lists and no build trains anew, the text of the pull request
     that hands it in."""

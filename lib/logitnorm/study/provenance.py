@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tomllib
@@ -40,6 +41,14 @@ def provenance() -> dict:
     return {"code": {"version": code_version(), "commit": git("rev-parse", "HEAD") or os.environ.get("LOGITNORM_COMMIT"),
                      "dirty": None if changes is None else bool(changes), "library_sha256": source},
             "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}}}
+
+
+def unfit(code: dict) -> str:
+    """Why `verify` refuses a run of this code, and what to do; "" for code that can be looked up."""
+    commit = str(code["commit"] or "none")
+    if not re.fullmatch("[0-9a-f]{40}", commit):
+        return f"no commit is known ({commit}); train in a clone of the book that git reads, or set LOGITNORM_COMMIT=<40 hex digits>"
+    return f"the library differs from its commit {commit[:10]}; commit the change, and train with that commit" if code["dirty"] else ""
 
 
 def code_version() -> str:

@@ -127,8 +127,6 @@ def load(path: Path) -> Result:
     """Read a run folder. Raises RunError for a damaged run: every file is compared with its sha256, and what Colab's sparse
     clone left out when it is fetched."""
     path = Path(path)
-    if path.is_file():
-        raise RunError(f"{path} is a file; unpack it where it is an archive, and name the run folder")
     absent = [] if all((path / name).exists() for name in parcel.FILES) else [
         file.name for file in fetch.left_out(paths.ROOT) if file.parent == path and not file.exists()]
     run = runs.load(path, but=absent)
@@ -150,7 +148,7 @@ def load_all(runs_dir: Path | str = "", everything: bool = False) -> list[Result
             raise RunError(f"{own.absolute()} holds no finished run; name the folder in which your run folder lies")
         folders = {p.parent.name: p.parent for p in paths.RUNS.glob("*/run.json")} | folders
     elif own != paths.RUNS and not own.is_dir():
-        raise RunError(f"{own.absolute()} does not exist; name a folder that holds run folders")
+        raise RunError(f"{own.absolute()} {'is a file' if own.exists() else 'does not exist'}; name a folder that holds run folders")
     found = [load(folder) for name, folder in sorted(folders.items()) if not name.endswith(".part")]
     return [run for run in found if everything or run.in_grid]
 

@@ -24,14 +24,21 @@ from logitnorm import data, losses, runs, scores
 from logitnorm.config import Config, ConfigError
 from logitnorm.train import Trainer, resident
 
-from . import graph, images, scoring
-from .provenance import device_name, provenance
+from . import graph, images, say, scoring
+from .provenance import device_name, provenance, unfit
 from .writing import finish, part, write_csv, write_tensors
 
 HISTORY_OOD = 2000  # so many OOD images, evenly spaced, are enough for a mean norm each epoch
 EVALUATION_BATCH = 2500  # images at once after each epoch on a GPU: no gradients, so they are small
 TRAIN_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "svhn": 73_257, "digits": 1_437}
 CHECKPOINT_SECONDS = 30.0  # a killed run loses at most this much work, or one epoch if that is longer
+
+
+def require_batch(config: Config) -> Config:
+    """These settings; ConfigError for a batch that is larger than the training set."""
+    if config.batch_size > (most := TRAIN_IMAGES[config.id_dataset]):
+        raise ConfigError(f"batch_size should be at most {most}, the training images of {config.id_dataset}, got {config.batch_size}", "batch_size")
+    return config
 
 
 def train(config: Config, runs_dir: Path, device: str | None = None) -> Path:
@@ -43,15 +50,20 @@ def train(config: Config, runs_dir: Path, device: str | None = None) -> Path:
     is no longer finite.
     """
     path = Path(runs_dir) / config.run_id
-    if path.exists():
+    if os.path.lexists(path):  # be it a link to nothing, in whose place no run can be put
         require_same(runs.load(path).info["config"], config, path)
-        print(f"{config.run_id}: complete, nothing to train")
+        say(f"{config.run_id}: complete, nothing to train")
         return path
     with part(runs_dir, config.run_id) as folder:
         try:
             return _train(config, folder, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
         except FloatingPointError as error:
             raise FloatingPointError(f"{config.run_id}: {error}") from None
+        except KeyboardInterrupt:
+            kept = (f"the last checkpoint is in {folder}" if (folder / "checkpoint.safetensors").exists() else
+                    "no epoch was complete, so nothing is kept")
+            say(f"interrupted; {kept}: execute this cell again, or give the same command, and the training goes on from there")
+            raise
 
 
 def keep_freed_memory() -> None:
@@ -99,7 +111,7 @@ def _train(config: Config, folder: Path, device: torch.device) -> Path:
             save(trainer, kept, folder)
             saved = now
         if not terminal:
-            print(progress_line(config, trainer.history, now - begun), flush=True)
+            say(progress_line(config, trainer.history, now - begun))
     try:
         return write_results(trainer, kept, folder, sets, {"data": sums})
     except ValueError as error:  # of a score or a metric
@@ -121,7 +133,8 @@ def start(config: Config, folder: Path, train_set: tuple[Tensor, Tensor], device
         tensors, saved = read_checkpoint(path)
         try:
             require_same(saved["config"], config, folder)
-            kept = {"seconds": saved["seconds"], "trained": [part for part in saved["trained"] if part["from_epoch"] <= saved["epoch"]]}
+            kept = {"seconds": {name: 0.0 + saved["seconds"][name] for name in ("train", "total")},
+                    "trained": [part for part in saved["trained"] if part["from_epoch"] <= saved["epoch"]]}
             same = any({"from_epoch": part["from_epoch"], **here} == part for part in kept["trained"][-1:])
             elsewhere = not same and saved["epoch"] < config.epochs  # else nothing is trained here
             if elsewhere:
@@ -129,14 +142,19 @@ def start(config: Config, folder: Path, train_set: tuple[Tensor, Tensor], device
             trainer.load_state(tensors)
             if saved["scaler"]:  # it was begun, too, with loss scaling
                 trainer.scaler.load_state_dict(saved["scaler"])
-            trainer.epoch, trainer.history = saved["epoch"], saved["history"]
+            trainer.epoch, trainer.history = range(config.epochs + 1).index(saved["epoch"]), list(saved["history"])
+        except (TypeError, ValueError):
+            raise runs.RunError(f"{path} is damaged: its state is none of a training of {config.epochs} epochs; delete it to train this "
+                                "run from the start") from None
         except KeyError as error:
             raise runs.RunError(f"{path} holds no {error}, so another version of this library wrote it; delete it to train this "
                                 "run from the start") from error
-        print(f"{config.run_id}: continuing after epoch {trainer.epoch}" + f" on {here['device']}, {told}" * elsewhere)
+        say(f"{config.run_id}: continuing after epoch {trainer.epoch}" + f" on {here['device']}, {told}" * elsewhere)
     else:
         kept = {"seconds": {"train": 0.0, "total": 0.0}, "trained": [{"from_epoch": 1, **here}]}
-        print(f"{config.run_id}: {config.epochs} epochs of {trainer.steps} steps on {device}, {told}")
+        say(f"{config.run_id}: {config.epochs} epochs of {trainer.steps} steps on {device}, {told}")
+        if config.size != "smoke" and (why := unfit(here["code"])):
+            print(f"{config.run_id}: `verify` will refuse this run: {why}", file=sys.stderr)
     # Loss scaling looks at the gradients on the host, which cannot be recorded.
     if device.type == "cuda" and trainer.precision != "float16" and not os.environ.get("LOGITNORM_EAGER"):
         trainer.play, why = graph.recorded(trainer)
@@ -198,8 +216,7 @@ def evaluate(trainer: Trainer, id_test: data.ImageSet, ood: Tensor) -> dict:
 def write_results(trainer: Trainer, kept: dict, folder: Path, sets: dict[str, data.ImageSet], known: dict) -> Path:
     """Score the trained net on every set, write the run's files and seal the folder; returns its final path."""
     config, begun = trainer.config, time.perf_counter()
-    print(f"{config.run_id}: trained; now scoring {len(sets)} image sets ({sum(len(found.images) for found in sets.values()):,} "
-          "images)", flush=True)
+    say(f"{config.run_id}: trained; now scoring {len(sets)} image sets ({sum(len(found.images) for found in sets.values()):,} images)")
     arrays = scoring.score_sets(config, trainer.net, sets)
     kept["seconds"]["total"] += time.perf_counter() - begun
     packed = scoring.pack(config, arrays)

@@ -24,7 +24,7 @@ from logitnorm.runs import RunError
 from logitnorm.train import learning_rate, network
 
 from . import experiments, images, parcel, report, results, scoring
-from .provenance import git
+from .provenance import git, unfit
 from .results import Result
 from .training import TRAIN_IMAGES
 
@@ -116,13 +116,9 @@ def _labels(run: Result) -> list[tuple[str, str]]:
 def _code(run: Result) -> str:
     """The commit that trained the run is one of this repository, as far as this checkout can tell."""
     code = run.info["code"]
-    commit = str(code["commit"] or "")
-    if len(commit) != 40 or set(commit) - set("0123456789abcdef"):
-        raise RunError(f"{run.id} says no commit ({commit or 'none'}); train in a clone of the book, or name its commit in "
-                       "LOGITNORM_COMMIT")
-    if code["dirty"]:
-        raise RunError(f"{run.id} was trained with a library that differs from its commit {commit[:10]}; commit the "
-                       "change, and train with that commit")
+    if why := unfit(code):
+        raise RunError(f"{run.id}: {why}")
+    commit = code["commit"]
     if git("rev-parse", "--is-shallow-repository") != "false":
         return f"trained by commit {commit[:10]}, which this checkout has no history to look for"
     if git("cat-file", "-t", commit) != "commit":

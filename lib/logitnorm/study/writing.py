@@ -5,6 +5,7 @@ Absent, in progress (`<run id>.part`), or complete: logitnorm.runs says what a c
 
 import contextlib
 import csv
+import errno
 import json
 import os
 import shutil
@@ -27,13 +28,12 @@ def part(runs_dir: Path, run_id: str) -> Iterator[Path]:
     folder = Path(runs_dir) / f"{run_id}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{runs_dir} cannot hold run folders ({error.strerror}); name a folder that can be written"
-                       ) from error
-    try:
         lock = FileLock(folder / "lock").acquire(blocking=False)
     except Timeout:
         raise RunError(f"{folder} is being trained by another process; wait for it or stop it") from None
+    except OSError as error:
+        raise RunError(f"{folder} cannot hold a run ({error.strerror}); move what lies in its place, or name a folder that can be written"
+                       ) from error
     with lock:
         # The other process may have finished between the caller's look for a complete run and this lock.
         if (Path(runs_dir) / run_id).exists():
@@ -52,8 +52,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise RunError(f"could not write {path}: {error.strerror or error}; free some space and start the same "
-                       "command again, it continues from the last checkpoint") from error
+        remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"see that {path.parent} can be written"
+        raise RunError(f"could not write {path}: {error.strerror or error}; {remedy} and start the same command again; a training "
+                       "continues from its last checkpoint") from error
 
 
 def write_tensors(path: Path, tensors: dict, metadata: dict[str, str]) -> None:
