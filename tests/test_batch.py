@@ -382,11 +382,12 @@ def test_an_interrupted_list_ends_without_a_traceback(monkeypatch, tmp_path, cap
 
 
 @pytest.mark.parametrize("arguments, folder, sentence", [
-    (["--check"], "none", "none does not exist; name a folder that holds run folders"), (["--check"], "", "holds no finished run; name a folder"),
+    (["--check"], "none", "none does not exist; name a folder that holds run folders"), (["--check"], "empty", "holds no finished run; name a folder"),
     (["--check"], "file", "file is a file; name a folder for the runs"),
     (["--size", "smoke", "--only", "logitnorm"], "file", "file is a file; name a folder for the runs")])
 def test_a_runs_folder_that_is_none_gets_one_sentence(tmp_path, capsys, arguments, folder, sentence):
     (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
     assert experiments.main([*arguments, "--runs-dir", str(tmp_path / folder)]) == 1
     said = capsys.readouterr().err
     assert sentence in said and len(said.splitlines()) == 1
