@@ -66,7 +66,7 @@ def load(path: Path, verify: bool = True, but: Collection[str] = ()) -> Run:
         if not path.is_dir():
             raise RunError(f"{path} is no folder; name a run folder, unpack an archive of one, or move away what lies in its place")
         info = json.loads((path / "run.json").read_text())
-        files, _ = {**info["files"]}, {**info["config"], "name": info["run_id"] + ""}
+        files, _ = {**info["files"]}, {**info["config"], "name": info["run_id"] + ""}  # a TypeError for another kind of value
         for name in sorted(files.keys() - but) if verify else ():
             if Path(name).name != name:
                 raise RunError(f"{path / 'run.json'} lists {name!r}, which is no file of its folder; {RESTORE}")
