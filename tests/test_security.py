@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 import torch
 from archives import Bomb, as_tar
-from logitnorm import data, runs
+from logitnorm import data
 from logitnorm.paths import ROOT
 from logitnorm.study import images as official_images
-from logitnorm.study import training
 from PIL import Image
 
 # ---------------------------------------------------------------- what the code calls
@@ -65,11 +64,6 @@ def test_the_scan_finds_every_kind_of_danger(bad):
     assert len(dangers(bad)) == 1
 
 
-def test_the_scan_lets_safe_calls_pass():
-    assert dangers("torch.load(p, weights_only=True)\nnp.load(p, allow_pickle=False)\nyaml.safe_load(t)\n"
-                   "net.eval()\nast.literal_eval(t)\ntar.extractfile(m)\nsubprocess.run(['ls'])\nre.compile('x')") == []
-
-
 PYTHON = [path for folder in ("lib", "tools", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
@@ -102,16 +96,6 @@ def test_a_cached_image_set_is_never_unpickled(tmp_path, monkeypatch, bomb, kind
         torch.save(Bomb(), path)
     with pytest.raises(data.DataError):
         data.load("isun")
-
-
-@pytest.mark.parametrize("name", ["scores.safetensors", "checkpoint.safetensors"])
-def test_a_run_folders_files_are_never_unpickled(tmp_path, bomb, name):
-    (tmp_path / name).write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(Exception, match="[Hh]eader|damaged"):
-        if name.startswith("scores"):
-            runs.Run(tmp_path, {"run_id": "r"}).arrays()
-        else:
-            training.read_checkpoint(tmp_path / name)
 
 
 def test_torchvisions_pickles_are_read_only_after_their_checksum(tmp_path, monkeypatch, bomb, impatient):
