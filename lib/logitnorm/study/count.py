@@ -32,9 +32,9 @@ def second_paper(loaded: list) -> pd.DataFrame:
     """The same for Table 1 of Learned Confidence: its methods with Cutout, on a network of the same family."""
     printed = ledger.confidence_table()
     printed["set"] = printed["ood_dataset"].replace({"tinyimagenet_resize": "tinyimagenet"})
-    printed["family"] = printed["architecture"].str.extract("([a-z]+)", expand=False)
+    printed["family"] = printed["architecture"].str.replace(r"[\d_].*", "", regex=True)
     frame = paper.ours([run for run in loaded if run.config.cutout])
-    frame["set"], frame["family"] = frame["paper_set"], frame["architecture"].str.extract("([a-z]+)", expand=False)
+    frame["set"], frame["family"] = frame["paper_set"], frame["architecture"].str.replace(r"[\d_].*", "", regex=True)
     keys = ["family", "method", "score", "set", "metric"]
     best = frame.assign(id_dataset=frame["paper_id"]).groupby(["id_dataset", *keys], as_index=False).agg(
         seeds=("seed", "nunique"), sizes=("size", lambda size: sorted(set(size))))
