@@ -229,7 +229,7 @@ def energies(repaired: pd.DataFrame) -> pd.DataFrame:
             found.append({"id_dataset": ID, "net": net, "score": score, "n": n,
                           "start": paper.spread(start, 1), "end": paper.spread(end, 1),
                           "verdict": paper.direction(change, end.mean() - start.mean(), noise, paper.LEAST["fpr95"])
-                          if n > 1 or score != "energy_t1" else "not judged: one seed, and its offset's sign decides"})
+                          if n > 1 or score != "energy_t1" else "one seed: not judged"})
     return pd.DataFrame(found, columns=["id_dataset", "net", "score", "n", "start", "end", "verdict"])
 
 
