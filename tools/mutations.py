@@ -27,7 +27,7 @@ MUTATIONS = [
     ("study/training.py", "trainer.load_state(tensors)", "trainer.state()", "test_train.py"),
     ("study/writing.py", 'and p.suffix != ".tmp")', ")", "test_faults.py"),
     ("study/images.py", ".astype(np.int64) % 10", ".astype(np.int64) % 11", "test_data.py"),
-    ("study/ledger.py", "    if agree and all(agree):", "    if agree and any(agree):", "test_ledger.py"),
+    ("study/ledger.py", "    if all(agree):", "    if any(agree):", "test_ledger.py"),
     ("study/paper.py", 'return data.official(name)', 'return name', "test_paper.py"),
     ("runs.py", "        if file_sha256(path / name) != files[name]:", "        if False:", "test_runs.py test_batch.py"),
     ("study/verify.py", "    if moves.mean() > MEAN_MOVE or", "    if", "test_verify.py"),
