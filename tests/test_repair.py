@@ -8,7 +8,7 @@ from logitnorm.study import repair, results
 
 
 def test_both_sides_are_energies_of_the_logits_with_and_without_their_mean(logit_runs):
-    found = repair.sides(logit_runs)
+    found = repair.sides(repair.repairs(logit_runs))
     [run] = [run for run in logit_runs if run.config.method == "logitnorm" and run.config.tau == 0.04]
     row = found[found["tau"] == 0.04].iloc[0]
     logits = {name: run.tensor(f"{name}/logits").astype(float) for name in run.sets}

@@ -129,22 +129,17 @@ def own_turned_said(loaded: list) -> str:
     return f"Flip the sign of its offset, which no loss would notice, and the FPR95 of Energy at T = 1 goes from {runs[0].far('energy_t1'):.1f} to {turned(runs[0]):.1f} %."
 
 
-def sides(loaded: list) -> pd.DataFrame:
-    """Mean FPR95 (%) over the six OOD sets of Energy with and without the offset, of LogitNorm on CIFAR-10, by the side of the offset.
+def sides(repaired: pd.DataFrame) -> pd.DataFrame:
+    """Of `repairs` mean FPR95 (%) over the six OOD sets of Energy with and without the offset, of LogitNorm on CIFAR-10, by the side of the offset.
 
     A line for each network, tau and side: msp, n, and Energy of f and of f - m at the paper's T (paper, paper_centred) and at T = 1 (one,
     one_centred), means over the seeds.
     """
-    rows = []
-    for run in loaded:
-        c = run.config
-        if c.method == "logitnorm" and c.id_dataset == "cifar10" and not c.cutout and run.counted:
-            centred = paper_centred(run)
-            rows.append({"net": paper.trained(c), "tau": c.tau, "side": "below 0" if offset.described(run)["offset"] < 0 else "above 0",
-                         "msp": run.far("msp"), "paper": run.far("energy"), "one": run.far("energy_t1"), "one_centred": run.far("energy_centred"),
-                         "paper_centred": np.mean([centred[name][0] for name in c.ood_sets])})
-    keys, scores = ["net", "tau", "side"], ["msp", "paper", "paper_centred", "one", "one_centred"]
-    groups = pd.DataFrame(rows, columns=[*keys, *scores]).astype(dict.fromkeys(scores, float)).groupby(keys)
+    names = {"msp": "msp", "energy": "paper", "paper_centred": "paper_centred", "energy_t1": "one", "energy_centred": "one_centred"}
+    rows = where(repaired, method="logitnorm", id_dataset="cifar10", cutout=0, counted=True, group="six", score=list(names))
+    rows = rows.assign(side=np.where(rows["offset"] < 0, "below 0", "above 0"))
+    wide = rows.pivot(index=["run", "net", "tau", "side"], columns="score", values="fpr95").reindex(columns=list(names)).rename(columns=names)
+    groups = wide.groupby(["net", "tau", "side"])
     return groups.mean().assign(n=groups.size()).reset_index()
 
 
