@@ -249,6 +249,8 @@ def test_learned_confidence_shows_where_it_ran():
         loaded = [SimpleNamespace(id=run, config=SimpleNamespace(**ledger.OWN_TRAINING["cifar10"] | changed)) for run in own["run"]]
         rows = ledger.learned_confidence(loaded, pd.concat([frame, own]), architecture="vgg13", **ask)
         assert rows["ours"].tolist() == [60, 40] and rows["exact"].tolist() == [exact, exact]
+        small = ledger.learned_confidence(loaded, pd.concat([frame, own.assign(size="small")]), architecture="vgg13", **ask)
+        assert not small["exact"].any(), "another size is never the paper's own training"
         wide = ledger.learned_confidence(loaded, pd.concat([frame, own.assign(architecture="wrn28_10")]), architecture="wrn28_10", **ask)
         assert not wide["exact"].any(), "only its VGG13 is trained here as there"
     six = pd.concat([frame, frame.assign(ood_dataset="average", value=frame["value"] + 8)])

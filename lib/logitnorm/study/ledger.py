@@ -288,7 +288,7 @@ def learned_confidence(loaded: list, frame: pd.DataFrame, id_dataset: str, archi
         mine = same
     parts = [paper.where(mine, method=method, score=["", score]) for method, score in methods.items()]
     both = pd.concat(parts)
-    exact = bool(len(both)) and mine is same and architecture == OWN_NETWORK and all(
+    exact = bool(len(both)) and mine is same and architecture == OWN_NETWORK and bool((both["size"] == "full").all()) and all(
         getattr(run.config, name) == value for run in loaded if run.id in set(both["run"]) for name, value in OWN_TRAINING[id_dataset].items())
     out = judge([table[method] for method in methods], [part["value"] for part in parts], exact,
                 [paper.FLOORS[metric]] * 2, least=paper.LEAST[metric])
